@@ -1,0 +1,2 @@
+//! table
+fn main() {}
