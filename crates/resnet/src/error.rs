@@ -1,0 +1,148 @@
+//! What can go wrong between a checkpoint file and a quantized network.
+//!
+//! Every message is one line that names the file or the tensor, what was found and what was allowed. Text that comes
+//! out of a file (tensor names, keys, type names) is untrusted: it enters a message only through [`quoted`], which
+//! shortens it and escapes control characters.
+
+use std::path::PathBuf;
+
+/// The error of this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused: missing path, permissions, a disk that is full.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+
+    /// The path leads to a folder, a device, a pipe or a socket.
+    #[error("{}: not a regular file but {what}; a checkpoint is a .pth, .th, .pt or .safetensors file", path.display())]
+    NotAFile {
+        /// The path as given.
+        path: PathBuf,
+        /// "a directory", "a device", ...
+        what: &'static str,
+    },
+
+    /// The file is larger than any ResNet checkpoint.
+    #[error("{}: {size} bytes is more than the {limit} bytes that a ResNet checkpoint may have", path.display())]
+    FileTooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size in bytes.
+        size: u64,
+        /// The limit in bytes.
+        limit: u64,
+    },
+
+    /// The file is no checkpoint, is damaged, or holds something that is refused (code, a memory bomb).
+    #[error("{}: {reason}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// More than one dictionary of the file could be the weights.
+    #[error("{}: more than one state dict in this file: {candidates}; save the one you mean on its own", path.display())]
+    AmbiguousStateDict {
+        /// The file.
+        path: PathBuf,
+        /// The keys that lead to them, each with its architecture.
+        candidates: String,
+    },
+
+    /// The tensors are not those of the architecture; all differences in one line.
+    #[error("{arch}: {differences}")]
+    TensorsDiffer {
+        /// The architecture's name.
+        arch: String,
+        /// Missing, unused and misshapen tensors, counted and (up to a bound) named.
+        differences: String,
+    },
+
+    /// A tensor of a type that no weight has.
+    #[error(
+        "tensor {tensor}: values of type {dtype}; weights are float32, float16, bfloat16 or float64"
+    )]
+    ElementType {
+        /// The tensor, quoted.
+        tensor: String,
+        /// Its element type.
+        dtype: String,
+    },
+
+    /// A tensor holds NaN or infinity.
+    #[error("tensor {tensor}: {value} at index {index}; every weight must be a finite float32")]
+    NonFinite {
+        /// The tensor, quoted.
+        tensor: String,
+        /// Row-major index of the first such value.
+        index: usize,
+        /// The value as stored in the file.
+        value: f64,
+    },
+
+    /// A shape and a number of values that do not belong together.
+    #[error("shape {shape:?} does not hold {len} values")]
+    ShapeMismatch {
+        /// The shape.
+        shape: Vec<usize>,
+        /// The number of values.
+        len: usize,
+    },
+
+    /// A name that is no architecture.
+    #[error("unknown architecture {name}; known: {known}")]
+    UnknownArch {
+        /// The name, quoted.
+        name: String,
+        /// The names that are known.
+        known: String,
+    },
+
+    /// Tensor names and shapes that belong to no architecture of this crate.
+    #[error("these tensors are no ResNet that is known here: {reason}")]
+    Unrecognised {
+        /// What is missing or strange.
+        reason: String,
+    },
+}
+
+/// `text` in single quotes for a one-line message: control characters escaped, cut after 80 characters.
+pub(crate) fn quoted(text: &str) -> String {
+    const LONGEST: usize = 80;
+    let mut out = String::from("'");
+    out.extend(text.chars().take(LONGEST).flat_map(|c| {
+        let escape =
+            c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}');
+        let escaped: Box<dyn Iterator<Item = char>> = if escape {
+            Box::new(c.escape_default())
+        } else {
+            Box::new(std::iter::once(c))
+        };
+        escaped
+    }));
+    if text.chars().nth(LONGEST).is_some() {
+        out.push_str("...");
+    }
+    out.push('\'');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_from_a_file_stays_on_one_short_line() {
+        assert_eq!(quoted("conv1.weight"), "'conv1.weight'");
+        assert_eq!(quoted("a\nb\u{1b}[2J"), "'a\\nb\\u{1b}[2J'");
+        assert_eq!(quoted(&"x".repeat(1000)).len(), 80 + 5);
+    }
+}
