@@ -27,8 +27,6 @@ pub struct PlannedRun {
     pub baseline: String,
     /// The settings that vary, for people: `weights.bits=4 bn=kept`.
     pub label: String,
-    /// The settings that led here; empty for a float run that the sweep added.
-    pub settings: Settings,
 }
 
 impl PlannedRun {
@@ -48,11 +46,8 @@ pub fn plan(experiment: &Experiment, sources: &mut Sources) -> Result<Vec<Planne
             .with_context(|| if label.is_empty() { experiment.name.clone() } else { label.clone() })?;
         for run in planned {
             let list = if run.is_baseline() { &mut baselines } else { &mut runs };
-            match list.iter_mut().find(|known| known.run_id == run.run_id) {
-                // A float run that was added for another cell and is now asked for by name.
-                Some(known) if known.settings.is_empty() => *known = run,
-                Some(_) => {}
-                None => list.push(run),
+            if list.iter().all(|known| known.run_id != run.run_id) {
+                list.push(run);
             }
         }
     }
@@ -114,7 +109,7 @@ fn plan_cell(settings: &Settings, sources: &mut Sources, label: &str) -> Result<
     };
     let float = cell.baseline();
     let (_, baseline) = complete(&float);
-    let make = |cell: Cell, label: &str, settings: Settings| {
+    let make = |cell: Cell, label: &str| {
         let (config, run_id) = complete(&cell);
         PlannedRun {
             cell,
@@ -124,16 +119,12 @@ fn plan_cell(settings: &Settings, sources: &mut Sources, label: &str) -> Result<
             run_id,
             baseline: baseline.clone(),
             label: label.to_owned(),
-            settings,
         }
     };
     Ok(if cell.quantization.is_none() {
-        vec![make(cell, label, settings.clone())]
+        vec![make(float, "float")]
     } else {
-        vec![
-            make(float, "float", Settings::new()),
-            make(cell, label, settings.clone()),
-        ]
+        vec![make(float, "float"), make(cell, label)]
     })
 }
 

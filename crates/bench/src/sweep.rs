@@ -165,11 +165,13 @@ pub fn whole_network(run: &Run, metric: &str) -> Option<f64> {
         .map(|row| row.value)
 }
 
-/// A check applies to the runs whose own settings hold all of its own; a float run that the sweep added has none.
+/// A check applies to the runs whose columns hold all of its settings, the resolved number of images among them.
 fn applies(check: &Check, run: &PlannedRun) -> bool {
-    !run.settings.is_empty()
-        && check
-            .settings
+    let columns = run.config.columns();
+    check.settings.iter().all(|(key, value)| {
+        let column = key.replace('.', "_");
+        columns
             .iter()
-            .all(|(key, value)| run.settings.get(key) == Some(value))
+            .any(|(name, text)| *name == column && *text == value.to_string())
+    })
 }
