@@ -88,7 +88,7 @@ pub fn logits(
 /// What the network makes of each image, in the set's order.
 ///
 /// `net` lives on `device`, a device without autodiff (on an autodiff device BatchNorm would train). `threads` workers
-/// take batches of `batch` images; `progress` is told how many images were finished each time a batch is; raising
+/// take batches of `batch` images; each finished batch tells `progress` its images and its hits; raising
 /// `cancelled` stops at the end of the batches in flight.
 ///
 /// # Errors
@@ -99,11 +99,12 @@ pub fn evaluate(
     device: &Device,
     threads: usize,
     batch: usize,
-    progress: &(dyn Fn(usize) + Sync),
+    progress: &(dyn Fn(usize, usize) + Sync),
     cancelled: &AtomicBool,
 ) -> Result<Vec<Outcome>, EvaluateError> {
     let score = |range: Range<usize>, logits: Vec<f32>, classes: usize| {
-        range
+        let scores = range
+            .clone()
             .zip(logits.chunks_exact(classes))
             .map(|(image, logits)| {
                 let label = data.label(image);
@@ -113,12 +114,18 @@ pub fn evaluate(
                     classes,
                 })
             })
-            .collect::<Result<Vec<_>, _>>()
+            .collect::<Result<Vec<_>, _>>()?;
+        let hits = range
+            .zip(&scores)
+            .filter(|(image, score)| score.top1 == data.label(*image))
+            .count();
+        progress(scores.len(), hits);
+        Ok(scores)
     };
     let work = Work {
         data,
         device,
-        progress,
+        progress: &|_| {},
         cancelled,
     };
     Ok(work.batches(net, threads, batch, &score)?.concat())
@@ -325,7 +332,7 @@ mod tests {
         let (net, device) = net(10);
         let data = images(9);
         let logits = logits(&net, &data, &device, 1, 4, &|_| (), &RUNNING).unwrap();
-        let outcomes = evaluate(&net, &data, &device, 2, 4, &|_| (), &RUNNING).unwrap();
+        let outcomes = evaluate(&net, &data, &device, 2, 4, &|_, _| (), &RUNNING).unwrap();
         assert_eq!(outcomes.len(), 9);
         for (i, found) in outcomes.into_iter().enumerate() {
             let expected = outcome(&logits[10 * i..10 * i + 10], data.label(i));
@@ -363,7 +370,7 @@ mod tests {
         let (net, device) = net(5);
         let data = images(9);
         let run = |threads, batch, cancelled: &AtomicBool| {
-            evaluate(&net, &data, &device, threads, batch, &|_| (), cancelled)
+            evaluate(&net, &data, &device, threads, batch, &|_, _| (), cancelled)
         };
         assert!(matches!(
             run(1, 4, &AtomicBool::new(true)),
@@ -389,7 +396,7 @@ mod tests {
     fn no_images_give_no_outcomes() {
         let (net, device) = net(10);
         let data = images(1).subset(0);
-        let none = evaluate(&net, &data, &device, 2, 4, &|_| (), &RUNNING).unwrap();
+        let none = evaluate(&net, &data, &device, 2, 4, &|_, _| (), &RUNNING).unwrap();
         assert!(none.is_empty());
     }
 }

@@ -159,26 +159,8 @@ impl Experiment {
 
     /// Applies one `--set key=value`: a single value fixes the key, a list varies it.
     pub fn set(&mut self, assignment: &str) -> Result<()> {
-        let (key, value) = assignment
-            .split_once('=')
-            .ok_or_else(|| anyhow!("--set {assignment}: write key=value"))?;
-        let (key, value) = (key.trim(), value.trim());
-        settings::check_key(key).with_context(|| format!("--set {assignment}"))?;
-        // A bare word is a text: nobody wants to quote quotes in a shell.
-        let values = match DeValue::parse(value) {
-            Ok(parsed) => match parsed.get_ref() {
-                DeValue::Array(items) => items
-                    .iter()
-                    .map(|item| scalar(item.get_ref()))
-                    .collect::<Option<Vec<_>>>(),
-                single => scalar(single).map(|value| vec![value]),
-            }
-            .ok_or_else(|| anyhow!("--set {assignment}: neither a value nor a list of values"))?,
-            Err(_) => vec![Scalar::Text(value.to_owned())],
-        };
-        if values.is_empty() {
-            bail!("--set {assignment}: an empty list leaves nothing to run");
-        }
+        let (key, values) = settings::parse_assignment(assignment)?;
+        let key = key.as_str();
         // A file and an entry of models.toml are two ways to name one thing: the later word counts.
         let rival = match key {
             "model.name" => Some("model.weights"),
@@ -340,7 +322,8 @@ fn parse_check(text: &str, value: &Spanned<DeValue<'_>>) -> Result<Check> {
     })
 }
 
-fn scalar(value: &DeValue<'_>) -> Option<Scalar> {
+/// A TOML value that is no list, table or date.
+pub(crate) fn scalar(value: &DeValue<'_>) -> Option<Scalar> {
     match value {
         DeValue::String(text) => Some(Scalar::Text(text.to_string())),
         DeValue::Boolean(value) => Some(Scalar::Bool(*value)),

@@ -38,7 +38,7 @@ impl Bench<'_> {
         &self,
         run: &PlannedRun,
         baseline: Option<&HashMap<String, u16>>,
-        progress: &(dyn Fn(usize) + Sync),
+        progress: &(dyn Fn(usize, usize) + Sync),
     ) -> Result<Run> {
         let mut row = self.row(run);
         let started = Instant::now();

@@ -61,7 +61,8 @@ pub fn in_shard(index: usize, run: &PlannedRun, shard: (usize, usize)) -> bool {
     run.is_baseline() || index % shard.1 == shard.0 - 1
 }
 
-fn plan_cell(settings: &Settings, sources: &mut Sources, label: &str) -> Result<Vec<PlannedRun>> {
+/// The run of one cell, last, and before it the float run that it is compared with, unless it is that itself.
+pub fn plan_cell(settings: &Settings, sources: &mut Sources, label: &str) -> Result<Vec<PlannedRun>> {
     let cell = Cell::new(settings)?;
     let model = sources.model(&cell.model)?;
     let Some(dataset) = cell.dataset.clone().or_else(|| model.dataset.clone()) else {

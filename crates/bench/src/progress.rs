@@ -1,10 +1,12 @@
 //! What a person sees on stderr while a sweep runs: which run of how many, images per second, top-1, time left. Where
 //! stderr is no terminal, one line for each finished run.
 
+use std::fmt::Write;
 use std::io::IsTerminal;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use results::{Run, Status, names};
 
 use crate::plan::PlannedRun;
@@ -19,12 +21,18 @@ pub struct Progress {
 }
 
 /// The progress of one run.
-pub struct RunBar(ProgressBar);
+pub struct RunBar {
+    bar: ProgressBar,
+    hits: AtomicUsize,
+}
 
 impl RunBar {
-    /// `images` more are done.
-    pub fn add(&self, images: usize) {
-        self.0.inc(images as u64);
+    /// `images` more are done, `hits` of them right.
+    pub fn add(&self, images: usize, hits: usize) {
+        let hits = self.hits.fetch_add(hits, Ordering::Relaxed) + hits;
+        self.bar.inc(images as u64);
+        let share = 100.0 * hits as f64 / self.bar.position().max(1) as f64;
+        self.bar.set_message(format!("top-1 {share:.1} %"));
     }
 }
 
@@ -62,11 +70,14 @@ impl Progress {
         let bar = self.bars.insert_before(
             &self.total,
             ProgressBar::new(run.set.data.len() as u64).with_style(style(
-                "{prefix}  {wide_bar}  {pos}/{len}  {per_sec}, {eta} left",
+                "{prefix}  {wide_bar}  {pos}/{len}  {msg}  {rate}, {eta} left",
             )),
         );
         bar.set_prefix(format!("{}/{} {}", index + 1, self.runs, run.label));
-        RunBar(bar)
+        RunBar {
+            bar,
+            hits: AtomicUsize::new(0),
+        }
     }
 
     /// Run `index` is written.
@@ -110,4 +121,7 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template)
         .expect("the templates are constants")
         .progress_chars("=> ")
+        .with_key("rate", |state: &ProgressState, out: &mut dyn Write| {
+            let _ = write!(out, "{:.0} images/s", state.per_sec());
+        })
 }

@@ -8,11 +8,15 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use anyhow::{Context, Result, anyhow, bail};
-use quant_core::{Bits, Granularity, Mapping, RangeMethod, Rounding, Scheme};
+use quant_core::{Bits, CodeRange, Granularity, Mapping, RangeMethod, Rounding, Scheme};
 use resnet::{BiasPolicy, BnMode, WeightQuantization};
 use results::Config;
+use toml::de::DeValue;
 
-use crate::experiment::Scalar;
+use crate::experiment::{Scalar, scalar};
+
+/// Weights that share a scale where `weights.granularity = group` and no size is given.
+const DEFAULT_GROUP_SIZE: usize = 64;
 
 /// Settings by dotted key.
 pub type Settings = BTreeMap<String, Scalar>;
@@ -57,7 +61,7 @@ pub const KEYS: &[(&str, &str)] = &[
     ),
     (
         "weights.percentile",
-        "for percentile: what is kept; default 99.9",
+        "for percentile: what is kept; default 99.99",
     ),
     (
         "weights.mse_exponent",
@@ -86,6 +90,31 @@ pub fn check_key(key: &str) -> Result<()> {
     }
     let known: Vec<_> = KEYS.iter().map(|(known, _)| *known).collect();
     bail!("unknown key `{key}`; known are {}", known.join(", "))
+}
+
+/// Reads `key=value` or `key=[value, value]` from a command line: the key, known, and at least one value.
+pub fn parse_assignment(assignment: &str) -> Result<(String, Vec<Scalar>)> {
+    let (key, value) = assignment
+        .split_once('=')
+        .ok_or_else(|| anyhow!("--set {assignment}: write key=value"))?;
+    let (key, value) = (key.trim(), value.trim());
+    check_key(key).with_context(|| format!("--set {assignment}"))?;
+    // A bare word is a text: nobody wants to quote quotes in a shell.
+    let values = match DeValue::parse(value) {
+        Ok(parsed) => match parsed.get_ref() {
+            DeValue::Array(items) => items
+                .iter()
+                .map(|item| scalar(item.get_ref()))
+                .collect::<Option<Vec<_>>>(),
+            single => scalar(single).map(|value| vec![value]),
+        }
+        .ok_or_else(|| anyhow!("--set {assignment}: neither a value nor a list of values"))?,
+        Err(_) => vec![Scalar::Text(value.to_owned())],
+    };
+    if values.is_empty() {
+        bail!("--set {assignment}: an empty list leaves nothing to run");
+    }
+    Ok((key.to_owned(), values))
 }
 
 /// Which checkpoint a cell runs.
@@ -258,42 +287,48 @@ impl Reader {
         }
     }
 
+    /// The weights' scheme; `seed` is for stochastic rounding.
     fn scheme(&mut self, bits: Bits, seed: u64) -> Result<Scheme> {
         let mapping: Mapping = self.parsed("weights.mapping")?.unwrap_or(Mapping::Affine);
-        let narrow = match self.settings.remove("weights.narrow") {
-            None => true,
-            Some(Scalar::Bool(narrow)) if mapping != Mapping::Affine => narrow,
-            Some(Scalar::Bool(_)) => bail!("weights.narrow does not apply to weights.mapping = affine"),
+        let codes = match self.settings.remove("weights.narrow") {
+            None => CodeRange::Narrow,
+            Some(Scalar::Bool(_)) if mapping == Mapping::Affine => {
+                bail!("weights.narrow does not apply to weights.mapping = affine")
+            }
+            Some(Scalar::Bool(true)) => CodeRange::Narrow,
+            Some(Scalar::Bool(false)) => CodeRange::Full,
             Some(other) => bail!("weights.narrow = {other}: expected true or false"),
         };
         let group = self.integer("weights.group_size", 1..=1 << 30)?;
         let granularity = self.text("weights.granularity")?;
-        let granularity = match (granularity.as_deref(), group) {
-            (Some("group"), group) => {
-                Granularity::group(group.unwrap_or(64) as usize).context("weights.group_size")?
-            }
-            (_, Some(_)) => bail!("weights.group_size goes with weights.granularity = group"),
-            (None, None) => Granularity::Tensor,
-            (Some(word), None) => word.parse().context("weights.granularity")?,
+        let granularity = granularity.as_deref().unwrap_or("tensor");
+        let group = match (granularity, group) {
+            ("group", None) => Some(DEFAULT_GROUP_SIZE),
+            (_, group) => group.map(|size| size as usize),
         };
+        let granularity = Granularity::named(granularity, group)?;
         let percentile = self.number("weights.percentile")?;
         let exponent = self.number("weights.mse_exponent")?;
         let range = self.text("weights.range")?;
-        let range = match (range.as_deref().unwrap_or("minmax"), percentile, exponent) {
-            ("percentile", p, None) => RangeMethod::Percentile(p.unwrap_or(99.9)),
-            ("mse", None, p) => RangeMethod::Mse {
-                exponent: p.unwrap_or(2.0),
-            },
-            (_, Some(_), _) => bail!("weights.percentile goes with weights.range = percentile"),
-            (_, _, Some(_)) => bail!("weights.mse_exponent goes with weights.range = mse"),
-            (word, None, None) => word.parse().context("weights.range")?,
-        };
-        let rounding = match self.text("weights.rounding")?.as_deref() {
-            None => Rounding::HalfEven,
-            Some("stochastic") => Rounding::Stochastic { seed },
-            Some(word) => word.parse().context("weights.rounding")?,
-        };
-        Ok(Scheme::new(bits, mapping, narrow, granularity, range, rounding)?)
+        let range = range.as_deref().unwrap_or("minmax");
+        for (key, value, goes_with) in [
+            ("weights.percentile", percentile, "percentile"),
+            ("weights.mse_exponent", exponent, "mse"),
+        ] {
+            if value.is_some() && range != goes_with {
+                bail!("{key} goes with weights.range = {goes_with}");
+            }
+        }
+        let range = RangeMethod::named(range, percentile.or(exponent))?;
+        let rounding = self.parsed("weights.rounding")?.unwrap_or(Rounding::HalfEven);
+        Ok(Scheme::new(
+            bits,
+            mapping,
+            codes,
+            granularity,
+            range,
+            rounding.with_seed(seed),
+        )?)
     }
 }
 
@@ -315,12 +350,10 @@ fn quantized_config(how: &WeightQuantization, method: &str, seed: u64, device: &
     Config {
         weights_bits: scheme.bits().get(),
         weights_mapping: Some(scheme.mapping().to_string()),
-        weights_narrow: (scheme.mapping() != Mapping::Affine).then_some(scheme.narrow()),
+        weights_narrow: (scheme.mapping() != Mapping::Affine)
+            .then_some(scheme.codes() == CodeRange::Narrow),
         weights_granularity: Some(scheme.granularity().to_string()),
-        weights_group_size: match scheme.granularity() {
-            Granularity::Group(size) => Some(size.get() as u32),
-            _ => None,
-        },
+        weights_group_size: scheme.granularity().group_size().map(|size| size as u32),
         weights_range: Some(scheme.range().to_string()),
         weights_percentile: match scheme.range() {
             RangeMethod::Percentile(p) => Some(p),
@@ -337,5 +370,4 @@ fn quantized_config(how: &WeightQuantization, method: &str, seed: u64, device: &
         seed: if stochastic { seed } else { 0 },
         ..float_config(device)
     }
-    .with_bits(scheme.bits().get())
 }

@@ -91,7 +91,7 @@ impl Sweep<'_> {
                 let bar = progress.start(index, run);
                 let result = self
                     .baseline_of(run, &mut baselines)
-                    .and_then(|baseline| bench.measure(run, baseline, &|images| bar.add(images)));
+                    .and_then(|baseline| bench.measure(run, baseline, &|images, hits| bar.add(images, hits)));
                 if self.cancelled.load(Ordering::Relaxed) {
                     summary.cancelled = true;
                     break;
