@@ -66,6 +66,46 @@ pub enum Error {
         differences: String,
     },
 
+    /// A tensor that the architecture needs is not there.
+    #[error("tensor {name} is missing")]
+    Missing {
+        /// The tensor, quoted.
+        name: String,
+    },
+
+    /// A tensor has another shape than the architecture needs.
+    #[error("tensor {name} has shape {found:?}, not {expected:?}")]
+    Misshapen {
+        /// The tensor, quoted.
+        name: String,
+        /// Its shape.
+        found: Vec<usize>,
+        /// The shape that belongs there.
+        expected: Vec<usize>,
+    },
+
+    /// Quantization was asked for and changed no tensor.
+    #[error("nothing was quantized ({reason})")]
+    NothingQuantized {
+        /// The first tensor and why it stayed as it was.
+        reason: String,
+    },
+
+    /// A word that is none of a setting's.
+    #[error("{key} = {value}: allowed are {allowed}")]
+    Setting {
+        /// The setting.
+        key: &'static str,
+        /// The word, quoted.
+        value: String,
+        /// The words it may be.
+        allowed: &'static str,
+    },
+
+    /// A tensor cannot be quantized.
+    #[error(transparent)]
+    Quantize(#[from] quant_core::Error),
+
     /// A tensor of a type that no weight has.
     #[error(
         "tensor {tensor}: values of type {dtype}; weights are float32, float16, bfloat16 or float64"

@@ -1,6 +1,25 @@
-//! resnet
+//! Residual networks: read from PyTorch checkpoints, folded, quantized, run on any burn device.
+//!
+//! One network takes three forms here, and each step between them is one function:
+//!
+//! ```text
+//! file --load--> StateDict (PyTorch names, float32, host) --quantize--> StateDict --from_state--> ResNet (burn module)
+//! ```
+//!
+//! [`Arch`] says which tensors a network has and in which order its layers run; everything else asks it.
+
+mod arch;
 mod error;
+mod fold;
+mod module;
+mod quantize;
 mod state_dict;
 
+pub use arch::{Arch, BN_EPSILON, BlockSpec, ConvUnit, Family, Layout, Shortcut};
 pub use error::Error;
+pub use fold::fold;
+pub use module::{Block, Downsample, ResNet, Tap};
+pub use quantize::{
+    BiasPolicy, BnMode, Decision, LayerReport, QuantizedNet, WeightQuantization, float_manifest, quantize,
+};
 pub use state_dict::{HostTensor, StateDict};

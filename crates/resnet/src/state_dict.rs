@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, btree_map};
 
 use sha2::{Digest, Sha256};
 
-use crate::error::Error;
+use crate::error::{Error, quoted};
 
 /// One tensor in host memory.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,6 +77,20 @@ impl StateDict {
     /// Takes a tensor out.
     pub fn remove(&mut self, name: &str) -> Option<HostTensor> {
         self.0.remove(name)
+    }
+
+    /// The tensor called `name`; fails where there is none.
+    pub fn require(&self, name: &str) -> Result<&HostTensor, Error> {
+        self.0.get(name).ok_or_else(|| Error::Missing {
+            name: quoted(name),
+        })
+    }
+
+    /// Takes a tensor out; fails where there is none.
+    pub fn take(&mut self, name: &str) -> Result<HostTensor, Error> {
+        self.0.remove(name).ok_or_else(|| Error::Missing {
+            name: quoted(name),
+        })
     }
 
     /// Whether there is a tensor called `name`.

@@ -1,0 +1,346 @@
+//! The network as a burn module: trainable, runs on any burn device, fields named as in PyTorch.
+//!
+//! Built from a [`StateDict`] with or without BatchNorm (see [`crate::fold`]); a folded network has a bias in every
+//! convolution and no BatchNorm. Activations are `[n, c, h, w]`, logits `[n, classes]`.
+//!
+//! BatchNorm trains whenever the input lives on an autodiff device; on a plain device it uses its running statistics.
+
+use burn::module::{Initializer, Module, Param, RunningState};
+use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
+use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig, PaddingConfig2d};
+use burn::tensor::activation::relu;
+use burn::tensor::{Device, Tensor, TensorData, s};
+
+use crate::arch::{Arch, BN_EPSILON, BlockSpec, ConvUnit, Layout, Shortcut};
+use crate::error::{Error, quoted};
+use crate::state_dict::{HostTensor, StateDict};
+
+/// Called with the index of a convolution unit (its place in [`Layout::units`]) and its output after BatchNorm and
+/// before addition and ReLU, `[n, c, h, w]`.
+pub type Tap<'a> = &'a mut dyn FnMut(usize, &Tensor<4>);
+
+/// A residual network.
+#[derive(Module, Debug)]
+pub struct ResNet {
+    conv1: Conv2d,
+    bn1: Option<BatchNorm>,
+    maxpool: Option<MaxPool2d>,
+    layer1: Vec<Block>,
+    layer2: Vec<Block>,
+    layer3: Vec<Block>,
+    layer4: Vec<Block>,
+    fc: Linear,
+}
+
+/// A residual block, basic or bottleneck.
+#[derive(Module, Debug)]
+pub struct Block {
+    conv1: Conv2d,
+    bn1: Option<BatchNorm>,
+    conv2: Conv2d,
+    bn2: Option<BatchNorm>,
+    conv3: Option<Conv2d>,
+    bn3: Option<BatchNorm>,
+    downsample: Option<Downsample>,
+    /// Zero channels on each side of an option A shortcut; 0 for every other shortcut.
+    pad: usize,
+}
+
+/// A projection shortcut.
+#[derive(Module, Debug)]
+pub struct Downsample {
+    conv: Conv2d,
+    bn: Option<BatchNorm>,
+}
+
+impl ResNet {
+    /// A network with random weights: He-normal convolutions, BatchNorm at identity. The values come from the device's
+    /// generator, so call `device.seed` first.
+    pub fn init(arch: &Arch, device: &Device) -> Self {
+        let layout = arch.layout();
+        let conv = |unit: &ConvUnit| -> Result<_, Error> {
+            Ok((
+                conv_config(unit, false).init(device),
+                Some(BatchNormConfig::new(unit.output).init(device)),
+            ))
+        };
+        let fc = LinearConfig::new(layout.features, layout.classes).init(device);
+        Self::assemble(&layout, conv, fc).expect("random initialisation has nothing that can fail")
+    }
+
+    /// A network with the given weights. `state` holds exactly the tensors of [`Arch::expected`] or of
+    /// [`Arch::expected_folded`]; fails naming the first one that is missing or misshapen.
+    pub fn from_state(arch: &Arch, state: &StateDict, device: &Device) -> Result<Self, Error> {
+        let layout = arch.layout();
+        let conv = |unit: &ConvUnit| {
+            let bias_name = format!("{}.bias", unit.conv);
+            let has_bias = state.get(&bias_name).is_some();
+            let mut conv = conv_config(unit, has_bias).init(device);
+            let weight_shape = [unit.output, unit.input, unit.kernel, unit.kernel];
+            conv.weight = Param::from_tensor(tensor(
+                state,
+                &format!("{}.weight", unit.conv),
+                weight_shape,
+                device,
+            )?);
+            if has_bias {
+                let bias = tensor(state, &bias_name, [unit.output], device)?;
+                conv.bias = Some(Param::from_tensor(bias));
+            }
+            let bn = if has_bias {
+                None
+            } else {
+                let part = |part: &str| {
+                    tensor(state, &format!("{}.{part}", unit.bn), [unit.output], device)
+                };
+                let mut bn = BatchNormConfig::new(unit.output)
+                    .with_epsilon(BN_EPSILON)
+                    .init(device);
+                bn.gamma = Param::from_tensor(part("weight")?);
+                bn.beta = Param::from_tensor(part("bias")?);
+                bn.running_mean = RunningState::new(part("running_mean")?);
+                bn.running_var = RunningState::new(part("running_var")?);
+                Some(bn)
+            };
+            Ok((conv, bn))
+        };
+        let name = &layout.classifier;
+        let mut fc = LinearConfig::new(layout.features, layout.classes).init(device);
+        // PyTorch keeps a linear weight as [out, in], burn as [in, out].
+        let weight = tensor(
+            state,
+            &format!("{name}.weight"),
+            [layout.classes, layout.features],
+            device,
+        )?;
+        fc.weight = Param::from_tensor(weight.transpose());
+        fc.bias = Some(Param::from_tensor(tensor(
+            state,
+            &format!("{name}.bias"),
+            [layout.classes],
+            device,
+        )?));
+        Self::assemble(&layout, conv, fc)
+    }
+
+    /// The weights under their PyTorch names: the inverse of [`ResNet::from_state`].
+    pub fn to_state(&self, arch: &Arch) -> StateDict {
+        let layout = arch.layout();
+        let mut state = StateDict::default();
+        for (unit, (conv, bn)) in layout.units().into_iter().zip(self.units()) {
+            state.insert(format!("{}.weight", unit.conv), host(conv.weight.val()));
+            if let Some(bias) = &conv.bias {
+                state.insert(format!("{}.bias", unit.conv), host(bias.val()));
+            }
+            if let Some(bn) = bn {
+                for (part, value) in [
+                    ("weight", bn.gamma.val()),
+                    ("bias", bn.beta.val()),
+                    ("running_mean", bn.running_mean.value_sync()),
+                    ("running_var", bn.running_var.value_sync()),
+                ] {
+                    state.insert(format!("{}.{part}", unit.bn), host(value));
+                }
+            }
+        }
+        let name = &layout.classifier;
+        state.insert(
+            format!("{name}.weight"),
+            host(self.fc.weight.val().transpose()),
+        );
+        if let Some(bias) = &self.fc.bias {
+            state.insert(format!("{name}.bias"), host(bias.val()));
+        }
+        state
+    }
+
+    /// Logits `[n, classes]` of normalised images `[n, 3, h, w]`.
+    pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+        self.forward_tapped(images, &mut |_, _| {})
+    }
+
+    /// [`ResNet::forward`], showing every convolution unit's output to `tap` on the way.
+    pub fn forward_tapped(&self, images: Tensor<4>, tap: Tap<'_>) -> Tensor<2> {
+        let mut index = 0;
+        let mut tap = |x: &Tensor<4>| {
+            tap(index, x);
+            index += 1;
+        };
+        let mut x = convolve(&self.conv1, self.bn1.as_ref(), images);
+        tap(&x);
+        x = relu(x);
+        if let Some(pool) = &self.maxpool {
+            x = pool.forward(x);
+        }
+        for block in self.blocks() {
+            x = block.forward(x, &mut tap);
+        }
+        let [n, c, h, w] = x.dims();
+        let pooled = x.reshape([n, c, h * w]).mean_dim(2).reshape([n, c]);
+        self.fc.forward(pooled)
+    }
+
+    fn blocks(&self) -> impl Iterator<Item = &Block> {
+        self.layer1
+            .iter()
+            .chain(&self.layer2)
+            .chain(&self.layer3)
+            .chain(&self.layer4)
+    }
+
+    /// Convolution units in the order of [`Layout::units`].
+    fn units(&self) -> Vec<(&Conv2d, Option<&BatchNorm>)> {
+        let mut units = vec![(&self.conv1, self.bn1.as_ref())];
+        for block in self.blocks() {
+            units.push((&block.conv1, block.bn1.as_ref()));
+            units.push((&block.conv2, block.bn2.as_ref()));
+            if let Some(conv3) = &block.conv3 {
+                units.push((conv3, block.bn3.as_ref()));
+            }
+            if let Some(downsample) = &block.downsample {
+                units.push((&downsample.conv, downsample.bn.as_ref()));
+            }
+        }
+        units
+    }
+
+    fn assemble(
+        layout: &Layout,
+        conv: impl Fn(&ConvUnit) -> Result<(Conv2d, Option<BatchNorm>), Error>,
+        fc: Linear,
+    ) -> Result<Self, Error> {
+        let stage = |stage: usize| {
+            layout
+                .blocks
+                .iter()
+                .filter(|block| block.stage == stage)
+                .map(|block| Block::assemble(block, &conv))
+                .collect::<Result<Vec<_>, Error>>()
+        };
+        let (conv1, bn1) = conv(&layout.stem)?;
+        Ok(Self {
+            conv1,
+            bn1,
+            maxpool: layout.max_pool.then(|| {
+                MaxPool2dConfig::new([3, 3])
+                    .with_strides([2, 2])
+                    .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
+                    .init()
+            }),
+            layer1: stage(1)?,
+            layer2: stage(2)?,
+            layer3: stage(3)?,
+            layer4: stage(4)?,
+            fc,
+        })
+    }
+}
+
+impl Block {
+    fn assemble(
+        spec: &BlockSpec,
+        conv: &impl Fn(&ConvUnit) -> Result<(Conv2d, Option<BatchNorm>), Error>,
+    ) -> Result<Self, Error> {
+        let (conv1, bn1) = conv(&spec.units[0])?;
+        let (conv2, bn2) = conv(&spec.units[1])?;
+        let (conv3, bn3) = match spec.units.get(2).map(conv).transpose()? {
+            Some((conv, bn)) => (Some(conv), bn),
+            None => (None, None),
+        };
+        let (downsample, pad) = match &spec.shortcut {
+            Shortcut::Identity => (None, 0),
+            Shortcut::Pad { pad } => (None, *pad),
+            Shortcut::Project(unit) => {
+                let (conv, bn) = conv(unit)?;
+                (Some(Downsample { conv, bn }), 0)
+            }
+        };
+        Ok(Self {
+            conv1,
+            bn1,
+            conv2,
+            bn2,
+            conv3,
+            bn3,
+            downsample,
+            pad,
+        })
+    }
+
+    fn forward(&self, x: Tensor<4>, tap: &mut impl FnMut(&Tensor<4>)) -> Tensor<4> {
+        let mut y = convolve(&self.conv1, self.bn1.as_ref(), x.clone());
+        tap(&y);
+        y = convolve(&self.conv2, self.bn2.as_ref(), relu(y));
+        tap(&y);
+        if let Some(conv3) = &self.conv3 {
+            y = convolve(conv3, self.bn3.as_ref(), relu(y));
+            tap(&y);
+        }
+        let shortcut = match &self.downsample {
+            Some(downsample) => {
+                let projected = convolve(&downsample.conv, downsample.bn.as_ref(), x);
+                tap(&projected);
+                projected
+            }
+            None if self.pad > 0 => pad_channels(x, self.pad),
+            None => x,
+        };
+        relu(y + shortcut)
+    }
+}
+
+/// The option A shortcut: `[n, c, h, w]` to `[n, c + 2 pad, ceil(h / 2), ceil(w / 2)]`.
+fn pad_channels(x: Tensor<4>, pad: usize) -> Tensor<4> {
+    let x = x.slice(s![.., .., ..;2, ..;2]);
+    let [n, _, h, w] = x.dims();
+    let zeros = Tensor::zeros([n, pad, h, w], &x.device());
+    Tensor::cat(vec![zeros.clone(), x, zeros], 1)
+}
+
+fn convolve(conv: &Conv2d, bn: Option<&BatchNorm>, x: Tensor<4>) -> Tensor<4> {
+    let y = conv.forward(x);
+    match bn {
+        Some(bn) => bn.forward(y),
+        None => y,
+    }
+}
+
+fn conv_config(unit: &ConvUnit, bias: bool) -> Conv2dConfig {
+    let p = unit.padding();
+    Conv2dConfig::new([unit.input, unit.output], [unit.kernel, unit.kernel])
+        .with_stride([unit.stride, unit.stride])
+        .with_padding(PaddingConfig2d::Explicit(p, p, p, p))
+        .with_bias(bias)
+        .with_initializer(Initializer::KaimingNormal {
+            gain: std::f64::consts::SQRT_2,
+            fan_out_only: false,
+        })
+}
+
+fn tensor<const D: usize>(
+    state: &StateDict,
+    name: &str,
+    shape: [usize; D],
+    device: &Device,
+) -> Result<Tensor<D>, Error> {
+    let found = state.require(name)?;
+    if found.shape != shape {
+        return Err(Error::Misshapen {
+            name: quoted(name),
+            found: found.shape.clone(),
+            expected: shape.to_vec(),
+        });
+    }
+    let data = TensorData::new(found.data.clone(), shape);
+    Ok(Tensor::from_data(data, device))
+}
+
+fn host<const D: usize>(tensor: Tensor<D>) -> HostTensor {
+    let shape = tensor.dims().to_vec();
+    let data = tensor
+        .into_data()
+        .to_vec::<f32>()
+        .expect("the network's parameters are float32");
+    HostTensor::new(shape, data).expect("a tensor's data fills its shape")
+}
