@@ -13,6 +13,7 @@
 
 mod canvas;
 mod objects;
+mod palette;
 mod random;
 mod scene;
 mod shape;

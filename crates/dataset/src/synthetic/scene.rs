@@ -4,7 +4,8 @@
 //! The label is always right, and drawn before anything else.
 
 use super::canvas::{Canvas, EIGHTHS, Part, Placement, Rgb, SIDE, blend};
-use super::objects::{any_colour, object};
+use super::objects::object;
+use super::palette::any_colour;
 use super::random::{Random, mix};
 use super::shape::Shape;
 
