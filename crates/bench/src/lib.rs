@@ -1,1 +1,20 @@
-//! bench
+//! The shared half of the binaries: experiments to plans, plans to runs, runs to the results folder.
+//!
+//! ```text
+//! experiments/*.toml -> experiment -> settings -> plan -> sweep -> measure -> evaluate
+//!                          data/*.toml -> registry -> sources -^
+//! ```
+
+pub mod cli;
+pub mod device;
+pub mod environment;
+pub mod evaluate;
+pub mod experiment;
+pub mod inspect;
+pub mod measure;
+pub mod plan;
+pub mod progress;
+pub mod registry;
+pub mod settings;
+pub mod sources;
+pub mod sweep;

@@ -16,9 +16,10 @@ use crate::arch::{Arch, BN_EPSILON, BlockSpec, ConvUnit, Layout, Shortcut};
 use crate::error::{Error, quoted};
 use crate::state_dict::{HostTensor, StateDict};
 
-/// Called with the index of a convolution unit (its place in [`Layout::units`]) and its output after BatchNorm and
-/// before addition and ReLU, `[n, c, h, w]`.
-pub type Tap<'a> = &'a mut dyn FnMut(usize, &Tensor<4>);
+/// Called with the index of a layer, its input and its output, `[n, c, h, w]`. Convolution units come first, by their
+/// place in [`Layout::units`]; their output is taken after BatchNorm, before addition and ReLU. The classifier comes
+/// last, with maps of one pixel.
+pub type Tap<'a> = &'a mut dyn FnMut(usize, &Tensor<4>, &Tensor<4>);
 
 /// A residual network.
 #[derive(Module, Debug)]
@@ -157,19 +158,27 @@ impl ResNet {
 
     /// Logits `[n, classes]` of normalised images `[n, 3, h, w]`.
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        self.forward_tapped(images, &mut |_, _| {})
+        self.forward_tapped(images, &mut |_, _, _| {})
     }
 
-    /// [`ResNet::forward`], showing every convolution unit's output to `tap` on the way.
+    /// The output of layer `index` alone (see [`Tap`]) for an input of its own, or nothing where there is no such layer.
+    pub fn forward_layer(&self, index: usize, input: Tensor<4>) -> Option<Tensor<4>> {
+        let units = self.units();
+        if let Some((conv, bn)) = units.get(index) {
+            return Some(convolve(conv, *bn, input));
+        }
+        let [n, c, _, _] = input.dims();
+        (index == units.len()).then(|| as_map(self.fc.forward(input.reshape([n, c]))))
+    }
+
+    /// [`ResNet::forward`], showing every layer's input and output to `tap` on the way.
     pub fn forward_tapped(&self, images: Tensor<4>, tap: Tap<'_>) -> Tensor<2> {
         let mut index = 0;
-        let mut tap = |x: &Tensor<4>| {
-            tap(index, x);
+        let mut tap = |x: &Tensor<4>, y: &Tensor<4>| {
+            tap(index, x, y);
             index += 1;
         };
-        let mut x = convolve(&self.conv1, self.bn1.as_ref(), images);
-        tap(&x);
-        x = relu(x);
+        let mut x = relu(tapped(&self.conv1, self.bn1.as_ref(), images, &mut tap));
         if let Some(pool) = &self.maxpool {
             x = pool.forward(x);
         }
@@ -178,7 +187,9 @@ impl ResNet {
         }
         let [n, c, h, w] = x.dims();
         let pooled = x.reshape([n, c, h * w]).mean_dim(2).reshape([n, c]);
-        self.fc.forward(pooled)
+        let logits = self.fc.forward(pooled.clone());
+        tap(&as_map(pooled), &as_map(logits.clone()));
+        logits
     }
 
     fn blocks(&self) -> impl Iterator<Item = &Block> {
@@ -268,21 +279,18 @@ impl Block {
         })
     }
 
-    fn forward(&self, x: Tensor<4>, tap: &mut impl FnMut(&Tensor<4>)) -> Tensor<4> {
-        let mut y = convolve(&self.conv1, self.bn1.as_ref(), x.clone());
-        tap(&y);
-        y = convolve(&self.conv2, self.bn2.as_ref(), relu(y));
-        tap(&y);
+    fn forward(
+        &self,
+        x: Tensor<4>,
+        tap: &mut impl FnMut(&Tensor<4>, &Tensor<4>),
+    ) -> Tensor<4> {
+        let mut y = tapped(&self.conv1, self.bn1.as_ref(), x.clone(), tap);
+        y = tapped(&self.conv2, self.bn2.as_ref(), relu(y), tap);
         if let Some(conv3) = &self.conv3 {
-            y = convolve(conv3, self.bn3.as_ref(), relu(y));
-            tap(&y);
+            y = tapped(conv3, self.bn3.as_ref(), relu(y), tap);
         }
         let shortcut = match &self.downsample {
-            Some(downsample) => {
-                let projected = convolve(&downsample.conv, downsample.bn.as_ref(), x);
-                tap(&projected);
-                projected
-            }
+            Some(downsample) => tapped(&downsample.conv, downsample.bn.as_ref(), x, tap),
             None if self.pad > 0 => pad_channels(x, self.pad),
             None => x,
         };
@@ -296,6 +304,24 @@ fn pad_channels(x: Tensor<4>, pad: usize) -> Tensor<4> {
     let [n, _, h, w] = x.dims();
     let zeros = Tensor::zeros([n, pad, h, w], &x.device());
     Tensor::cat(vec![zeros.clone(), x, zeros], 1)
+}
+
+/// `[n, c]` as maps of one pixel, `[n, c, 1, 1]`.
+fn as_map(x: Tensor<2>) -> Tensor<4> {
+    let [n, c] = x.dims();
+    x.reshape([n, c, 1, 1])
+}
+
+/// [`convolve`], showing input and output to `tap`.
+fn tapped(
+    conv: &Conv2d,
+    bn: Option<&BatchNorm>,
+    x: Tensor<4>,
+    tap: &mut impl FnMut(&Tensor<4>, &Tensor<4>),
+) -> Tensor<4> {
+    let y = convolve(conv, bn, x.clone());
+    tap(&x, &y);
+    y
 }
 
 fn convolve(conv: &Conv2d, bn: Option<&BatchNorm>, x: Tensor<4>) -> Tensor<4> {

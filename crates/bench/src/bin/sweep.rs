@@ -1,2 +1,170 @@
-//! sweep
-fn main() {}
+//! `sweep EXPERIMENT.toml`: runs every cell of an experiment that has not been run yet, then prints its table.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result, anyhow, bail};
+use bench::cli::{Folders, exit_code};
+use bench::experiment::Experiment;
+use bench::plan::{PlannedRun, in_shard, plan};
+use bench::registry::Registry;
+use bench::settings::KEYS;
+use bench::sources::Sources;
+use bench::sweep::Sweep;
+use clap::Parser;
+use results::Store;
+
+/// Run an experiment's cells, skipping those already done, and print the accuracy table.
+#[derive(Parser)]
+#[command(version, after_help = keys_help())]
+struct Arguments {
+    /// The experiment.
+    #[arg(default_value = "experiments/weight-bits.toml")]
+    experiment: PathBuf,
+    /// Override a setting: a single value fixes it, a list such as `[8, 4]` varies it. May be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    #[command(flatten)]
+    folders: Folders,
+    /// Print the plan, and which of it is done, and stop.
+    #[arg(long)]
+    list: bool,
+    /// Take share I of N of the plan; the other shares can run at the same time.
+    #[arg(long, value_name = "I/N", value_parser = parse_shard)]
+    shard: Option<(usize, usize)>,
+    /// Worker threads; default: one for each processor.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+    /// Leave out images that cannot be decoded, instead of failing.
+    #[arg(long)]
+    skip_unreadable: bool,
+}
+
+fn keys_help() -> String {
+    let lines: Vec<String> = KEYS
+        .iter()
+        .map(|(key, meaning)| format!("  {key:<22} {meaning}"))
+        .collect();
+    format!("Settings:\n{}", lines.join("\n"))
+}
+
+fn parse_shard(text: &str) -> Result<(usize, usize)> {
+    let (i, n) = text
+        .split_once('/')
+        .ok_or_else(|| anyhow!("write I/N, for example 1/2"))?;
+    let (i, n): (usize, usize) = (i.parse()?, n.parse()?);
+    if n == 0 || i == 0 || i > n {
+        bail!("I counts from 1 to N");
+    }
+    Ok((i, n))
+}
+
+fn main() -> ExitCode {
+    exit_code(run())
+}
+
+fn run() -> Result<ExitCode> {
+    let arguments = Arguments::parse();
+    let mut experiment = Experiment::read(&arguments.experiment)?;
+    for assignment in &arguments.set {
+        experiment.set(assignment)?;
+    }
+    let folders = &arguments.folders;
+    let registry = Registry::open(&folders.data)?;
+    let mut sources = Sources::new(
+        registry,
+        &folders.cache,
+        arguments.skip_unreadable,
+        bench::cli::decoding_bar(),
+    );
+    let planned = plan(&experiment, &mut sources)?;
+    let shard = arguments.shard.unwrap_or((1, 1));
+    let runs: Vec<&PlannedRun> = planned
+        .iter()
+        .enumerate()
+        .filter(|(index, run)| in_shard(*index, run, shard))
+        .map(|(_, run)| run)
+        .collect();
+    if arguments.list {
+        return list(&experiment, &folders.results, &runs);
+    }
+    let store = Store::open(&folders.results)?;
+    let cancelled = Arc::new(AtomicBool::new(false));
+    let sweep = Sweep {
+        experiment: &experiment.name,
+        store: &store,
+        threads: bench::cli::threads(arguments.threads),
+        cancelled: cancelled.clone(),
+    };
+    let asked = cancelled.clone();
+    ctrlc::set_handler(move || {
+        // The second Ctrl-C does not wait for the batch in flight; a run is only ever renamed when whole.
+        if asked.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        eprintln!("stopping after the images in flight; once more stops at once");
+    })
+    .context("cannot listen for Ctrl-C")?;
+    eprintln!("{}: {}", experiment.name, experiment.question);
+    let summary = sweep.run(&runs)?;
+    eprintln!(
+        "{} runs made, {} were there already, {} failed",
+        summary.made, summary.skipped, summary.failed
+    );
+    if summary.cancelled {
+        eprintln!("stopped; what is finished is kept, the same command goes on from there");
+        return Ok(ExitCode::from(130));
+    }
+    report(&folders.results, &experiment.name)?;
+    let (compared, wrong) = sweep.check(&experiment, &runs)?;
+    for line in &wrong {
+        eprintln!("check failed: {line}");
+    }
+    if compared > 0 {
+        eprintln!("{} of {compared} checks hold", compared - wrong.len());
+    }
+    Ok(if summary.failed > 0 || !wrong.is_empty() {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+fn list(
+    experiment: &Experiment,
+    results: &std::path::Path,
+    runs: &[&PlannedRun],
+) -> Result<ExitCode> {
+    let store = results.is_dir().then(|| Store::open(results)).transpose()?;
+    let mut done = 0;
+    for (index, run) in runs.iter().enumerate() {
+        let complete = match &store {
+            Some(store) => store.is_complete(&experiment.name, &run.run_id)?,
+            None => false,
+        };
+        done += usize::from(complete);
+        println!(
+            "{:>4}  {}  {:<4}  {} on {} ({} images)  {}",
+            index + 1,
+            run.run_id,
+            if complete { "done" } else { "due" },
+            run.model.name,
+            run.set.name,
+            run.set.data.len(),
+            run.label
+        );
+    }
+    println!("{} runs, {done} done, {} due", runs.len(), runs.len() - done);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn report(results: &std::path::Path, experiment: &str) -> Result<()> {
+    let table = report::accuracy_table(results, experiment)?;
+    println!("{}", table.markdown());
+    for path in report::write_all(results, experiment)? {
+        eprintln!("wrote {}", path.display());
+    }
+    Ok(())
+}

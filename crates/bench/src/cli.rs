@@ -1,0 +1,59 @@
+//! What the binaries have in common on the command line.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Folders every binary knows.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Folders {
+    /// The data folder: test sets, checkpoints, and registries of its own if it has any.
+    #[arg(long, env = "QUANTLAB_DATA", default_value = "data")]
+    pub data: PathBuf,
+    /// Where runs are kept.
+    #[arg(long, env = "QUANTLAB_RESULTS", default_value = "results")]
+    pub results: PathBuf,
+    /// Where decoded images are kept.
+    #[arg(long, env = "QUANTLAB_CACHE", default_value = "data/cache")]
+    pub cache: PathBuf,
+}
+
+/// One line on stderr for an error, and exit status 1.
+pub fn exit_code(result: Result<ExitCode>) -> ExitCode {
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {}", format!("{error:#}").replace('\n', " "));
+        ExitCode::FAILURE
+    })
+}
+
+/// The number of worker threads: as asked, else one for each processor.
+pub fn threads(asked: Option<u16>) -> usize {
+    asked.map_or_else(
+        || std::thread::available_parallelism().map_or(1, usize::from),
+        usize::from,
+    )
+}
+
+/// A progress bar for decoding images: images done, of how many. Silent where stderr is no terminal.
+pub fn decoding_bar() -> Box<dyn Fn(usize, usize) + Sync> {
+    let bar = if std::io::stderr().is_terminal() {
+        ProgressBar::no_length()
+    } else {
+        ProgressBar::hidden()
+    };
+    bar.set_style(
+        ProgressStyle::with_template("decoding images  {wide_bar}  {pos}/{len}  {per_sec}, {eta} left")
+            .expect("the template is a constant")
+            .progress_chars("=> "),
+    );
+    Box::new(move |done, total| {
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+        if done == total {
+            bar.finish_and_clear();
+        }
+    })
+}

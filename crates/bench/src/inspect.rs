@@ -1,0 +1,164 @@
+//! What quantization does to each layer, seen three ways:
+//!
+//! - `weights`: the quantized weights against the float ones;
+//! - `layer`: the layer's output on the float network's own input, so that only this layer's weights matter (what the
+//!   original script's `test_layer` prints);
+//! - `network`: the same layer's output inside the quantized network, where the errors of all layers before it arrive
+//!   too (`test_net`).
+
+use anyhow::Result;
+use burn::tensor::{Device, Tensor, TensorData};
+use dataset::Dataset;
+use quant_core::{Comparison, compare};
+use resnet::{Arch, ResNet, StateDict};
+
+/// A comparison gathered over many batches.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Error {
+    /// Values compared.
+    pub n: usize,
+    /// Largest `|x - y|`.
+    pub max_abs: f64,
+    sum_abs: f64,
+    noise: f64,
+    signal: f64,
+}
+
+impl Error {
+    /// Adds a batch.
+    pub fn add(&mut self, batch: &Comparison) {
+        let n = batch.n as f64;
+        self.n += batch.n;
+        self.max_abs = self.max_abs.max(batch.max_abs);
+        self.sum_abs += batch.mean_abs * n;
+        self.noise += batch.mse * n;
+        self.signal += batch.signal * n;
+    }
+
+    /// Mean of `|x - y|`.
+    pub fn mean_abs(&self) -> f64 {
+        self.sum_abs / self.n.max(1) as f64
+    }
+
+    /// Mean of `(x - y)^2`.
+    pub fn mse(&self) -> f64 {
+        self.noise / self.n.max(1) as f64
+    }
+
+    /// `10 log10(sum x^2 / sum (x - y)^2)` in dB; none without noise or without signal.
+    pub fn sqnr_db(&self) -> Option<f64> {
+        (self.noise > 0.0 && self.signal > 0.0).then(|| 10.0 * (self.signal / self.noise).log10())
+    }
+}
+
+/// One layer's three errors.
+#[derive(Clone, Debug, Default)]
+pub struct LayerErrors {
+    /// PyTorch name.
+    pub layer: String,
+    /// Weights.
+    pub weights: Error,
+    /// Output for the float network's input.
+    pub alone: Error,
+    /// Output inside the quantized network.
+    pub network: Error,
+}
+
+/// The errors of every layer, and how many of the images keep their predicted class.
+#[derive(Clone, Debug)]
+pub struct Inspection {
+    /// In execution order, the classifier last.
+    pub layers: Vec<LayerErrors>,
+    /// Images looked at.
+    pub images: usize,
+    /// Images whose top-1 class is that of the float network.
+    pub unchanged: usize,
+}
+
+/// Images in memory at once: a network's activations are kept for a whole batch.
+const BATCH: usize = 8;
+
+/// Runs `data` through both networks. `float` and `quantized` are states of `arch`; where both keep BatchNorm or both
+/// have it folded, their weights are compared one by one.
+pub fn inspect(
+    arch: &Arch,
+    float: &StateDict,
+    quantized: &StateDict,
+    data: &Dataset,
+    device: &Device,
+    progress: &dyn Fn(usize),
+) -> Result<Inspection> {
+    let layout = arch.layout();
+    let mut layers: Vec<LayerErrors> = layout
+        .units()
+        .iter()
+        .map(|unit| unit.conv.clone())
+        .chain([layout.classifier.clone()])
+        .map(|layer| LayerErrors {
+            layer,
+            ..LayerErrors::default()
+        })
+        .collect();
+    for errors in &mut layers {
+        let name = format!("{}.weight", errors.layer);
+        let (x, y) = (float.require(&name)?, quantized.require(&name)?);
+        errors.weights.add(&compare(&x.data, &y.data));
+    }
+    let nets = [float, quantized].map(|state| {
+        let folded = resnet::fold(arch, state)?;
+        ResNet::from_state(arch, &folded, device)
+    });
+    let [float, quantized] = nets;
+    let (float, quantized) = (float?, quantized?);
+    let mut unchanged = 0;
+    for start in (0..data.len()).step_by(BATCH) {
+        let range = start..data.len().min(start + BATCH);
+        let shape = [range.len(), 3, data.height(), data.width()];
+        let mut pixels = vec![0.0; range.len() * data.image_len()];
+        data.write_batch(range.clone(), &mut pixels);
+        let images = Tensor::<4>::from_data(TensorData::new(pixels, shape), device);
+
+        let mut outputs = Vec::with_capacity(layers.len());
+        let expected = float.forward_tapped(images.clone(), &mut |index, input, output| {
+            let output = values(output.clone());
+            if let Some(alone) = quantized.forward_layer(index, input.clone()) {
+                layers[index].alone.add(&compare(&output, &values(alone)));
+            }
+            outputs.push(output);
+        });
+        let found = quantized.forward_tapped(images, &mut |index, _, output| {
+            let output = values(output.clone());
+            layers[index].network.add(&compare(&outputs[index], &output));
+        });
+        unchanged += classes(expected)
+            .into_iter()
+            .zip(classes(found))
+            .filter(|(a, b)| a == b)
+            .count();
+        progress(range.len());
+    }
+    Ok(Inspection {
+        layers,
+        images: data.len(),
+        unchanged,
+    })
+}
+
+fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor
+        .into_data()
+        .convert::<f32>()
+        .to_vec()
+        .expect("converted to float32 just now")
+}
+
+fn classes(logits: Tensor<2>) -> Vec<usize> {
+    let [_, classes] = logits.dims();
+    values(logits)
+        .chunks_exact(classes)
+        .map(|row| {
+            let first_largest = |best: usize, i: usize| if row[i] > row[best] { i } else { best };
+            (1..classes).fold(0, first_largest)
+        })
+        .collect()
+}

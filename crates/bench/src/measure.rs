@@ -1,0 +1,255 @@
+//! One run: quantize, execute, count.
+
+use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
+use std::time::{Instant, SystemTime};
+
+use anyhow::{Context, Result, anyhow};
+use burn::tensor::Device;
+use resnet::{Decision, LayerReport, QuantizedNet, ResNet, StateDict};
+use results::names;
+use results::{ManifestRow, MetricRow, PredictionRow, Run, RunRow, Status};
+
+use crate::environment::Environment;
+use crate::evaluate::{Outcome, evaluate};
+use crate::plan::PlannedRun;
+
+/// Images a worker takes at once. Part of what fixes the bytes: a batch is computed as a whole.
+pub const BATCH: usize = 32;
+
+/// What a run needs beside its plan.
+pub struct Bench<'a> {
+    /// The experiment's name.
+    pub experiment: &'a str,
+    /// The burn device, already open.
+    pub device: &'a Device,
+    /// Worker threads.
+    pub threads: usize,
+    /// Recorded with the run.
+    pub environment: &'a Environment,
+    /// Raised by Ctrl-C.
+    pub cancelled: &'a AtomicBool,
+}
+
+impl Bench<'_> {
+    /// Quantizes and evaluates. `baseline` holds the float run's predictions by image, and is absent for the float run
+    /// itself. `progress` is told, for each finished batch, how many images and how many hits it brought.
+    pub fn measure(
+        &self,
+        run: &PlannedRun,
+        baseline: Option<&HashMap<String, u16>>,
+        progress: &(dyn Fn(usize, usize) + Sync),
+    ) -> Result<Run> {
+        let mut row = self.row(run);
+        let started = Instant::now();
+        let checkpoint = &run.model.checkpoint;
+        let arch = &checkpoint.arch;
+        let mut metrics = Metrics::new(&row.run_id);
+        let (executable, manifest) = match &run.cell.quantization {
+            None => {
+                metrics.float(&checkpoint.state);
+                (
+                    resnet::fold(arch, &checkpoint.state)?,
+                    resnet::float_manifest(arch, &checkpoint.state),
+                )
+            }
+            Some(how) => {
+                let QuantizedNet {
+                    state,
+                    manifest,
+                    layers,
+                } = resnet::quantize(arch, &checkpoint.state, how)?;
+                metrics.layers(&layers);
+                (resnet::fold(arch, &state)?, manifest)
+            }
+        };
+        let net = ResNet::from_state(arch, &executable, self.device)?;
+        let data = &run.set.data;
+        let outcomes = evaluate(
+            &net,
+            data,
+            self.device,
+            self.threads,
+            BATCH,
+            progress,
+            self.cancelled,
+        )?;
+        let predictions: Vec<PredictionRow> = outcomes
+            .iter()
+            .enumerate()
+            .map(|(i, outcome)| PredictionRow {
+                image: data.id(i),
+                label: data.label(i),
+                top1: outcome.top1,
+            })
+            .collect();
+        metrics.outcomes(&outcomes, &predictions);
+        metrics.flips(&predictions, baseline)?;
+        row.seconds = (started.elapsed().as_secs_f64() * 1e3).round() / 1e3;
+        Ok(Run {
+            metrics: metrics.rows,
+            predictions,
+            manifest: manifest_rows(&row.run_id, manifest),
+            row,
+        })
+    }
+
+    /// The row of a run that gave an error.
+    pub fn failed(&self, run: &PlannedRun, error: &anyhow::Error) -> Run {
+        let mut row = self.row(run);
+        row.status = Status::Failed;
+        row.error = Some(format!("{error:#}"));
+        Run {
+            row,
+            metrics: Vec::new(),
+            predictions: Vec::new(),
+            manifest: Vec::new(),
+        }
+    }
+
+    fn row(&self, run: &PlannedRun) -> RunRow {
+        let checkpoint = &run.model.checkpoint;
+        let now = SystemTime::now();
+        RunRow {
+            weights_file: run
+                .model
+                .file
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned()),
+            git_revision: self.environment.git_revision.clone(),
+            rustc: self.environment.rustc.to_owned(),
+            burn: self.environment.burn.to_owned(),
+            cpu_features: self.environment.cpu_features.clone(),
+            threads: self.threads as u32,
+            host: self.environment.host.clone(),
+            started_at: humantime::format_rfc3339_seconds(now).to_string(),
+            ..RunRow::new(
+                self.experiment,
+                run.config.clone(),
+                &checkpoint.sha256,
+                &run.set.sha256,
+            )
+        }
+    }
+}
+
+/// Predictions by image, for counting flips.
+pub fn by_image(run: &Run) -> HashMap<String, u16> {
+    run.predictions
+        .iter()
+        .map(|row| (row.image.clone(), row.top1))
+        .collect()
+}
+
+fn manifest_rows(run_id: &str, manifest: Vec<Decision>) -> Vec<ManifestRow> {
+    manifest
+        .into_iter()
+        .map(|decision| ManifestRow {
+            run_id: run_id.to_owned(),
+            tensor: decision.tensor,
+            kind: decision.kind.to_owned(),
+            quantized: decision.quantized,
+            bits: decision.bits,
+            reason: decision.reason,
+        })
+        .collect()
+}
+
+/// Collects the rows of `metrics.csv`.
+struct Metrics {
+    run_id: String,
+    rows: Vec<MetricRow>,
+}
+
+impl Metrics {
+    fn new(run_id: &str) -> Self {
+        Self {
+            run_id: run_id.to_owned(),
+            rows: Vec::new(),
+        }
+    }
+
+    /// A value that is not finite was not measured and has no row.
+    fn push(&mut self, layer: &str, metric: &str, value: f64, n: usize, unit: &str) {
+        if value.is_finite() {
+            self.rows.push(MetricRow {
+                run_id: self.run_id.clone(),
+                layer: layer.to_owned(),
+                metric: metric.to_owned(),
+                value,
+                n: n as u64,
+                unit: unit.to_owned(),
+            });
+        }
+    }
+
+    fn outcomes(&mut self, outcomes: &[Outcome], predictions: &[PredictionRow]) {
+        let n = outcomes.len();
+        let hits = predictions.iter().filter(|p| p.top1 == p.label).count();
+        let top5 = outcomes.iter().filter(|o| o.in_top5).count();
+        // In the set's order, so that the sum has one value.
+        let loss: f64 = outcomes.iter().map(|o| o.loss).sum();
+        self.push("", names::TOP1_CORRECT, hits as f64, n, names::IMAGES);
+        self.push("", names::TOP5_CORRECT, top5 as f64, n, names::IMAGES);
+        self.push("", names::LOSS_SUM, loss, n, names::NATS);
+    }
+
+    fn flips(
+        &mut self,
+        predictions: &[PredictionRow],
+        baseline: Option<&HashMap<String, u16>>,
+    ) -> Result<()> {
+        let mut flips = 0;
+        if let Some(baseline) = baseline {
+            for row in predictions {
+                let float = baseline
+                    .get(&row.image)
+                    .ok_or_else(|| anyhow!("image {}", row.image))
+                    .context("the float run has no prediction for an image of this run")?;
+                flips += usize::from(*float != row.top1);
+            }
+        }
+        self.push("", names::FLIPS, flips as f64, predictions.len(), names::IMAGES);
+        Ok(())
+    }
+
+    fn float(&mut self, state: &StateDict) {
+        let mut total = 0;
+        for (name, tensor) in state {
+            if tensor.shape.len() >= 2 {
+                let layer = name.strip_suffix(".weight").unwrap_or(name);
+                let bits = 32.0 * tensor.len() as f64;
+                self.push(layer, names::BITS_STORED, bits, tensor.len(), names::BITS);
+                total += tensor.len();
+            }
+        }
+        let bits = 32.0 * total as f64;
+        self.push("", names::BITS_STORED, bits, total, names::BITS);
+    }
+
+    fn layers(&mut self, layers: &[LayerReport]) {
+        let (mut signal, mut noise, mut bits, mut total) = (0.0, 0.0, 0.0, 0);
+        for report in layers {
+            let (layer, c) = (report.layer.as_str(), &report.comparison);
+            let n = c.n;
+            if let Some(sqnr) = c.sqnr_db {
+                self.push(layer, names::WEIGHT_SQNR, sqnr, n, names::DECIBEL);
+            }
+            self.push(layer, names::WEIGHT_MSE, c.mse, n, "");
+            self.push(layer, names::WEIGHT_MAX_ABS, c.max_abs, n, "");
+            self.push(layer, names::WEIGHT_MEAN_ABS, c.mean_abs, n, "");
+            if report.scales.0 == report.scales.1 {
+                self.push(layer, names::SCALE, f64::from(report.scales.0), n, "");
+            }
+            self.push(layer, names::SATURATED, report.saturated as f64, n, names::VALUES);
+            self.push(layer, names::BITS_STORED, report.bits_stored, n, names::BITS);
+            signal += c.signal;
+            noise += c.mse * n as f64;
+            bits += report.bits_stored;
+            total += n;
+        }
+        let sqnr = 10.0 * (signal / noise).log10();
+        self.push("", names::WEIGHT_SQNR, sqnr, total, names::DECIBEL);
+        self.push("", names::BITS_STORED, bits, total, names::BITS);
+    }
+}

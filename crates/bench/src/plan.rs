@@ -1,0 +1,142 @@
+//! From an experiment's cells to the runs of a sweep: sources opened, image counts resolved, run ids known, each run
+//! once, and in front of them the float runs that they are compared with.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use resnet::BnMode;
+use results::Config;
+
+use crate::experiment::{Experiment, Scalar};
+use crate::settings::{Cell, Settings};
+use crate::sources::{Model, Sources, TestSet};
+
+/// One run of a sweep.
+pub struct PlannedRun {
+    /// What to quantize.
+    pub cell: Cell,
+    /// The checkpoint.
+    pub model: Arc<Model>,
+    /// The test images.
+    pub set: Arc<TestSet>,
+    /// The result columns, complete.
+    pub config: Config,
+    /// Names the run.
+    pub run_id: String,
+    /// Run id of the float run of the same model and images; its own for a float run.
+    pub baseline: String,
+    /// The settings that vary, for people: `weights.bits=4 bn=kept`.
+    pub label: String,
+}
+
+impl PlannedRun {
+    /// Whether this is a float run.
+    pub fn is_baseline(&self) -> bool {
+        self.run_id == self.baseline
+    }
+}
+
+/// All runs, float runs first, then in the experiment's order.
+pub fn plan(experiment: &Experiment, sources: &mut Sources) -> Result<Vec<PlannedRun>> {
+    let mut baselines: Vec<PlannedRun> = Vec::new();
+    let mut runs: Vec<PlannedRun> = Vec::new();
+    for settings in experiment.cells() {
+        let label = label(experiment, &settings);
+        let planned = plan_cell(&settings, sources, &label)
+            .with_context(|| if label.is_empty() { experiment.name.clone() } else { label.clone() })?;
+        for run in planned {
+            let list = if run.is_baseline() { &mut baselines } else { &mut runs };
+            if list.iter().all(|known| known.run_id != run.run_id) {
+                list.push(run);
+            }
+        }
+    }
+    baselines.extend(runs);
+    Ok(baselines)
+}
+
+/// Run `index` of the plan belongs to shard `i` of `n` (from 1). Float runs belong to every shard: each needs them,
+/// and whoever comes first makes them.
+pub fn in_shard(index: usize, run: &PlannedRun, shard: (usize, usize)) -> bool {
+    run.is_baseline() || index % shard.1 == shard.0 - 1
+}
+
+/// The run of one cell, last, and before it the float run that it is compared with, unless it is that itself.
+pub fn plan_cell(settings: &Settings, sources: &mut Sources, label: &str) -> Result<Vec<PlannedRun>> {
+    let cell = Cell::new(settings)?;
+    let model = sources.model(&cell.model)?;
+    let Some(dataset) = cell.dataset.clone().or_else(|| model.dataset.clone()) else {
+        bail!("no test set: a model given as a file needs `dataset`");
+    };
+    let set = sources.test_set(&dataset, cell.images)?;
+    let arch = &model.checkpoint.arch;
+    let (classes, labels) = (arch.classes(), set.data.classes().len());
+    if classes != labels {
+        bail!(
+            "{} has {classes} classes, but the test set {} has {labels}",
+            model.name,
+            set.name
+        );
+    }
+    if arch.image_size() != set.data.height() {
+        bail!(
+            "{} is made for images of {} pixels, but those of {} have {}",
+            arch.name(),
+            arch.image_size(),
+            set.name,
+            set.data.height()
+        );
+    }
+    if let Some(how) = &cell.quantization
+        && model.checkpoint.folded
+        && how.bn == BnMode::Kept
+    {
+        bail!(
+            "{} comes without BatchNorm (it is folded already): set bn = folded",
+            model.name
+        );
+    }
+    let (weights_sha256, data_sha256) = (&model.checkpoint.sha256, &set.sha256);
+    let complete = |cell: &Cell| {
+        let config = Config {
+            model_name: Some(model.name.clone()),
+            model_arch: arch.name(),
+            dataset: set.name.clone(),
+            images: set.data.len() as u64,
+            ..cell.config.clone()
+        };
+        let run_id = results::run_id(&config, weights_sha256, data_sha256);
+        (config, run_id)
+    };
+    let float = cell.baseline();
+    let (_, baseline) = complete(&float);
+    let make = |cell: Cell, label: &str| {
+        let (config, run_id) = complete(&cell);
+        PlannedRun {
+            cell,
+            model: model.clone(),
+            set: set.clone(),
+            config,
+            run_id,
+            baseline: baseline.clone(),
+            label: label.to_owned(),
+        }
+    };
+    Ok(if cell.quantization.is_none() {
+        vec![make(float, "float")]
+    } else {
+        vec![make(float, "float"), make(cell, label)]
+    })
+}
+
+fn label(experiment: &Experiment, settings: &Settings) -> String {
+    let varying: Vec<String> = experiment
+        .vary
+        .iter()
+        .map(|(key, _)| {
+            let value = settings.get(key).map_or_else(String::new, Scalar::to_string);
+            format!("{}={value}", key.strip_prefix("weights.").unwrap_or(key))
+        })
+        .collect();
+    varying.join(" ")
+}

@@ -1,0 +1,177 @@
+//! Runs a plan: skips what is there, lets other processes work beside it, keeps what is finished whatever happens.
+//!
+//! Every run has a lock that the operating system frees when its process dies. A run that somebody else holds is left
+//! to him and looked at again in the end; a float run that somebody else holds is waited for, since the runs behind it
+//! need its predictions.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result, bail};
+use results::{Run, Status, Store};
+
+use crate::device;
+use crate::environment::Environment;
+use crate::experiment::{Check, Experiment};
+use crate::measure::{Bench, by_image};
+use crate::plan::PlannedRun;
+use crate::progress::Progress;
+
+/// How a sweep ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Runs made now.
+    pub made: usize,
+    /// Runs that were there already, or that another process made meanwhile.
+    pub skipped: usize,
+    /// Runs that gave an error.
+    pub failed: usize,
+    /// Whether Ctrl-C ended it.
+    pub cancelled: bool,
+}
+
+/// Where and how a plan is run.
+pub struct Sweep<'a> {
+    /// The experiment's name.
+    pub experiment: &'a str,
+    /// The results folder.
+    pub store: &'a Store,
+    /// Worker threads.
+    pub threads: usize,
+    /// Raised by Ctrl-C.
+    pub cancelled: Arc<AtomicBool>,
+}
+
+impl Sweep<'_> {
+    /// Runs all of `runs` that are not complete.
+    pub fn run(&self, runs: &[&PlannedRun]) -> Result<Summary> {
+        self.store.clean(self.experiment)?;
+        let environment = Environment::detect();
+        let progress = Progress::new(runs.len());
+        let mut summary = Summary::default();
+        let mut baselines: HashMap<String, HashMap<String, u16>> = HashMap::new();
+        // First pass takes what is free, second pass waits for what others held.
+        let mut left: Vec<(usize, &PlannedRun)> = runs.iter().copied().enumerate().collect();
+        for wait in [false, true] {
+            let mut held = Vec::new();
+            for (index, run) in std::mem::take(&mut left) {
+                if self.cancelled.load(Ordering::Relaxed) {
+                    summary.cancelled = true;
+                    break;
+                }
+                if self.store.is_complete(self.experiment, &run.run_id)? {
+                    summary.skipped += 1;
+                    progress.skip(index, run);
+                    continue;
+                }
+                let lock = if wait || run.is_baseline() {
+                    Some(self.store.lock(self.experiment, &run.run_id)?)
+                } else {
+                    self.store.try_lock(self.experiment, &run.run_id)?
+                };
+                let Some(_lock) = lock else {
+                    held.push((index, run));
+                    continue;
+                };
+                // Between the look and the lock somebody may have finished it.
+                if self.store.is_complete(self.experiment, &run.run_id)? {
+                    summary.skipped += 1;
+                    progress.skip(index, run);
+                    continue;
+                }
+                let device = device::open(&run.config.device)?;
+                let bench = Bench {
+                    experiment: self.experiment,
+                    device: &device,
+                    threads: self.threads,
+                    environment: &environment,
+                    cancelled: &self.cancelled,
+                };
+                let bar = progress.start(index, run);
+                let result = self
+                    .baseline_of(run, &mut baselines)
+                    .and_then(|baseline| bench.measure(run, baseline, &|images, hits| bar.add(images, hits)));
+                if self.cancelled.load(Ordering::Relaxed) {
+                    summary.cancelled = true;
+                    break;
+                }
+                let finished = match result {
+                    Ok(finished) => finished,
+                    Err(error) => bench.failed(run, &error),
+                };
+                self.store.write(&finished)?;
+                progress.finish(index, run, &finished);
+                match finished.row.status {
+                    Status::Ok => summary.made += 1,
+                    Status::Failed => summary.failed += 1,
+                }
+            }
+            left = held;
+        }
+        progress.close();
+        Ok(summary)
+    }
+
+    fn baseline_of<'m>(
+        &self,
+        run: &PlannedRun,
+        known: &'m mut HashMap<String, HashMap<String, u16>>,
+    ) -> Result<Option<&'m HashMap<String, u16>>> {
+        if run.is_baseline() {
+            return Ok(None);
+        }
+        if !known.contains_key(&run.baseline) {
+            if !self.store.is_complete(self.experiment, &run.baseline)? {
+                bail!("its float run {} failed, so there is nothing to compare with", run.baseline);
+            }
+            let float = self.store.read(self.experiment, &run.baseline)?;
+            known.insert(run.baseline.clone(), by_image(&float));
+        }
+        Ok(known.get(&run.baseline))
+    }
+
+    /// Compares finished runs with the experiment's checks. Returns one line for each check that fails, and how many
+    /// were compared; a check that no run of the plan answers to is passed over, since `--set` may have left it out.
+    pub fn check(&self, experiment: &Experiment, runs: &[&PlannedRun]) -> Result<(usize, Vec<String>)> {
+        let (mut compared, mut wrong) = (0, Vec::new());
+        for check in &experiment.checks {
+            for run in runs.iter().filter(|run| applies(check, run)) {
+                if !self.store.is_complete(self.experiment, &run.run_id)? {
+                    continue;
+                }
+                let finished = self.store.read(self.experiment, &run.run_id)?;
+                let value = whole_network(&finished, &check.metric).with_context(|| {
+                    format!("[[check]]: run {} has no metric {}", run.run_id, check.metric)
+                })?;
+                compared += 1;
+                if (value - check.expected).abs() > check.tolerance {
+                    wrong.push(format!(
+                        "{}: {} is {value}, expected {} +- {}",
+                        run.label, check.metric, check.expected, check.tolerance
+                    ));
+                }
+            }
+        }
+        Ok((compared, wrong))
+    }
+}
+
+/// A whole-network metric of a run.
+pub fn whole_network(run: &Run, metric: &str) -> Option<f64> {
+    run.metrics
+        .iter()
+        .find(|row| row.layer.is_empty() && row.metric == metric)
+        .map(|row| row.value)
+}
+
+/// A check applies to the runs whose columns hold all of its settings, the resolved number of images among them.
+fn applies(check: &Check, run: &PlannedRun) -> bool {
+    let columns = run.config.columns();
+    check.settings.iter().all(|(key, value)| {
+        let column = key.replace('.', "_");
+        columns
+            .iter()
+            .any(|(name, text)| *name == column && *text == value.to_string())
+    })
+}

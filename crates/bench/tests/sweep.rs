@@ -1,0 +1,273 @@
+//! `sweep` as a user meets it: a process, a results folder, a kill, a second process beside the first.
+
+#![cfg(unix)]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use burn::tensor::Device;
+use resnet::{Arch, ResNet};
+use tempfile::TempDir;
+
+const EXPERIMENT: &str = "question = 'test'\nexpects = 'nothing: the weights are random'\n\
+    [fixed]\nmodel.weights = 'model.safetensors'\ndataset = 'synthetic'\nimages = 96\n\
+    [vary]\nmethod = ['linear', 'ptq']\nweights.bits = [32, 8, 4, 2]\n";
+
+/// A folder with a model of random weights, an experiment and the registries.
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Self {
+        let place = Self(TempDir::new().unwrap());
+        let arch = Arch::parse("cifar-resnet20").unwrap();
+        let device = Device::flex();
+        device.seed(3);
+        let state = ResNet::init(&arch, &device).to_state(&arch);
+        resnet::save_safetensors(&state, &place.path("model.safetensors"), &BTreeMap::new()).unwrap();
+        std::fs::write(place.path("e.toml"), EXPERIMENT).unwrap();
+        let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data");
+        std::fs::create_dir(place.path("data")).unwrap();
+        for registry in ["models.toml", "datasets.toml"] {
+            std::fs::copy(data.join(registry), place.path("data").join(registry)).unwrap();
+        }
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn command(&self, results: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sweep"));
+        command
+            .current_dir(self.0.path())
+            .args(["e.toml", "--data", "data", "--results", results])
+            .args(arguments)
+            .env_remove("QUANTLAB_DATA")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    fn run(&self, results: &str, arguments: &[&str]) -> Output {
+        self.command(results, arguments).output().unwrap()
+    }
+
+    /// Everything a sweep left, by path, without what tells the time, the machine or the number of threads.
+    fn contents(&self, results: &str) -> BTreeMap<String, String> {
+        let mut found = BTreeMap::new();
+        for folder in std::fs::read_dir(self.path(results).join("e")).unwrap() {
+            let folder = folder.unwrap().path();
+            let name = folder.file_name().unwrap().to_str().unwrap().to_owned();
+            if name.starts_with('.') {
+                continue;
+            }
+            if folder.is_file() {
+                found.insert(name, std::fs::read_to_string(&folder).unwrap());
+                continue;
+            }
+            for file in std::fs::read_dir(&folder).unwrap() {
+                let file = file.unwrap().path();
+                let text = if file.file_name().unwrap() == "run.csv" {
+                    lasting_columns(&file)
+                } else {
+                    std::fs::read_to_string(&file).unwrap()
+                };
+                let key = format!("{name}/{}", file.file_name().unwrap().to_str().unwrap());
+                found.insert(key, text);
+            }
+        }
+        found
+    }
+
+    fn finished_runs(&self, results: &str) -> usize {
+        let Ok(folder) = std::fs::read_dir(self.path(results).join("e")) else {
+            return 0;
+        };
+        folder
+            .filter(|entry| {
+                let name = entry.as_ref().unwrap().file_name();
+                name.len() == 12 && !name.to_str().unwrap().starts_with('.')
+            })
+            .count()
+    }
+
+    /// Waits until `count` runs are there; fails after a minute.
+    fn wait_for_runs(&self, results: &str, count: usize, child: &mut Child) {
+        let start = Instant::now();
+        while self.finished_runs(results) < count {
+            assert!(start.elapsed() < Duration::from_secs(60), "no run in a minute");
+            assert!(child.try_wait().unwrap().is_none(), "the sweep ended by itself");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+fn lasting_columns(file: &Path) -> String {
+    let mut reader = csv::Reader::from_path(file).unwrap();
+    let headers = reader.headers().unwrap().clone();
+    let record = reader.records().next().unwrap().unwrap();
+    headers
+        .iter()
+        .zip(&record)
+        .filter(|(name, _)| !["threads", "host", "started_at", "seconds"].contains(name))
+        .map(|(name, value)| format!("{name}={value}\n"))
+        .collect()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn the_same_command_again_runs_nothing_and_changes_no_byte() {
+    let place = Place::new();
+    let first = place.run("results", &[]);
+    assert!(first.status.success(), "{}", stderr(&first));
+    // One float run stands for `weights.bits = 32` under both methods.
+    assert!(stderr(&first).contains("7 runs made, 0 were there already, 0 failed"), "{}", stderr(&first));
+    let before = place.contents("results");
+    let again = place.run("results", &[]);
+    assert!(stderr(&again).contains("0 runs made, 7 were there already"), "{}", stderr(&again));
+    assert_eq!(before, place.contents("results"));
+    assert_eq!(first.stdout, again.stdout);
+
+    let changed = place.run("results", &["--set", "weights.bits=[32, 8, 4, 3]"]);
+    assert!(stderr(&changed).contains("2 runs made, 5 were there already"), "{}", stderr(&changed));
+}
+
+#[test]
+fn the_number_of_threads_changes_no_byte() {
+    let place = Place::new();
+    for threads in ["1", "2", "3"] {
+        let output = place.run(&format!("results{threads}"), &["--threads", threads]);
+        assert!(output.status.success(), "{}", stderr(&output));
+    }
+    assert_eq!(place.contents("results1"), place.contents("results2"));
+    assert_eq!(place.contents("results1"), place.contents("results3"));
+}
+
+#[test]
+fn killed_in_the_middle_and_started_again_it_ends_with_the_same_bytes() {
+    let place = Place::new();
+    assert!(place.run("whole", &[]).status.success());
+    for runs in [1, 3] {
+        let mut child = place.command("killed", &[]).spawn().unwrap();
+        place.wait_for_runs("killed", runs, &mut child);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    assert!(place.finished_runs("killed") < 7);
+    let output = place.run("killed", &[]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(place.contents("whole"), place.contents("killed"));
+    let leftovers = std::fs::read_dir(place.path("killed/e"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with('.') && name != ".locks")
+        .count();
+    assert_eq!(leftovers, 0);
+}
+
+#[test]
+fn two_shards_at_once_fill_the_folder_that_one_process_fills() {
+    let place = Place::new();
+    assert!(place.run("whole", &[]).status.success());
+    let mut shards: Vec<Child> = ["1/2", "2/2"]
+        .iter()
+        .map(|shard| place.command("shared", &["--shard", shard]).spawn().unwrap())
+        .collect();
+    for shard in &mut shards {
+        assert!(shard.wait().unwrap().success());
+    }
+    assert_eq!(place.contents("whole"), place.contents("shared"));
+}
+
+#[test]
+fn two_whole_sweeps_at_once_make_every_run_once() {
+    let place = Place::new();
+    let children: Vec<Child> = (0..2)
+        .map(|_| place.command("shared", &[]).spawn().unwrap())
+        .collect();
+    let made: usize = children
+        .into_iter()
+        .map(|child| {
+            let output = child.wait_with_output().unwrap();
+            let text = stderr(&output);
+            assert!(output.status.success(), "{text}");
+            let line = text.lines().find(|line| line.contains("runs made")).unwrap();
+            line.split(' ').next().unwrap().parse::<usize>().unwrap()
+        })
+        .sum();
+    assert_eq!(made, 7);
+}
+
+#[test]
+fn ctrl_c_keeps_what_is_finished_and_says_how_to_go_on() {
+    let place = Place::new();
+    let mut child = place.command("results", &["--set", "images=2000"]).spawn().unwrap();
+    place.wait_for_runs("results", 1, &mut child);
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
+    assert!(stderr(&output).contains("goes on from there"), "{}", stderr(&output));
+    assert!(place.finished_runs("results") < 7);
+}
+
+#[test]
+fn list_prints_the_plan_and_runs_nothing() {
+    let place = Place::new();
+    let output = place.run("results", &["--list"]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("7 runs, 0 done, 7 due"), "{text}");
+    assert!(!place.path("results").exists());
+}
+
+#[test]
+fn a_wrong_count_fails_the_sweep() {
+    let place = Place::new();
+    let check = "[[check]]\nwhere = { weights.bits = 8, method = 'linear' }\nexpected = 200\n";
+    std::fs::write(place.path("e.toml"), format!("{EXPERIMENT}{check}")).unwrap();
+    let output = place.run("results", &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("check failed:"), "{}", stderr(&output));
+}
+
+#[test]
+fn bad_input_is_refused_in_one_line() {
+    let place = Place::new();
+    std::fs::write(place.path("short.safetensors"), b"\x10\0\0").unwrap();
+    std::fs::write(place.path("picture.pth"), b"\xff\xd8\xff\xe0 not a model").unwrap();
+    for (arguments, expected) in [
+        (vec!["--set", "wieghts.bits=4"], "wieghts.bits"),
+        (vec!["--set", "weights.bits=17"], "17"),
+        (vec!["--set", "weights.mapping=afine"], "afine"),
+        (vec!["--set", "model.weights=nowhere.pth"], "nowhere.pth"),
+        (vec!["--set", "model.weights=short.safetensors"], "short.safetensors"),
+        (vec!["--set", "model.weights=picture.pth"], "picture.pth"),
+        (vec!["--set", "model.name=resnet19"], "resnet19"),
+        (vec!["--set", "dataset=nowhere"], "nowhere"),
+        (vec!["--set", "images=10001", "--set", "dataset=cifar10"], "cifar10"),
+        (vec!["--set", "device=abacus"], "abacus"),
+        (vec!["--data", "nowhere"], "nowhere"),
+        (vec!["--shard", "3/2"], "3/2"),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_sweep"))
+            .current_dir(place.0.path())
+            .env("QUANTLAB_DATA", "data")
+            .arg("e.toml")
+            .args(&arguments)
+            .output()
+            .unwrap();
+        let text = stderr(&output);
+        let errors: Vec<_> = text.lines().filter(|line| line.starts_with("error:")).collect();
+        assert!(!output.status.success(), "{arguments:?}");
+        assert_eq!(errors.len(), 1, "{arguments:?}: {text}");
+        assert!(errors[0].contains(expected), "{arguments:?}: {text}");
+        assert!(!text.contains("panicked"), "{arguments:?}: {text}");
+    }
+}

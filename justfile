@@ -1,0 +1,33 @@
+# Every recipe is one cargo command; without `just`, type what stands in it (README.md lists them).
+
+# list the recipes
+default:
+    @just --list
+
+# run an experiment and print its table: `just sweep`, `just sweep experiments/ranges.toml --set images=500`
+sweep *arguments:
+    cargo sweep {{arguments}}
+
+# all tests; set QUANTLAB_DATA to include those on real data
+test *arguments:
+    cargo test --release --workspace {{arguments}}
+
+# tables and plots from the results, spliced into the README
+table *arguments="--readme README.md":
+    cargo table {{arguments}}
+
+# what quantization does to each layer
+inspect *arguments:
+    cargo inspect {{arguments}}
+
+# train a network
+train *arguments:
+    cargo train {{arguments}}
+
+# download test sets and checkpoints: `just fetch cifar10 resnet18`
+fetch *arguments:
+    cargo fetch-data {{arguments}}
+
+# lints with warnings denied (formatting: `cargo fmt --all --check`)
+check:
+    cargo clippy --release --workspace --all-targets -- -D warnings
