@@ -1,0 +1,78 @@
+//! The errors of this crate: each names the file (or the value) and says what was expected or what to do.
+
+use std::path::{Path, PathBuf};
+
+/// Why a data set could not be opened, or a picture not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The operating system refused a file.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// A folder holds none of the files that make up the data set.
+    #[error("{}: no {expected} here; {advice}", folder.display())]
+    NoImages {
+        /// The folder that was searched.
+        folder: PathBuf,
+        /// The file names that were looked for.
+        expected: String,
+        /// How to get them.
+        advice: String,
+    },
+    /// A file's length is no whole number of rows.
+    #[error(
+        "{}: {found} bytes is not a whole number of {row}-byte rows ({} rows and {} bytes left over); \
+         the file is truncated or not in the binary layout: fetch it again",
+        path.display(), found / row, found % row
+    )]
+    Length {
+        /// The file.
+        path: PathBuf,
+        /// Its length in bytes.
+        found: u64,
+        /// The length of one row in bytes.
+        row: u64,
+    },
+    /// A label names no class.
+    #[error("{}: row {row} has label {found}, but labels go from 0 to {}; the file is damaged: fetch it again", path.display(), classes - 1)]
+    Label {
+        /// The file.
+        path: PathBuf,
+        /// The row, counted from 0.
+        row: usize,
+        /// The label found.
+        found: u16,
+        /// How many classes there are.
+        classes: usize,
+    },
+    /// Pixels, records and sizes that were handed to [`crate::Dataset::new`] contradict one another.
+    #[error("data set `{name}`: {detail}")]
+    Inconsistent {
+        /// The data set's name.
+        name: String,
+        /// The contradiction, with the values.
+        detail: String,
+    },
+    /// A picture could not be encoded.
+    #[error("{}: {detail}", path.display())]
+    Encode {
+        /// The file that was being written.
+        path: PathBuf,
+        /// What the encoder said.
+        detail: String,
+    },
+}
+
+impl Error {
+    /// For `map_err`: an I/O error together with its file.
+    pub fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Error + '_ {
+        move |source| Error::Io {
+            path: path.to_path_buf(),
+            source,
+        }
+    }
+}
