@@ -227,4 +227,6 @@ fn refusal(root: &Path, unreadable: &[(String, String)], total: usize) -> Error 
 }
 
 #[cfg(test)]
+mod cache_tests;
+#[cfg(test)]
 mod tests;
