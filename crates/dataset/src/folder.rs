@@ -16,8 +16,9 @@ pub use classes::imagenet_wnids;
 
 use crate::Error;
 use crate::cache::{self, Failure, Job, Key};
-use crate::dataset::{Dataset, Normalization, Record, Sampling, Source};
+use crate::dataset::{Dataset, Record, Sampling, Source};
 use crate::decode::{self, DECODER};
+use crate::normalization::Normalization;
 use crate::resize::{Geometry, resize_and_crop};
 
 /// How a folder is read. `FolderOptions::default()` is the usual ImageNet evaluation.

@@ -31,7 +31,10 @@ pub(super) fn small() -> FolderOptions {
 }
 
 /// Opens and counts the images that were decoded: the progress calls but for the last.
-pub(super) fn open_counting(root: &Path, options: &FolderOptions) -> Result<(Dataset, usize), Error> {
+pub(super) fn open_counting(
+    root: &Path,
+    options: &FolderOptions,
+) -> Result<(Dataset, usize), Error> {
     let calls = AtomicUsize::new(0);
     let set = open(root, options, &|_, _| {
         calls.fetch_add(1, Ordering::Relaxed);
