@@ -65,6 +65,67 @@ pub enum Error {
         /// What the encoder said.
         detail: String,
     },
+    /// An image file cannot be decoded; the text says why, without the file's name.
+    #[error("{detail}")]
+    Image {
+        /// The reason.
+        detail: String,
+    },
+    /// Some images of a folder cannot be decoded.
+    #[error(
+        "{}: {count} of {total} images cannot be read: {examples}; repair or remove them, or set skip_unreadable to go on without them",
+        root.display()
+    )]
+    Unreadable {
+        /// The data set's folder.
+        root: PathBuf,
+        /// How many.
+        count: usize,
+        /// Of how many image files.
+        total: usize,
+        /// The first few with their reasons.
+        examples: String,
+    },
+    /// A class folder has no place in the class list, so its images have no label.
+    #[error(
+        "{}: this class is not one of the {classes} in {list}; remove or rename the folder, or give the class list that the model was trained with",
+        folder.display()
+    )]
+    ClassNotListed {
+        /// The class folder.
+        folder: PathBuf,
+        /// Where the classes come from.
+        list: String,
+        /// How many there are.
+        classes: usize,
+    },
+    /// A class folder without images, where labels are counted over folders.
+    #[error(
+        "{}: no image in this class folder, yet it counts as a class; remove it, or give a class list if the class is meant to have none",
+        folder.display()
+    )]
+    EmptyClass {
+        /// The class folder.
+        folder: PathBuf,
+    },
+    /// A class list cannot be used.
+    #[error("{}: {detail}; a class list has one class name a line, in index order", path.display())]
+    ClassList {
+        /// The list.
+        path: PathBuf,
+        /// What is wrong.
+        detail: String,
+    },
+    /// A size for resize or crop that makes no image.
+    #[error("resize to {resize} and crop to {crop} pixels: both must be 1 to {largest}")]
+    Geometry {
+        /// Shorter side after the resize.
+        resize: usize,
+        /// Side of the crop.
+        crop: usize,
+        /// The largest that is allowed.
+        largest: usize,
+    },
 }
 
 impl Error {

@@ -4,17 +4,25 @@
 //! - [`normalization`]: from 8-bit values to what a network sees.
 //! - [`synthetic`]: ten kinds of things, generated from a seed; needs no file.
 //! - [`cifar10`]: CIFAR-10 in its official binary layout.
+//! - [`mod@folder`]: class folders of JPEG and PNG images; [`decode`] and [`resize`] are its exact preprocessing, and a
+//!   cache keeps what they made.
 //! - [`mod@contact_sheet`]: many images on one sheet, to look at.
 //! - [`error`]: what can go wrong, with the file and what to do about it.
 
+mod cache;
 pub mod cifar10;
 pub mod contact_sheet;
 pub mod dataset;
+pub mod decode;
 pub mod error;
+pub mod folder;
+mod mmap;
 pub mod normalization;
+pub mod resize;
 pub mod synthetic;
 
 pub use contact_sheet::{Picture, contact_sheet};
 pub use dataset::{Dataset, Pixels, Record, Sampling, Source};
 pub use error::Error;
+pub use folder::FolderOptions;
 pub use normalization::Normalization;

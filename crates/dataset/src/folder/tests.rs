@@ -1,0 +1,264 @@
+//! Folders as a whole: labels, pixels, refusals; and the reference crops, where the data folder is given.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::*;
+
+/// Writes a PNG of one colour.
+pub(super) fn image(path: PathBuf, rgb: [u8; 3]) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let mut encoder = png::Encoder::new(fs::File::create(path).unwrap(), 12, 10);
+    encoder.set_color(png::ColorType::Rgb);
+    let mut writer = encoder.write_header().unwrap();
+    writer.write_image_data(&rgb.repeat(120)).unwrap();
+}
+
+/// Two classes, three images.
+pub(super) fn set() -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    image(root.path().join("cat/1.png"), [1, 2, 3]);
+    image(root.path().join("cat/2.JPEG"), [4, 5, 6]);
+    image(root.path().join("ape/deep/3.png"), [7, 8, 9]);
+    root
+}
+
+pub(super) fn small() -> FolderOptions {
+    FolderOptions {
+        resize: 8,
+        crop: 6,
+        ..FolderOptions::default()
+    }
+}
+
+/// Opens and counts the images that were decoded: the progress calls but for the last.
+pub(super) fn open_counting(
+    root: &Path,
+    options: &FolderOptions,
+) -> Result<(Dataset, usize), Error> {
+    let calls = AtomicUsize::new(0);
+    let set = open(root, options, &|_, _| {
+        calls.fetch_add(1, Ordering::Relaxed);
+    })?;
+    Ok((set, calls.into_inner() - 1))
+}
+
+pub(super) fn describe(set: &Dataset) -> Vec<(String, u16, [u8; 3])> {
+    (0..set.len())
+        .map(|i| {
+            (
+                set.id(i),
+                set.label(i),
+                [set.image(i)[0], set.image(i)[1], set.image(i)[2]],
+            )
+        })
+        .collect()
+}
+
+pub(super) fn expected() -> Vec<(String, u16, [u8; 3])> {
+    vec![
+        ("ape/deep/3.png".into(), 0, [7, 8, 9]),
+        ("cat/1.png".into(), 1, [1, 2, 3]),
+        ("cat/2.JPEG".into(), 1, [4, 5, 6]),
+    ]
+}
+
+#[test]
+fn images_come_with_labels_names_and_pixels_by_content_not_by_name() {
+    let root = set();
+    let (set, decoded) = open_counting(root.path(), &small()).unwrap();
+    assert_eq!(describe(&set), expected());
+    assert_eq!((set.height(), set.width(), decoded), (6, 6, 3));
+    assert_eq!(set.classes(), ["ape", "cat"]);
+}
+
+#[test]
+fn unreadable_images_are_an_error_with_a_list_or_are_skipped_and_named() {
+    let root = set();
+    let cache = tempfile::tempdir().unwrap();
+    fs::write(root.path().join("cat/0.jpg"), b"").unwrap();
+    for i in 0..7 {
+        fs::write(
+            root.path().join(format!("cat/bad{i}.png")),
+            b"\x89PNG\r\n\x1a\nrest",
+        )
+        .unwrap();
+    }
+    for cache_dir in [None, Some(cache.path().to_path_buf())] {
+        let strict = FolderOptions {
+            cache_dir,
+            ..small()
+        };
+        let error = open_counting(root.path(), &strict).unwrap_err().to_string();
+        for part in [
+            "8 of 11",
+            "cat/0.jpg (the file is empty)",
+            "cat/bad3.png",
+            "and 3 more",
+            "skip_unreadable",
+        ] {
+            assert!(error.contains(part), "{part}: {error}");
+        }
+        let cached = strict.cache_dir.is_some();
+        let lenient = FolderOptions {
+            skip_unreadable: true,
+            ..strict
+        };
+        let (set, decoded) = open_counting(root.path(), &lenient).unwrap();
+        assert_eq!(
+            decoded,
+            if cached { 0 } else { 11 },
+            "failures are remembered as well"
+        );
+        assert_eq!(describe(&set), expected());
+        assert_eq!(set.unreadable().len(), 8);
+        assert_eq!(
+            set.unreadable()[0],
+            ("cat/0.jpg".into(), "the file is empty".into())
+        );
+    }
+}
+
+#[test]
+fn folders_without_images_or_with_nothing_readable_are_errors() {
+    let root = tempfile::tempdir().unwrap();
+    let refused = |options: &FolderOptions| open_counting(root.path(), options).unwrap_err();
+    assert!(matches!(refused(&small()), Error::NoImages { .. }));
+    image(root.path().join("loose.png"), [1; 3]);
+    assert!(matches!(refused(&small()), Error::NoImages { .. }));
+    fs::create_dir(root.path().join("a")).unwrap();
+    assert!(matches!(refused(&small()), Error::NoImages { .. }));
+    fs::write(root.path().join("a/1.png"), b"x").unwrap();
+    let lenient = FolderOptions {
+        skip_unreadable: true,
+        ..small()
+    };
+    assert!(matches!(
+        refused(&lenient),
+        Error::Unreadable {
+            count: 1,
+            total: 1,
+            ..
+        }
+    ));
+    fs::create_dir(root.path().join("b")).unwrap();
+    assert!(matches!(refused(&small()), Error::EmptyClass { .. }));
+    fs::create_dir(root.path().join("n01440764")).unwrap();
+    assert!(matches!(refused(&small()), Error::ClassNotListed { .. }));
+    let absent = root.path().join("absent");
+    assert!(matches!(
+        open_counting(&absent, &small()).unwrap_err(),
+        Error::Io { .. }
+    ));
+}
+
+#[test]
+fn sizes_out_of_range_are_errors() {
+    let root = set();
+    for (resize, crop) in [(0, 6), (8, 0), (8, 10_000), (usize::MAX, 6)] {
+        let error = open_counting(
+            root.path(),
+            &FolderOptions {
+                resize,
+                crop,
+                ..small()
+            },
+        )
+        .unwrap_err();
+        assert!(matches!(error, Error::Geometry { .. }), "{error}");
+    }
+}
+
+/// The data folder, or a word on why the test does nothing.
+fn data() -> Option<PathBuf> {
+    let data = std::env::var_os("QUANTLAB_DATA")
+        .map(PathBuf::from)
+        .filter(|data| data.join("imagenet").is_dir());
+    if data.is_none() {
+        eprintln!("skipped: QUANTLAB_DATA is not set");
+    }
+    data
+}
+
+#[test]
+fn reference_crops_are_met_exactly_from_png_and_within_half_a_level_from_jpeg() {
+    let Some(data) = data() else { return };
+    let crops = data.join("../golden/imagenet-resnet18/crops");
+    let mut compared = 0;
+    for entry in fs::read_dir(crops).unwrap() {
+        let reference = entry.unwrap().path();
+        let name = reference.file_stem().unwrap().to_str().unwrap().to_string();
+        let file = ["samples", "odd"].map(|folder| data.join("imagenet").join(folder).join(&name));
+        let file = file.iter().find(|file| file.exists()).unwrap();
+        let found = crop(
+            file,
+            Geometry {
+                resize: 256,
+                crop: 224,
+            },
+        )
+        .map_err(|failure| failure.reason)
+        .unwrap();
+        let reference = fs::read(reference).unwrap(); // .npy: a header, then [224, 224, 3]
+        let reference = &reference[reference.len() - found.len()..];
+        let differences: Vec<u64> = found
+            .iter()
+            .zip(reference)
+            .map(|(a, b)| u64::from(a.abs_diff(*b)))
+            .collect();
+        let mean = differences.iter().sum::<u64>() as f64 / differences.len() as f64;
+        let max = *differences.iter().max().unwrap();
+        eprintln!("{name}: mean {mean:.4}, max {max}");
+        let is_png = fs::read(file).unwrap().starts_with(b"\x89PNG");
+        assert!(
+            if is_png {
+                max == 0
+            } else {
+                mean <= 0.5 && max <= 4
+            },
+            "{name}: mean {mean}, max {max}"
+        );
+        compared += 1;
+    }
+    assert_eq!(compared, 22);
+}
+
+#[test]
+fn truncated_and_empty_files_of_the_reference_are_refused() {
+    let Some(data) = data() else { return };
+    let reason = |name: &str| {
+        let crop = crop(
+            &data.join("imagenet/odd").join(name),
+            Geometry {
+                resize: 256,
+                crop: 224,
+            },
+        );
+        crop.err().map(|failure| failure.reason).unwrap()
+    };
+    assert!(reason("truncated.JPEG").contains("truncated"));
+    assert!(reason("empty.JPEG").contains("empty"));
+}
+
+#[test]
+fn the_validation_images_open_with_labels_over_all_thousand_classes() {
+    let Some(data) = data() else { return };
+    let cache = tempfile::tempdir().unwrap();
+    let options = FolderOptions {
+        cache_dir: Some(cache.path().into()),
+        ..FolderOptions::default()
+    };
+    let (set, decoded) = open_counting(&data.join("imagenet/val"), &options).unwrap();
+    assert_eq!((set.len(), decoded, set.classes().len()), (134, 134, 1000));
+    for i in 0..set.len() {
+        assert_eq!(
+            set.classes()[usize::from(set.label(i))],
+            set.id(i).split('/').next().unwrap()
+        );
+    }
+    let listed = FolderOptions {
+        class_list: Some(data.join("imagenet/wnids.txt")),
+        ..options
+    };
+    let (again, decoded) = open_counting(&data.join("imagenet/val"), &listed).unwrap();
+    assert_eq!((again.sha256(), decoded), (set.sha256(), 0));
+}
