@@ -148,7 +148,7 @@ fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor
         .into_data()
         .convert::<f32>()
-        .to_vec()
+        .try_to_vec()
         .expect("converted to float32 just now")
 }
 

@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime};
 use anyhow::{Context, Result, anyhow};
 use burn::tensor::Device;
 use resnet::{Decision, LayerReport, QuantizedNet, ResNet, StateDict};
-use results::names;
+use results::metric as names;
 use results::{ManifestRow, MetricRow, PredictionRow, Run, RunRow, Status};
 
 use crate::environment::Environment;

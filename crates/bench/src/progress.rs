@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
-use results::{Run, Status, names};
+use results::metric as names;
+use results::{Run, Status};
 
 use crate::plan::PlannedRun;
 use crate::sweep::whole_network;

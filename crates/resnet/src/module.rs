@@ -366,7 +366,7 @@ fn host<const D: usize>(tensor: Tensor<D>) -> HostTensor {
     let shape = tensor.dims().to_vec();
     let data = tensor
         .into_data()
-        .to_vec::<f32>()
+        .try_to_vec::<f32>()
         .expect("the network's parameters are float32");
     HostTensor::new(shape, data).expect("a tensor's data fills its shape")
 }
