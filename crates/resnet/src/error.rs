@@ -138,19 +138,21 @@ pub enum Error {
     },
 
     /// A name that is no architecture.
-    #[error("unknown architecture {name}; known: {known}")]
+    #[error("unknown architecture {}; known: {allowed}", quoted(name))]
     UnknownArch {
-        /// The name, quoted.
+        /// The name as given.
         name: String,
         /// The names that are known.
-        known: String,
+        allowed: String,
     },
 
     /// Tensor names and shapes that belong to no architecture of this crate.
-    #[error("these tensors are no ResNet that is known here: {reason}")]
+    #[error("these {tensors} tensors are no ResNet that is known here ({nearest})")]
     Unrecognised {
-        /// What is missing or strange.
-        reason: String,
+        /// How many tensors there are.
+        tensors: usize,
+        /// Which architecture comes nearest, and how near.
+        nearest: String,
     },
 }
 

@@ -9,6 +9,7 @@
 //! [`Arch`] says which tensors a network has and in which order its layers run; everything else asks it.
 
 mod arch;
+mod checkpoint;
 mod error;
 mod fold;
 mod module;
@@ -16,6 +17,7 @@ mod quantize;
 mod state_dict;
 
 pub use arch::{Arch, BN_EPSILON, BlockSpec, ConvUnit, Family, Layout, Shortcut};
+pub use checkpoint::{Checkpoint, load, read_tensors, save_safetensors};
 pub use error::Error;
 pub use fold::fold;
 pub use module::{Block, Downsample, ResNet, Tap};

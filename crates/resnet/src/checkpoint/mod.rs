@@ -1,0 +1,89 @@
+//! Checkpoints: PyTorch's `.pth` (zip and legacy container) and `.safetensors` in, `.safetensors` out.
+//!
+//! A checkpoint comes from the internet and may be damaged or hostile, so the order of work is fixed:
+//! 1. the file itself (regular, of sane size, kind by content): `file`;
+//! 2. containers and pickles are measured before they are parsed: `zip_guard`, `pickle_guard`;
+//! 3. names, shapes and types are parsed, no values: `pytorch`, `safetensors`;
+//! 4. the network is found by content and compared with its architecture, every difference named: `select`;
+//! 5. types and the sum of all sizes are checked against the file's size, and only then are values read: `source`,
+//!    `values`.
+//!
+//! Memory is bounded by the file's size times a small factor plus a constant, whatever the file declares. Nothing in a
+//! file is ever executed.
+
+mod file;
+mod pickle_guard;
+mod pytorch;
+mod safetensors;
+mod save;
+mod select;
+mod source;
+mod values;
+mod zip_guard;
+
+use std::path::Path;
+
+pub use save::save_safetensors;
+
+use crate::arch::Arch;
+use crate::error::Error;
+use crate::state_dict::StateDict;
+use select::{Failure, Selection};
+use source::Source;
+
+/// A network's weights as read from a file.
+#[derive(Debug, Clone)]
+pub struct Checkpoint {
+    /// The architecture, with the class count of the file's classifier.
+    pub arch: Arch,
+    /// Every tensor of the architecture (`Arch::expected`, or `Arch::expected_folded` when [`Self::folded`]) and no
+    /// other, under PyTorch's names without wrapper prefixes, as float32. All values are finite.
+    pub state: StateDict,
+    /// [`StateDict::sha256`]: the same for the same weights, whatever file they came from.
+    pub sha256: String,
+    /// SHA-256 of the file's bytes.
+    pub file_sha256: String,
+    /// Whether BatchNorm is folded into the convolutions: they have biases and there is no BatchNorm.
+    pub folded: bool,
+}
+
+/// Reads the network in `path`: a `.pth`, `.th` or `.pt` file of `torch.save` (either container; a state dict or a
+/// whole model, at the root or under some key; keys with or without `module.` and `_orig_mod.`) or a `.safetensors`
+/// file; values of float32, float16, bfloat16 or float64. The kind is found by content.
+///
+/// `arch` is the architecture to expect, of any class count; with `None` it is recognised from names and shapes.
+///
+/// # Errors
+/// Every tensor that is missing, unused or misshapen is named ([`Error::TensorsDiffer`]; `num_batches_tracked` is
+/// expected and ignored); so are tensors of integers and tensors with NaN or infinity. Files that are damaged, hostile
+/// or something else altogether give one line that says what they are.
+pub fn load(path: &Path, arch: Option<&Arch>) -> Result<Checkpoint, Error> {
+    let mut source = Source::open(path)?;
+    let Selection { arch, folded, names } =
+        select::select(&source.infos, arch).map_err(|failure| match failure {
+            Failure::Ambiguous(keys) => {
+                Error::AmbiguousStateDict { path: path.to_owned(), candidates: keys.join(", ") }
+            }
+            Failure::Error(error) => source.file.error(error.to_string()),
+        })?;
+    source.check_claims(names.values().map(String::as_str))?;
+    let mut state = StateDict::new();
+    for (name, flat) in names {
+        state.insert(name, source.read(&flat)?);
+    }
+    let sha256 = state.sha256();
+    let file_sha256 = source.file.sha256()?;
+    Ok(Checkpoint { arch, state, sha256, file_sha256, folded })
+}
+
+/// Reads every tensor of a file, whatever network it belongs to, under its flat name (the keys that lead to it, joined
+/// by dots). The formats are those of [`load`].
+///
+/// # Errors
+/// As [`load`], less the comparison with an architecture. A tensor that is not of floats is an error.
+pub fn read_tensors(path: &Path) -> Result<StateDict, Error> {
+    let mut source = Source::open(path)?;
+    let names: Vec<String> = source.infos.keys().cloned().collect();
+    source.check_claims(names.iter().map(String::as_str))?;
+    names.into_iter().map(|name| source.read(&name).map(|tensor| (name, tensor))).collect()
+}
