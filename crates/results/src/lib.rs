@@ -1,1 +1,31 @@
-//! results
+//! What was measured, on disk: row types, run ids, and run folders that are written whole or not at all.
+//!
+//! ```text
+//! results/<experiment>/<run_id>/   run.csv          one row: configuration, hashes, status, provenance
+//!                                  metrics.csv      run_id, layer, metric, value, n, unit (long form)
+//!                                  predictions.csv  image, label, top1
+//!                                  manifest.csv     run_id, tensor, kind, quantized, bits, reason
+//! ```
+//!
+//! Rules of the format: snake_case headers, units in the unit column, plain decimals (never an exponent), an empty
+//! field means "not measured" or "does not apply" (never 0), one spelling per enum, and a failed run is a row like any
+//! other. A reader may rely on this: a folder with a run id for its name is complete, because [`Store::write`] fills a
+//! folder of another name, syncs it, and renames it.
+//!
+//! In reading order: [`Config`] and [`run_id`] say what a run is, [`RunRow`] and its companions what a file holds,
+//! [`Store`] how files come and go, [`RunLock`] how several processes share one folder.
+
+mod config;
+mod error;
+mod file;
+mod lock;
+pub mod metric;
+mod rows;
+mod store;
+
+pub use config::{Config, FLOAT_BITS, METHOD_FLOAT, run_id};
+pub use error::Error;
+pub use file::{read_rows, write_rows};
+pub use lock::RunLock;
+pub use rows::{ManifestRow, MetricRow, PredictionRow, Row, Run, RunRow, SCHEMA, Status};
+pub use store::{MANIFEST_FILE, METRICS_FILE, PREDICTIONS_FILE, RUN_FILE, Store, is_run_id};

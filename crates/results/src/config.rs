@@ -1,0 +1,225 @@
+//! What a run is: its configuration, the canonical text of it, and the run id.
+//!
+//! ```text
+//! canonical = sorted lines `key=value\n`, one per column that is not empty
+//! run_id    = first 12 hex digits of sha256(canonical || "weights_sha256=..\n" || "data_sha256=..\n")
+//! ```
+//!
+//! Nothing else enters the id: no path, no time, no host, no thread count. Empty columns are left out, so that a later
+//! version may add a column without renaming the runs that do not use it.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::file::{one_record, plain_option};
+
+/// `weights_bits` and `activations_bits` of a part of the network that stays in float.
+pub const FLOAT_BITS: u32 = 32;
+
+/// `method` of the float run that every other run is compared with.
+pub const METHOD_FLOAT: &str = "float";
+
+/// One cell of an experiment. The field names are the TOML keys with dots turned into underscores, and the columns of
+/// `run.csv` in the same order. `None` (an empty field) means that the axis does not apply; `Some("")` is the same.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Config {
+    /// An entry of `data/models.toml`, when the model was named so.
+    pub model_name: Option<String>,
+    /// The architecture, `resnet18` or `cifar-resnet20`.
+    pub model_arch: String,
+    /// `synthetic`, `cifar10`, `imagenet`, or an entry of `data/datasets.toml`.
+    pub dataset: String,
+    /// Number of test images, resolved (never "all").
+    pub images: u64,
+    /// 1 to 16, or 32 for float.
+    pub weights_bits: u32,
+    /// `affine`, `symmetric` or `power_of_two`.
+    pub weights_mapping: Option<String>,
+    /// Symmetric codes start at `-(2^(b-1)-1)` (true) or at `-2^(b-1)` (false).
+    pub weights_narrow: Option<bool>,
+    /// `tensor`, `channel` or `group`.
+    pub weights_granularity: Option<String>,
+    /// Values per group, for `group` alone.
+    pub weights_group_size: Option<u32>,
+    /// `minmax`, `percentile`, `mse`, `entropy`, `gaussian`, `laplacian`.
+    pub weights_range: Option<String>,
+    /// The percentile, for `percentile` alone.
+    #[serde(serialize_with = "plain_option")]
+    pub weights_percentile: Option<f64>,
+    /// The exponent p of the error that `mse` minimises, for `mse` alone.
+    #[serde(serialize_with = "plain_option")]
+    pub weights_mse_exponent: Option<f64>,
+    /// `half_even`, `half_away`, `floor` or `stochastic`.
+    pub weights_rounding: Option<String>,
+    /// 32: activations stay in float.
+    pub activations_bits: u32,
+    /// `same`, `int32` or `float`.
+    pub bias: Option<String>,
+    /// `kept` or `folded`.
+    pub bn: Option<String>,
+    /// `shared`, `rescale` or `float`: how the two inputs of a residual sum get one scale.
+    pub shortcut: Option<String>,
+    /// `simulate`: quantized numbers, float arithmetic.
+    pub execution: String,
+    /// `float`, `linear`, `ptq`, ...
+    pub method: String,
+    /// Images the activation ranges were taken from.
+    pub calibration_images: Option<u64>,
+    /// How activation ranges were taken.
+    pub calibration_method: Option<String>,
+    /// Seed of everything random in the run.
+    pub seed: u64,
+    /// The burn device, `cpu` or `cuda`.
+    pub device: String,
+}
+
+impl Config {
+    /// The columns in file order: the field names.
+    pub const COLUMNS: [&'static str; 23] = [
+        "model_name",
+        "model_arch",
+        "dataset",
+        "images",
+        "weights_bits",
+        "weights_mapping",
+        "weights_narrow",
+        "weights_granularity",
+        "weights_group_size",
+        "weights_range",
+        "weights_percentile",
+        "weights_mse_exponent",
+        "weights_rounding",
+        "activations_bits",
+        "bias",
+        "bn",
+        "shortcut",
+        "execution",
+        "method",
+        "calibration_images",
+        "calibration_method",
+        "seed",
+        "device",
+    ];
+
+    /// Column names and their text as the file shows it, in file order, empty ones included.
+    pub fn columns(&self) -> Vec<(&'static str, String)> {
+        Self::COLUMNS.into_iter().zip(one_record(self)).collect()
+    }
+
+    /// Sorted `key=value` lines, each ended by a newline, empty ones left out. A backslash, newline or carriage return
+    /// in a value is escaped, so that two configurations never share a text.
+    pub fn canonical(&self) -> String {
+        let mut columns = self.columns();
+        columns.sort_unstable();
+        let mut text = String::new();
+        for (key, value) in columns.into_iter().filter(|(_, value)| !value.is_empty()) {
+            let value = value
+                .replace('\\', "\\\\")
+                .replace('\n', "\\n")
+                .replace('\r', "\\r");
+            text.push_str(&format!("{key}={value}\n"));
+        }
+        text
+    }
+
+    /// Whether this is the float run that others are compared with.
+    pub fn is_float(&self) -> bool {
+        self.method == METHOD_FLOAT
+    }
+}
+
+/// 12 hex digits that name a run: equal exactly when configuration, weights and data are equal.
+pub fn run_id(config: &Config, weights_sha256: &str, data_sha256: &str) -> String {
+    let mut hash = Sha256::new();
+    hash.update(config.canonical());
+    hash.update(format!(
+        "weights_sha256={weights_sha256}\ndata_sha256={data_sha256}\n"
+    ));
+    hash.finalize()
+        .iter()
+        .take(6)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> Config {
+        Config {
+            model_arch: "cifar-resnet20".into(),
+            dataset: "synthetic".into(),
+            images: 2000,
+            weights_bits: 4,
+            weights_mapping: Some("affine".into()),
+            weights_percentile: Some(99.99),
+            weights_mse_exponent: Some(1e-7),
+            activations_bits: 32,
+            execution: "simulate".into(),
+            method: "linear".into(),
+            device: "cpu".into(),
+            ..Config::default()
+        }
+    }
+
+    #[test]
+    fn canonical_text_is_sorted_and_leaves_out_what_is_empty() {
+        let expected = "activations_bits=32\ndataset=synthetic\ndevice=cpu\nexecution=simulate\nimages=2000\n\
+                        method=linear\nmodel_arch=cifar-resnet20\nseed=0\nweights_bits=4\nweights_mapping=affine\n\
+                        weights_mse_exponent=0.0000001\nweights_percentile=99.99\n";
+        assert_eq!(config().canonical(), expected);
+    }
+
+    #[test]
+    fn an_empty_text_and_none_are_the_same_run() {
+        let mut other = config();
+        other.bn = Some(String::new());
+        assert_eq!(run_id(&other, "w", "d"), run_id(&config(), "w", "d"));
+    }
+
+    #[test]
+    fn the_run_id_is_that_of_the_documented_text() {
+        // printf '<canonical>weights_sha256=w\ndata_sha256=d\n' | sha256sum | cut -c1-12
+        assert_eq!(run_id(&config(), "w", "d"), "3d33f05c5981");
+    }
+
+    #[test]
+    fn every_part_of_the_identity_changes_the_id() {
+        let id = run_id(&config(), "w", "d");
+        assert_ne!(run_id(&config(), "v", "d"), id);
+        assert_ne!(run_id(&config(), "w", "e"), id);
+        for change in [
+            |c: &mut Config| c.weights_bits = 5,
+            |c: &mut Config| c.seed = 1,
+            |c: &mut Config| c.weights_narrow = Some(false),
+            |c: &mut Config| c.device = "cuda".into(),
+            |c: &mut Config| c.calibration_images = Some(0),
+        ] {
+            let mut other = config();
+            change(&mut other);
+            assert_ne!(run_id(&other, "w", "d"), id);
+        }
+    }
+
+    #[test]
+    fn a_newline_in_a_value_cannot_imitate_another_key() {
+        let mut one = config();
+        one.dataset = "a\ndevice=b".into();
+        let mut two = one.clone();
+        two.dataset = "a\\ndevice=b".into();
+        assert_ne!(one.canonical(), two.canonical());
+        assert_eq!(
+            one.canonical().lines().count(),
+            config().canonical().lines().count()
+        );
+    }
+
+    #[test]
+    fn column_names_are_the_serde_names_in_order() {
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        writer.serialize(config()).unwrap();
+        let text = String::from_utf8(writer.into_inner().unwrap()).unwrap();
+        assert_eq!(text.lines().next().unwrap(), Config::COLUMNS.join(","));
+    }
+}

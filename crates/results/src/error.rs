@@ -1,0 +1,104 @@
+//! The errors of this crate. Each names the file or folder it is about, what was found there and what was allowed.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why a result could not be written or read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused something.
+    #[error("cannot {action} {path}: {source}", path = path.display())]
+    Io {
+        /// What was tried, as a verb phrase ("read", "lock").
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A name that becomes part of a path, and may not.
+    #[error("{what} `{name}` is not allowed: {allowed}")]
+    Name {
+        /// "experiment" or "run id".
+        what: &'static str,
+        /// The name given.
+        name: String,
+        /// The rule.
+        allowed: &'static str,
+    },
+    /// The header of a file is not the one this version writes.
+    #[error("{path}: {problem}; this version reads schema {allowed}", path = path.display())]
+    Columns {
+        /// The file.
+        path: PathBuf,
+        /// The first difference, in words.
+        problem: String,
+        /// [`crate::SCHEMA`].
+        allowed: u32,
+    },
+    /// A file of another schema version.
+    #[error("{path}: schema version `{found}`, this version reads {allowed}", path = path.display())]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// The version in the file.
+        found: String,
+        /// [`crate::SCHEMA`].
+        allowed: u32,
+    },
+    /// A line of a file that cannot be read as a row.
+    #[error("{path}, line {line}: {problem}", path = path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The line the record starts at, from 1.
+        line: u64,
+        /// The column and what is wrong with its value.
+        problem: String,
+    },
+    /// A file with a wrong number of rows.
+    #[error("{path}: {found} rows, but it must hold exactly {allowed}", path = path.display())]
+    RowCount {
+        /// The file.
+        path: PathBuf,
+        /// Rows in the file.
+        found: usize,
+        /// Rows it must have.
+        allowed: usize,
+    },
+    /// A run that contradicts itself.
+    #[error("run {run_id}: {problem}")]
+    Run {
+        /// The run.
+        run_id: String,
+        /// The contradiction.
+        problem: String,
+    },
+    /// A run folder that lacks a file or whose name is not its run's id. Deleting the folder makes the run due again.
+    #[error("{path}: {problem}; delete the folder to have the run done again", path = path.display())]
+    Folder {
+        /// The run folder.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A successful run is never overwritten.
+    #[error("{path} holds a finished run, which is never overwritten", path = path.display())]
+    AlreadyComplete {
+        /// The run folder.
+        path: PathBuf,
+    },
+}
+
+impl Error {
+    /// For `map_err`: an [`Error::Io`] that knows its path.
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+        let path = path.to_path_buf();
+        move |source| Error::Io {
+            action,
+            path,
+            source,
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! CSV files of rows: a header that must match to the letter, then records read by position.
+//!
+//! Numbers are written with Rust's `Display`, which is the shortest decimal that reads back as the same number and has
+//! no exponent; the csv crate alone would write `1e-7`.
+
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Write};
+use std::path::Path;
+
+use serde::{Serialize, Serializer};
+
+use crate::error::Error;
+use crate::rows::{Row, SCHEMA};
+
+/// Writes a new file of `rows` and waits until it is on the disk.
+///
+/// # Errors
+/// [`Error::Io`] when the file exists or cannot be written.
+pub fn write_rows<R: Row>(path: &Path, rows: &[R]) -> Result<(), Error> {
+    let file = File::create_new(path).map_err(Error::io("create", path))?;
+    let mut writer = csv::WriterBuilder::new()
+        .has_headers(false)
+        .from_writer(BufWriter::new(file));
+    let mut all = || -> csv::Result<()> {
+        writer.write_record(R::columns())?;
+        rows.iter().try_for_each(|row| writer.serialize(row))
+    };
+    all().map_err(|e| Error::io("write", path)(e.into()))?;
+    let mut buffer = writer
+        .into_inner()
+        .map_err(|e| Error::io("write", path)(e.into_error()))?;
+    buffer.flush().map_err(Error::io("write", path))?;
+    buffer.get_ref().sync_all().map_err(Error::io("sync", path))
+}
+
+/// Reads a file of rows.
+///
+/// # Errors
+/// [`Error::Io`], [`Error::Version`], [`Error::Columns`], or [`Error::Line`] with the line and the column.
+pub fn read_rows<R: Row>(path: &Path) -> Result<Vec<R>, Error> {
+    let file = File::open(path).map_err(Error::io("read", path))?;
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .from_reader(BufReader::new(file));
+    let expected = R::columns();
+    let mut rows = Vec::new();
+    let mut header: Option<csv::StringRecord> = None;
+    let mut record = csv::StringRecord::new();
+    while reader
+        .read_record(&mut record)
+        .map_err(|e| read_error(path, e, &expected, 0))?
+    {
+        let line = record.position().map_or(0, csv::Position::line);
+        let Some(header) = &header else {
+            header = Some(record.clone());
+            continue;
+        };
+        // The version is looked at before the columns: it explains them.
+        if header.get(0) == Some("schema") && record.get(0) != Some(SCHEMA.to_string().as_str()) {
+            let found = record.get(0).unwrap_or("").to_string();
+            return Err(Error::Version {
+                path: path.into(),
+                found,
+                allowed: SCHEMA,
+            });
+        }
+        check_header(path, header, &expected)?;
+        if record.len() != expected.len() {
+            let problem = format!(
+                "{} fields, but the header has {}",
+                record.len(),
+                expected.len()
+            );
+            return Err(Error::Line {
+                path: path.into(),
+                line,
+                problem,
+            });
+        }
+        rows.push(
+            record
+                .deserialize(None)
+                .map_err(|e| read_error(path, e, &expected, line))?,
+        );
+    }
+    match &header {
+        Some(header) => check_header(path, header, &expected)?,
+        None => {
+            return Err(Error::Columns {
+                path: path.into(),
+                problem: "empty file".into(),
+                allowed: SCHEMA,
+            });
+        }
+    }
+    Ok(rows)
+}
+
+/// The fields of one record, as the file would show them before quoting.
+pub(crate) fn one_record<T: Serialize>(row: &T) -> Vec<String> {
+    let mut writer = csv::WriterBuilder::new()
+        .has_headers(false)
+        .from_writer(Vec::new());
+    // A Vec takes everything, and a struct of scalars always serializes: neither step can fail.
+    writer
+        .serialize(row)
+        .expect("a struct of scalars is a record");
+    let bytes = writer.into_inner().expect("a Vec takes everything");
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .from_reader(bytes.as_slice());
+    let record = reader
+        .records()
+        .next()
+        .expect("one record was written")
+        .expect("it was written as UTF-8");
+    record.iter().map(str::to_string).collect()
+}
+
+/// `serialize_with` for a number without an exponent.
+pub(crate) fn plain<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+/// `serialize_with` for an optional number without an exponent; empty when there is none.
+pub(crate) fn plain_option<S: Serializer>(
+    value: &Option<f64>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => serializer.collect_str(value),
+        None => serializer.serialize_none(),
+    }
+}
+
+fn check_header(path: &Path, header: &csv::StringRecord, expected: &[&str]) -> Result<(), Error> {
+    if header.iter().eq(expected.iter().copied()) {
+        return Ok(());
+    }
+    let missing = expected
+        .iter()
+        .find(|name| !header.iter().any(|h| h == **name));
+    let unknown = header.iter().find(|name| !expected.contains(name));
+    let problem = match (missing, unknown) {
+        (Some(name), _) => format!("column `{name}` is missing"),
+        (None, Some(name)) => format!("column `{name}` is unknown"),
+        (None, None) => "columns are repeated or in another order".to_string(),
+    };
+    Err(Error::Columns {
+        path: path.into(),
+        problem,
+        allowed: SCHEMA,
+    })
+}
+
+fn read_error(path: &Path, error: csv::Error, columns: &[&str], line: u64) -> Error {
+    let line = error.position().map_or(line, csv::Position::line);
+    let problem = match error.kind() {
+        csv::ErrorKind::Io(_) => return Error::io("read", path)(error.into()),
+        csv::ErrorKind::Deserialize { err, .. } => {
+            let column = err
+                .field()
+                .and_then(|i| columns.get(i as usize))
+                .copied()
+                .unwrap_or("?");
+            format!("column `{column}`: {}", err.kind())
+        }
+        csv::ErrorKind::Utf8 { .. } => "not UTF-8 text".to_string(),
+        _ => error.to_string(),
+    };
+    Error::Line {
+        path: path.into(),
+        line,
+        problem,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::rows::{ManifestRow, MetricRow, PredictionRow, RunRow};
+    use crate::{Config, Status};
+
+    fn round_trip<R: Row + PartialEq + std::fmt::Debug>(rows: &[R]) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.csv");
+        write_rows(&path, rows).unwrap();
+        assert_eq!(read_rows::<R>(&path).unwrap(), rows);
+        fs::read_to_string(&path).unwrap()
+    }
+
+    fn awkward_run() -> RunRow {
+        let config = Config {
+            model_name: Some("name, with \"quotes\"".into()),
+            weights_bits: 4,
+            weights_narrow: Some(true),
+            weights_percentile: Some(99.999),
+            seed: u64::MAX,
+            ..Config::default()
+        };
+        RunRow {
+            status: Status::Failed,
+            error: Some("line one\nline \"two\",\r\nZürich, 東京, \u{1F600} ".into()),
+            seconds: 1e-9,
+            ..RunRow::new("e", config, "w", "d")
+        }
+    }
+
+    #[test]
+    fn quotes_newlines_and_unicode_come_back_as_they_were() {
+        round_trip(&[awkward_run()]);
+        let image = |image: &str| PredictionRow {
+            image: image.into(),
+            label: 65535,
+            top1: 0,
+        };
+        round_trip(&[
+            image("n01/ä \"b\",\nc.JPEG"),
+            image(""),
+            image(" spaces "),
+            image("#x"),
+            image("\r"),
+        ]);
+        let row = |reason: &str| ManifestRow {
+            run_id: "0123456789ab".into(),
+            tensor: "conv1.weight".into(),
+            kind: "weight".into(),
+            quantized: true,
+            bits: 8,
+            reason: reason.into(),
+        };
+        round_trip(&[row("a, b"), row("")]);
+    }
+
+    #[test]
+    fn numbers_have_no_exponent_and_lose_nothing() {
+        let values = [
+            0.0,
+            -0.0,
+            1.0,
+            0.1,
+            1.0 / 3.0,
+            1e-300,
+            5e-324,
+            f64::MAX,
+            -1.5e21,
+            9180.0,
+        ];
+        let rows = values.map(|value| MetricRow {
+            run_id: "123456789012".into(),
+            layer: String::new(),
+            metric: "loss_sum".into(),
+            value,
+            n: u64::MAX,
+            unit: "nats".into(),
+        });
+        let text = round_trip(&rows);
+        let numbers: Vec<&str> = text
+            .lines()
+            .skip(1)
+            .map(|line| line.split(',').nth(3).unwrap())
+            .collect();
+        assert!(
+            numbers.iter().all(|n| !n.contains(['e', 'E'])),
+            "{numbers:?}"
+        );
+        assert!(
+            numbers
+                .iter()
+                .zip(values)
+                .all(|(n, v)| n.parse::<f64>().unwrap().to_bits() == v.to_bits())
+        );
+        assert_eq!(numbers[9], "9180");
+    }
+
+    #[test]
+    fn no_rows_still_leave_a_header() {
+        assert_eq!(round_trip::<PredictionRow>(&[]), "image,label,top1\n");
+    }
+
+    #[test]
+    fn headers_are_the_serde_names_without_repetition() {
+        let columns = RunRow::columns();
+        let unique: std::collections::HashSet<_> = columns.iter().collect();
+        assert_eq!(unique.len(), columns.len());
+        assert_eq!(one_record(&awkward_run()).len(), columns.len());
+        let head = |text: Vec<u8>| {
+            String::from_utf8(text)
+                .unwrap()
+                .lines()
+                .next()
+                .unwrap()
+                .to_string()
+        };
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        writer
+            .serialize(MetricRow {
+                run_id: String::new(),
+                layer: String::new(),
+                metric: String::new(),
+                value: 0.0,
+                n: 0,
+                unit: String::new(),
+            })
+            .unwrap();
+        assert_eq!(
+            head(writer.into_inner().unwrap()),
+            MetricRow::columns().join(",")
+        );
+    }
+
+    fn error_of(text: &[u8]) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.csv");
+        fs::write(&path, text).unwrap();
+        let error = read_rows::<PredictionRow>(&path).unwrap_err().to_string();
+        assert!(error.contains("rows.csv"), "{error}");
+        error
+    }
+
+    #[test]
+    fn a_bad_file_is_named_with_its_line_and_column() {
+        assert!(error_of(b"image,label,top1\na,1,2\nb,x,2\n").contains("line 3: column `label`"));
+        assert!(error_of(b"image,label,top1\na,1,99999\n").contains("line 2: column `top1`"));
+        assert!(
+            error_of(b"image,label,top1\na,1\n").contains("line 2: 2 fields, but the header has 3")
+        );
+        assert!(error_of(b"image,label\na,1\n").contains("column `top1` is missing"));
+        assert!(error_of(b"image,label,top1,top5\n").contains("column `top5` is unknown"));
+        assert!(error_of(b"label,image,top1\n").contains("in another order"));
+        assert!(error_of(b"image,label,top1\n\xff,1,1\n").contains("line 2: not UTF-8"));
+        assert!(error_of(b"").contains("empty file"));
+    }
+
+    #[test]
+    fn another_schema_version_is_named_before_its_columns() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.csv");
+        fs::write(&path, "schema,run_id,new\n2,0123456789ab,1\n").unwrap();
+        let error = read_rows::<RunRow>(&path).unwrap_err();
+        assert!(
+            matches!(&error, Error::Version { found, allowed: 1, .. } if found == "2"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,134 @@
+//! One lock per run, so that several processes may share a results folder.
+//!
+//! The lock is the operating system's advisory lock on `results/<experiment>/.locks/<run_id>.lock`: it goes with its
+//! process, even by `kill -9`. The file is removed by the holder before it lets go. A process that waited on the removed
+//! file then holds a lock that nobody can see, so after every acquisition the file under the name is compared with the
+//! file that was locked, and a difference means: try again.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::error::Error;
+
+/// The right to work on one run; dropped, or its process gone, another process may have it.
+#[derive(Debug)]
+#[must_use = "the lock is free again as soon as this is dropped"]
+pub struct RunLock {
+    file: File,
+    path: PathBuf,
+}
+
+/// Whether to wait for another holder.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Wait {
+    Yes,
+    No,
+}
+
+impl RunLock {
+    /// Locks `path`, creating it and its folder. `None` when another holds it and `wait` is [`Wait::No`].
+    pub(crate) fn acquire(path: &Path, wait: Wait) -> Result<Option<RunLock>, Error> {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        loop {
+            fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+            let file = match File::options().create(true).append(true).open(path) {
+                Ok(file) => file,
+                // The last holder took the folder away between the two steps.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                Err(e) => return Err(Error::io("open the lock", path)(e)),
+            };
+            if wait == Wait::Yes {
+                file.lock().map_err(Error::io("lock", path))?;
+            } else {
+                match file.try_lock() {
+                    Ok(()) => {}
+                    Err(TryLockError::WouldBlock) => return Ok(None),
+                    Err(TryLockError::Error(e)) => return Err(Error::io("lock", path)(e)),
+                }
+            }
+            if still_named(&file, path) {
+                return Ok(Some(RunLock {
+                    file,
+                    path: path.to_path_buf(),
+                }));
+            }
+        }
+    }
+}
+
+impl Drop for RunLock {
+    fn drop(&mut self) {
+        // Removed while held: whoever opens the name from now on gets another file. What fails here costs nothing but an
+        // empty file, which the next holder takes over.
+        if REMOVE && fs::remove_file(&self.path).is_ok() {
+            if let Some(folder) = self.path.parent() {
+                // Succeeds for the last lock of the experiment alone, since the folder must be empty.
+                let _ = fs::remove_dir(folder);
+            }
+        }
+        let _ = self.file.unlock();
+    }
+}
+
+/// Whether lock files are removed: only where the comparison of [`still_named`] can be made.
+const REMOVE: bool = cfg!(unix);
+
+#[cfg(unix)]
+fn still_named(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
+        _ => false,
+    }
+}
+
+#[cfg(not(unix))]
+fn still_named(_: &File, _: &Path) -> bool {
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn a_second_holder_is_refused_until_the_first_lets_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(".locks/a.lock");
+        let first = RunLock::acquire(&path, Wait::No).unwrap();
+        assert!(first.is_some());
+        assert!(RunLock::acquire(&path, Wait::No).unwrap().is_none());
+        drop(first);
+        assert!(!REMOVE || !folder.path().join(".locks").exists());
+        assert!(RunLock::acquire(&path, Wait::No).unwrap().is_some());
+    }
+
+    #[test]
+    fn there_is_one_holder_at_a_time_though_the_file_comes_and_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(".locks/a.lock");
+        let (inside, entries) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            for thread in 0..8 {
+                let (path, inside, entries) = (&path, &inside, &entries);
+                scope.spawn(move || {
+                    for _ in 0..100 {
+                        let wait = if thread % 2 == 0 { Wait::Yes } else { Wait::No };
+                        let Some(lock) = RunLock::acquire(path, wait).unwrap() else {
+                            continue;
+                        };
+                        assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
+                        entries.fetch_add(1, Ordering::SeqCst);
+                        std::thread::yield_now();
+                        assert_eq!(inside.fetch_sub(1, Ordering::SeqCst), 1);
+                        drop(lock);
+                    }
+                });
+            }
+        });
+        assert!(entries.load(Ordering::SeqCst) >= 400);
+    }
+}

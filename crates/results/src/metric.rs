@@ -1,0 +1,36 @@
+//! The names of the `metric` and `unit` columns of `metrics.csv`, spelled once: `sweep` writes them and `report` looks
+//! for them. Counts, not rates: the column `n` says what they are out of.
+
+/// Whole network: images whose best class is the label; `n` images.
+pub const TOP1_CORRECT: &str = "top1_correct";
+/// Whole network: images whose label is among the five best classes; `n` images.
+pub const TOP5_CORRECT: &str = "top5_correct";
+/// Whole network: cross-entropy (natural logarithm) summed over `n` images.
+pub const LOSS_SUM: &str = "loss_sum";
+/// Whole network: predictions that differ from those of the float run of the same model and data; `n` images.
+pub const FLIPS: &str = "flips";
+/// Whole network or layer: bits to store `n` values, scales and zero points included.
+pub const BITS_STORED: &str = "bits_stored";
+/// Network or layer: `10 log10(sum w^2 / sum (w - w')^2)` in dB over `n` values.
+pub const WEIGHT_SQNR: &str = "weight_sqnr";
+/// Layer: mean of `(w - w')^2` over `n` values.
+pub const WEIGHT_MSE: &str = "weight_mse";
+/// Layer: largest `|w - w'|` of `n` values.
+pub const WEIGHT_MAX_ABS: &str = "weight_max_abs";
+/// Layer: mean `|w - w'|` of `n` values.
+pub const WEIGHT_MEAN_ABS: &str = "weight_mean_abs";
+/// Layer: the scale, where there is one alone.
+pub const SCALE: &str = "scale";
+/// Layer: values of `n` that were clamped to an end of the code range.
+pub const SATURATED: &str = "saturated";
+
+/// Unit of counts of images.
+pub const IMAGES: &str = "images";
+/// Unit of SQNR.
+pub const DECIBEL: &str = "dB";
+/// Unit of `bits_stored`.
+pub const BITS: &str = "bits";
+/// Unit of `loss_sum`.
+pub const NATS: &str = "nats";
+/// Unit of counts of weights.
+pub const VALUES: &str = "values";

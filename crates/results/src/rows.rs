@@ -1,0 +1,292 @@
+//! One type per file of a run folder, and [`Run`], which is all of them.
+//!
+//! The fields are the columns, in order; the configuration lies flat inside the run row. Readers compare a header with
+//! [`Row::columns`] before they read by position.
+
+use std::collections::HashSet;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Config, run_id};
+use crate::error::Error;
+use crate::file::plain;
+
+/// Version of the file formats, first column of `run.csv`.
+pub const SCHEMA: u32 = 1;
+
+/// A type that is a row of a CSV file.
+pub trait Row: Serialize + DeserializeOwned {
+    /// The header, in field order.
+    fn columns() -> Vec<&'static str>;
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Measured to the end.
+    Ok,
+    /// Gave an error, which the row carries; due again.
+    Failed,
+}
+
+/// The row of `run.csv`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunRow {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// [`run_id`] of what follows.
+    pub run_id: String,
+    /// Name of the experiment, and of the folder above the run's.
+    pub experiment: String,
+    /// The cell; its fields are columns of their own.
+    pub config: Config,
+    /// The weights file as it was named, for people; its hash is what counts.
+    pub weights_file: Option<String>,
+    /// Hash of the weights.
+    pub weights_sha256: String,
+    /// Hash of the test data: preprocessing, pixels and labels in order.
+    pub data_sha256: String,
+    /// Hash of the calibration data.
+    pub calibration_sha256: Option<String>,
+    /// How it ended.
+    pub status: Status,
+    /// The error of a failed run.
+    pub error: Option<String>,
+    /// Commit of the program, with `-dirty` when the tree had changes.
+    pub git_revision: String,
+    /// Version of the compiler.
+    pub rustc: String,
+    /// Version of burn.
+    pub burn: String,
+    /// Instruction sets in use, such as `avx2+fma`.
+    pub cpu_features: String,
+    /// Threads.
+    pub threads: u32,
+    /// Name of the machine.
+    pub host: String,
+    /// RFC 3339, UTC.
+    pub started_at: String,
+    /// Duration in seconds.
+    #[serde(serialize_with = "plain")]
+    pub seconds: f64,
+}
+
+impl RunRow {
+    /// A row that knows what it is and nothing about how it went: run id filled in, status ok, provenance empty.
+    pub fn new(
+        experiment: &str,
+        config: Config,
+        weights_sha256: &str,
+        data_sha256: &str,
+    ) -> RunRow {
+        RunRow {
+            schema: SCHEMA,
+            run_id: run_id(&config, weights_sha256, data_sha256),
+            experiment: experiment.to_string(),
+            config,
+            weights_file: None,
+            weights_sha256: weights_sha256.to_string(),
+            data_sha256: data_sha256.to_string(),
+            calibration_sha256: None,
+            status: Status::Ok,
+            error: None,
+            git_revision: String::new(),
+            rustc: String::new(),
+            burn: String::new(),
+            cpu_features: String::new(),
+            threads: 0,
+            host: String::new(),
+            started_at: String::new(),
+            seconds: 0.0,
+        }
+    }
+}
+
+impl Row for RunRow {
+    fn columns() -> Vec<&'static str> {
+        let mut columns = vec!["schema", "run_id", "experiment"];
+        columns.extend(Config::COLUMNS);
+        columns.extend([
+            "weights_file",
+            "weights_sha256",
+            "data_sha256",
+            "calibration_sha256",
+        ]);
+        columns.extend([
+            "status",
+            "error",
+            "git_revision",
+            "rustc",
+            "burn",
+            "cpu_features",
+        ]);
+        columns.extend(["threads", "host", "started_at", "seconds"]);
+        columns
+    }
+}
+
+/// A row of `metrics.csv`. What was not measured has no row.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MetricRow {
+    /// The run.
+    pub run_id: String,
+    /// PyTorch name of the layer; empty for the whole network.
+    pub layer: String,
+    /// One of [`crate::metric`].
+    pub metric: String,
+    /// The value, finite.
+    #[serde(serialize_with = "plain")]
+    pub value: f64,
+    /// What the value is out of, or taken over.
+    pub n: u64,
+    /// Unit of the value.
+    pub unit: String,
+}
+
+impl Row for MetricRow {
+    fn columns() -> Vec<&'static str> {
+        vec!["run_id", "layer", "metric", "value", "n", "unit"]
+    }
+}
+
+/// A row of `predictions.csv`, in the order of the data set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PredictionRow {
+    /// Id of the image: its path below the data set's root, or its index.
+    pub image: String,
+    /// The true class.
+    pub label: u16,
+    /// The class with the largest logit.
+    pub top1: u16,
+}
+
+impl Row for PredictionRow {
+    fn columns() -> Vec<&'static str> {
+        vec!["image", "label", "top1"]
+    }
+}
+
+/// A row of `manifest.csv`: a parameter tensor or an activation site, quantized or not, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManifestRow {
+    /// The run.
+    pub run_id: String,
+    /// PyTorch name of the tensor, or of the site.
+    pub tensor: String,
+    /// `weight`, `bias`, `activation`, ...
+    pub kind: String,
+    /// Whether it was.
+    pub quantized: bool,
+    /// Its bits; 32 for float.
+    pub bits: u32,
+    /// Why it was, or was not.
+    pub reason: String,
+}
+
+impl Row for ManifestRow {
+    fn columns() -> Vec<&'static str> {
+        vec!["run_id", "tensor", "kind", "quantized", "bits", "reason"]
+    }
+}
+
+/// A run folder in memory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Run {
+    /// `run.csv`.
+    pub row: RunRow,
+    /// `metrics.csv`.
+    pub metrics: Vec<MetricRow>,
+    /// `predictions.csv`.
+    pub predictions: Vec<PredictionRow>,
+    /// `manifest.csv`.
+    pub manifest: Vec<ManifestRow>,
+}
+
+impl Run {
+    /// Checks what no single row can tell.
+    ///
+    /// # Errors
+    /// [`Error::Run`] for a run id that is not that of the configuration and hashes, rows of another run, a key that
+    /// occurs twice, a value that is not finite, or a status and an error that contradict each other.
+    pub fn validate(&self) -> Result<(), Error> {
+        let row = &self.row;
+        let fail = |problem: String| {
+            Err(Error::Run {
+                run_id: row.run_id.clone(),
+                problem,
+            })
+        };
+        let expected = run_id(&row.config, &row.weights_sha256, &row.data_sha256);
+        if row.run_id != expected {
+            return fail(format!(
+                "its configuration and hashes give the run id {expected}"
+            ));
+        }
+        if row.schema != SCHEMA {
+            return fail(format!(
+                "schema {} cannot be written, only {SCHEMA}",
+                row.schema
+            ));
+        }
+        let error = row.error.as_deref().unwrap_or("");
+        match row.status {
+            Status::Ok if !error.is_empty() => {
+                return fail(format!("status ok with the error `{error}`"));
+            }
+            Status::Failed if error.is_empty() => {
+                return fail("status failed without an error".into());
+            }
+            _ => {}
+        }
+        if !row.seconds.is_finite() {
+            return fail(format!("seconds is {}", row.seconds));
+        }
+        let mut keys = HashSet::new();
+        for metric in &self.metrics {
+            let MetricRow {
+                run_id,
+                layer,
+                metric,
+                value,
+                ..
+            } = metric;
+            if *run_id != row.run_id {
+                return fail(format!(
+                    "metric `{metric}` of layer `{layer}` belongs to run {run_id}"
+                ));
+            }
+            if !value.is_finite() {
+                return fail(format!(
+                    "metric `{metric}` of layer `{layer}` is {value}; leave out what has no value"
+                ));
+            }
+            if !keys.insert((layer, metric)) {
+                return fail(format!(
+                    "metric `{metric}` of layer `{layer}` is there twice"
+                ));
+            }
+        }
+        let mut images = HashSet::new();
+        if let Some(twice) = self.predictions.iter().find(|p| !images.insert(&p.image)) {
+            return fail(format!("image `{}` is predicted twice", twice.image));
+        }
+        let mut tensors = HashSet::new();
+        for ManifestRow {
+            run_id,
+            tensor,
+            kind,
+            ..
+        } in &self.manifest
+        {
+            if *run_id != row.run_id {
+                return fail(format!("manifest row `{tensor}` belongs to run {run_id}"));
+            }
+            if !tensors.insert((tensor, kind)) {
+                return fail(format!("`{tensor}` ({kind}) is in the manifest twice"));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,392 @@
+//! Run folders: `results/<experiment>/<run_id>/`, complete or absent.
+//!
+//! Writing: fill `.<run_id>.<process>-<n>.tmp` beside the final place (same filesystem), sync every file and the
+//! folder, rename, sync the parent. Whatever interrupts that leaves at most a folder whose name starts with a dot, which
+//! nobody reads and which the next holder of the run's lock removes.
+//! A failed run is a folder too; it is not complete, and a rerun replaces it. A successful run is never overwritten.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::error::Error;
+use crate::file::{read_rows, write_rows};
+use crate::lock::{RunLock, Wait};
+use crate::rows::{Row, Run, RunRow, Status};
+
+/// File of the run row.
+pub const RUN_FILE: &str = "run.csv";
+/// File of the metrics.
+pub const METRICS_FILE: &str = "metrics.csv";
+/// File of the predictions.
+pub const PREDICTIONS_FILE: &str = "predictions.csv";
+/// File of the quantization manifest.
+pub const MANIFEST_FILE: &str = "manifest.csv";
+
+const LOCKS: &str = ".locks";
+const TEMPORARY: &str = ".tmp";
+
+/// A results folder.
+#[derive(Clone, Debug)]
+pub struct Store {
+    root: PathBuf,
+}
+
+impl Store {
+    /// A results folder to write to: created when absent, and tried, so that a place that cannot be written fails before
+    /// the work and not after it.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn open(root: impl Into<PathBuf>) -> Result<Store, Error> {
+        let root = root.into();
+        fs::create_dir_all(&root).map_err(Error::io("create", &root))?;
+        let trial = new_folder(&root, "trial")?;
+        fs::remove_dir(&trial).map_err(Error::io("remove", &trial))?;
+        Ok(Store { root })
+    }
+
+    /// A results folder to read from: must exist, is not touched.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when it is not there or not a folder.
+    pub fn existing(root: impl Into<PathBuf>) -> Result<Store, Error> {
+        let root = root.into();
+        fs::read_dir(&root).map_err(Error::io("read", &root))?;
+        Ok(Store { root })
+    }
+
+    /// The folder given.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where an experiment lies.
+    ///
+    /// # Errors
+    /// [`Error::Name`].
+    pub fn experiment_dir(&self, experiment: &str) -> Result<PathBuf, Error> {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if experiment.is_empty() || experiment.starts_with('.') || !experiment.chars().all(allowed)
+        {
+            let allowed = "letters, digits, `-`, `_` and `.`, not starting with a dot";
+            return Err(Error::Name {
+                what: "experiment",
+                name: experiment.into(),
+                allowed,
+            });
+        }
+        Ok(self.root.join(experiment))
+    }
+
+    /// Where a run lies, or will.
+    ///
+    /// # Errors
+    /// [`Error::Name`].
+    pub fn run_dir(&self, experiment: &str, run_id: &str) -> Result<PathBuf, Error> {
+        let folder = self.experiment_dir(experiment)?;
+        if !is_run_id(run_id) {
+            return Err(Error::Name {
+                what: "run id",
+                name: run_id.into(),
+                allowed: "12 digits of 0-9 and a-f",
+            });
+        }
+        Ok(folder.join(run_id))
+    }
+
+    /// Names of the experiments that have runs, sorted.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn experiments(&self) -> Result<Vec<String>, Error> {
+        let mut names = folder_names(&self.root)?;
+        names.retain(|name| self.experiment_dir(name).is_ok());
+        let mut with_runs = Vec::new();
+        for name in names {
+            if !self.runs(&name)?.is_empty() {
+                with_runs.push(name);
+            }
+        }
+        Ok(with_runs)
+    }
+
+    /// Ids of the runs of an experiment, failed ones included, sorted. None when the experiment has no folder yet.
+    ///
+    /// # Errors
+    /// [`Error::Name`], [`Error::Io`].
+    pub fn runs(&self, experiment: &str) -> Result<Vec<String>, Error> {
+        let folder = self.experiment_dir(experiment)?;
+        if !folder.exists() {
+            return Ok(Vec::new());
+        }
+        let mut names = folder_names(&folder)?;
+        names.retain(|name| is_run_id(name));
+        Ok(names)
+    }
+
+    /// Whether a run is there and succeeded. A failed one is not complete.
+    ///
+    /// # Errors
+    /// Everything that [`Store::read_row`] gives: a damaged folder is an error and not an absence.
+    pub fn is_complete(&self, experiment: &str, run_id: &str) -> Result<bool, Error> {
+        if !self.run_dir(experiment, run_id)?.exists() {
+            return Ok(false);
+        }
+        Ok(self.read_row(experiment, run_id)?.status == Status::Ok)
+    }
+
+    /// The run row alone, with the check that it belongs where it lies and that the other files are there.
+    ///
+    /// # Errors
+    /// [`Error::Folder`], and those of [`read_rows`].
+    pub fn read_row(&self, experiment: &str, run_id: &str) -> Result<RunRow, Error> {
+        let path = self.run_dir(experiment, run_id)?;
+        let problem = |problem: String| Error::Folder {
+            path: path.clone(),
+            problem,
+        };
+        for name in [RUN_FILE, METRICS_FILE, PREDICTIONS_FILE, MANIFEST_FILE] {
+            if !path.join(name).is_file() {
+                return Err(problem(format!("{name} is missing")));
+            }
+        }
+        let file = path.join(RUN_FILE);
+        let mut rows: Vec<RunRow> = read_rows(&file)?;
+        let (Some(row), true) = (rows.pop(), rows.is_empty()) else {
+            let found = read_rows::<RunRow>(&file)?.len();
+            return Err(Error::RowCount {
+                path: file,
+                found,
+                allowed: 1,
+            });
+        };
+        if row.run_id != run_id {
+            return Err(problem(format!("{RUN_FILE} is of run {}", row.run_id)));
+        }
+        if row.experiment != experiment {
+            return Err(problem(format!(
+                "{RUN_FILE} is of experiment `{}`",
+                row.experiment
+            )));
+        }
+        Ok(row)
+    }
+
+    /// A whole run, validated.
+    ///
+    /// # Errors
+    /// Those of [`Store::read_row`] and [`Run::validate`].
+    pub fn read(&self, experiment: &str, run_id: &str) -> Result<Run, Error> {
+        let row = self.read_row(experiment, run_id)?;
+        let path = self.run_dir(experiment, run_id)?;
+        let run = Run {
+            row,
+            metrics: read_rows(&path.join(METRICS_FILE))?,
+            predictions: read_rows(&path.join(PREDICTIONS_FILE))?,
+            manifest: read_rows(&path.join(MANIFEST_FILE))?,
+        };
+        run.validate()?;
+        Ok(run)
+    }
+
+    /// Writes a run folder, whole or not at all, and gives its path. Hold the run's [`Store::lock`] from before the work
+    /// until after this; without it the result is still whole, but the work may be done twice.
+    ///
+    /// # Errors
+    /// [`Error::Run`] for a run that contradicts itself, [`Error::AlreadyComplete`] when a successful one is there,
+    /// [`Error::Io`].
+    pub fn write(&self, run: &Run) -> Result<PathBuf, Error> {
+        run.validate()?;
+        let (experiment, run_id) = (run.row.experiment.as_str(), run.row.run_id.as_str());
+        let target = self.run_dir(experiment, run_id)?;
+        // `None` when the caller holds it already, as it should: then nobody clears our temporary folder away either.
+        let _lock = self.try_lock(experiment, run_id)?;
+        if self.is_complete(experiment, run_id)? {
+            return Err(Error::AlreadyComplete { path: target });
+        }
+        let parent = self.experiment_dir(experiment)?;
+        fs::create_dir_all(&parent).map_err(Error::io("create", &parent))?;
+        let temporary = new_folder(&parent, run_id)?;
+        let result =
+            fill(&temporary, run).and_then(|()| self.put_in_place(experiment, run_id, &temporary));
+        if result.is_err() {
+            let _ = fs::remove_dir_all(&temporary);
+        }
+        result?;
+        sync_folder(&parent)?;
+        Ok(target)
+    }
+
+    /// Waits for the right to work on a run, then removes what a dead holder left. Ask [`Store::is_complete`] again
+    /// once this returns: the holder before may have finished the run.
+    ///
+    /// # Errors
+    /// [`Error::Name`], [`Error::Io`].
+    pub fn lock(&self, experiment: &str, run_id: &str) -> Result<RunLock, Error> {
+        loop {
+            if let Some(lock) = self.acquire(experiment, run_id, Wait::Yes)? {
+                return Ok(lock);
+            }
+        }
+    }
+
+    /// Like [`Store::lock`], but gives `None` at once when another process (or thread) works on the run.
+    ///
+    /// # Errors
+    /// [`Error::Name`], [`Error::Io`].
+    pub fn try_lock(&self, experiment: &str, run_id: &str) -> Result<Option<RunLock>, Error> {
+        self.acquire(experiment, run_id, Wait::No)
+    }
+
+    /// Removes what killed processes left in an experiment: temporary folders and lock files of runs that nobody holds.
+    /// Gives the number of temporary folders removed.
+    ///
+    /// # Errors
+    /// [`Error::Name`], [`Error::Io`].
+    pub fn clean(&self, experiment: &str) -> Result<usize, Error> {
+        let folder = self.experiment_dir(experiment)?;
+        if !folder.exists() {
+            return Ok(0);
+        }
+        let before = temporary_folders(&folder)?;
+        let mut run_ids: Vec<String> = before.iter().map(|(run_id, _)| run_id.clone()).collect();
+        if let Ok(locks) = fs::read_dir(folder.join(LOCKS)) {
+            let names = locks
+                .flatten()
+                .filter_map(|entry| entry.file_name().into_string().ok());
+            run_ids.extend(
+                names
+                    .filter_map(|n| n.strip_suffix(".lock").map(str::to_string))
+                    .filter(|n| is_run_id(n)),
+            );
+        }
+        run_ids.sort_unstable();
+        run_ids.dedup();
+        for run_id in run_ids {
+            // Taking the lock clears the folders, letting it go removes the lock file.
+            drop(self.try_lock(experiment, &run_id)?);
+        }
+        Ok(before.iter().filter(|(_, path)| !path.exists()).count())
+    }
+
+    fn acquire(
+        &self,
+        experiment: &str,
+        run_id: &str,
+        wait: Wait,
+    ) -> Result<Option<RunLock>, Error> {
+        self.run_dir(experiment, run_id)?;
+        let folder = self.experiment_dir(experiment)?;
+        let lock = RunLock::acquire(&folder.join(LOCKS).join(format!("{run_id}.lock")), wait)?;
+        if lock.is_some() {
+            for (_, path) in temporary_folders(&folder)?
+                .into_iter()
+                .filter(|(id, _)| id == run_id)
+            {
+                remove_stale(&path)?;
+            }
+        }
+        Ok(lock)
+    }
+
+    /// Renames a filled folder to its final name, moving a failed run out of the way first. A folder cannot replace one
+    /// that holds files, so that a run another process finished in between is found and left alone.
+    fn put_in_place(&self, experiment: &str, run_id: &str, temporary: &Path) -> Result<(), Error> {
+        let target = self.run_dir(experiment, run_id)?;
+        loop {
+            let error = match fs::rename(temporary, &target) {
+                Ok(()) => return Ok(()),
+                Err(error) if target.exists() => error,
+                Err(error) => return Err(Error::io("rename to", &target)(error)),
+            };
+            if self.is_complete(experiment, run_id)? {
+                return Err(Error::AlreadyComplete { path: target });
+            }
+            // Our own name with another ending, so that nobody else can be using it.
+            let aside = temporary.with_extension("old.tmp");
+            match fs::rename(&target, &aside) {
+                Ok(()) => remove_stale(&aside)?,
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(_) => return Err(Error::io("replace", &target)(error)),
+            }
+        }
+    }
+}
+
+/// Whether `name` has the form of a run id: 12 lower-case hex digits.
+pub fn is_run_id(name: &str) -> bool {
+    name.len() == 12 && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+fn fill(folder: &Path, run: &Run) -> Result<(), Error> {
+    fn file<R: Row>(folder: &Path, name: &str, rows: &[R]) -> Result<(), Error> {
+        write_rows(&folder.join(name), rows)
+    }
+    file(folder, RUN_FILE, std::slice::from_ref(&run.row))?;
+    file(folder, METRICS_FILE, &run.metrics)?;
+    file(folder, PREDICTIONS_FILE, &run.predictions)?;
+    file(folder, MANIFEST_FILE, &run.manifest)?;
+    sync_folder(folder)
+}
+
+/// A new empty `.<name>.<process>-<n>.tmp`.
+fn new_folder(parent: &Path, name: &str) -> Result<PathBuf, Error> {
+    let mut n = 0u32;
+    loop {
+        let path = parent.join(format!(".{name}.{}-{n}{TEMPORARY}", std::process::id()));
+        match fs::create_dir(&path) {
+            Ok(()) => return Ok(path),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => n += 1,
+            Err(e) => return Err(Error::io("create", &path)(e)),
+        }
+    }
+}
+
+/// Removes a temporary folder, after a rename: a writer without a lock, should there be one, then fails to find its
+/// folder instead of putting a half removed one in place.
+fn remove_stale(path: &Path) -> Result<(), Error> {
+    let dead = path.with_extension("dead.tmp");
+    match fs::rename(path, &dead).and_then(|()| fs::remove_dir_all(&dead)) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", path)(e)),
+        _ => Ok(()),
+    }
+}
+
+/// Temporary folders in an experiment, with the run each was for.
+fn temporary_folders(folder: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
+    let mut found = Vec::new();
+    for name in folder_names(folder)? {
+        let run_id = name
+            .strip_prefix('.')
+            .and_then(|n| n.strip_suffix(TEMPORARY))
+            .and_then(|n| n.split('.').next());
+        if let Some(run_id) = run_id.filter(|id| is_run_id(id)) {
+            found.push((run_id.to_string(), folder.join(&name)));
+        }
+    }
+    Ok(found)
+}
+
+/// Names of the folders in a folder, sorted; names that are not Unicode cannot be ours.
+fn folder_names(folder: &Path) -> Result<Vec<String>, Error> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).map_err(Error::io("read", folder))? {
+        let entry = entry.map_err(Error::io("read", folder))?;
+        if entry.path().is_dir() {
+            names.extend(entry.file_name().into_string());
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Makes a rename in this folder last. Other systems than Unix have no such call, and need none.
+fn sync_folder(folder: &Path) -> Result<(), Error> {
+    if cfg!(unix) {
+        File::open(folder)
+            .and_then(|f| f.sync_all())
+            .map_err(Error::io("sync", folder))?;
+    }
+    Ok(())
+}

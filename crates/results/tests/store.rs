@@ -1,0 +1,330 @@
+//! Claims about run folders: whole or absent, replaced or kept, shared by processes that may be killed.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use results::{Config, Error, ManifestRow, MetricRow, PredictionRow, Run, RunRow, Status, Store};
+
+const EXPERIMENT: &str = "weight-bits";
+
+fn run(bits: u32) -> Run {
+    let config = Config {
+        model_arch: "cifar-resnet20".into(),
+        dataset: "synthetic".into(),
+        images: 2,
+        weights_bits: bits,
+        activations_bits: 32,
+        method: "linear".into(),
+        ..Config::default()
+    };
+    let row = RunRow::new(EXPERIMENT, config, "aa", "bb");
+    let run_id = row.run_id.clone();
+    let metric = |layer: &str, metric: &str, value, unit: &str| MetricRow {
+        run_id: run_id.clone(),
+        layer: layer.into(),
+        metric: metric.into(),
+        value,
+        n: 2,
+        unit: unit.into(),
+    };
+    let prediction = |image: &str, top1| PredictionRow {
+        image: image.into(),
+        label: 3,
+        top1,
+    };
+    Run {
+        metrics: vec![
+            metric("", "top1_correct", 1.0, "images"),
+            metric("conv1", "weight_sqnr", 20.25, "dB"),
+        ],
+        predictions: vec![prediction("a/é \"1\".png", 3), prediction("b\n2", 4)],
+        manifest: vec![ManifestRow {
+            run_id,
+            tensor: "conv1.weight".into(),
+            kind: "weight".into(),
+            quantized: true,
+            bits,
+            reason: "linear".into(),
+        }],
+        row,
+    }
+}
+
+fn failed(bits: u32, error: &str) -> Run {
+    let mut run = run(bits);
+    run.row.status = Status::Failed;
+    run.row.error = Some(error.into());
+    run.metrics.clear();
+    run.predictions.clear();
+    run
+}
+
+/// Everything below a folder that is not a run folder's file.
+fn litter(root: &Path) -> Vec<String> {
+    let entries = fs::read_dir(root.join(EXPERIMENT))
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap());
+    entries.filter(|name| !results::is_run_id(name)).collect()
+}
+
+#[test]
+fn a_run_comes_back_as_it_was_written_and_leaves_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let run = run(4);
+    let id = run.row.run_id.clone();
+    assert!(!store.is_complete(EXPERIMENT, &id).unwrap());
+    assert!(store.runs(EXPERIMENT).unwrap().is_empty());
+    let path = store.write(&run).unwrap();
+    assert_eq!(path, folder.path().join(EXPERIMENT).join(&id));
+    assert!(store.is_complete(EXPERIMENT, &id).unwrap());
+    assert_eq!(store.read(EXPERIMENT, &id).unwrap(), run);
+    assert_eq!(store.runs(EXPERIMENT).unwrap(), [id]);
+    assert_eq!(store.experiments().unwrap(), [EXPERIMENT]);
+    assert!(
+        litter(folder.path()).is_empty(),
+        "{:?}",
+        litter(folder.path())
+    );
+}
+
+#[test]
+fn the_same_run_gives_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = ["a", "b"].map(|name| {
+        let path = Store::open(folder.path().join(name))
+            .unwrap()
+            .write(&run(4))
+            .unwrap();
+        ["run.csv", "metrics.csv", "predictions.csv", "manifest.csv"]
+            .map(|f| fs::read(path.join(f)).unwrap())
+    });
+    assert_eq!(bytes[0], bytes[1]);
+}
+
+#[test]
+fn a_failed_run_is_a_row_and_is_replaced_and_a_finished_one_never_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let good = run(3);
+    let id = good.row.run_id.clone();
+    for error in ["no memory\nat all", "again, \"differently\""] {
+        store.write(&failed(3, error)).unwrap();
+        assert!(!store.is_complete(EXPERIMENT, &id).unwrap());
+        assert_eq!(
+            store.read(EXPERIMENT, &id).unwrap().row.error.as_deref(),
+            Some(error)
+        );
+    }
+    let lock = store.lock(EXPERIMENT, &id).unwrap();
+    store.write(&good).unwrap();
+    drop(lock);
+    for run in [failed(3, "late"), good.clone()] {
+        assert!(matches!(
+            store.write(&run),
+            Err(Error::AlreadyComplete { .. })
+        ));
+    }
+    assert_eq!(store.read(EXPERIMENT, &id).unwrap(), good);
+    assert!(
+        litter(folder.path()).is_empty(),
+        "{:?}",
+        litter(folder.path())
+    );
+}
+
+#[test]
+fn a_run_that_contradicts_itself_is_not_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let cases: [(&str, fn(&mut Run)); 8] = [
+        ("give the run id", |r| r.row.config.weights_bits = 5),
+        ("give the run id", |r| r.row.weights_sha256 = "cc".into()),
+        ("status failed without", |r| r.row.status = Status::Failed),
+        ("status ok with", |r| r.row.error = Some("x".into())),
+        ("belongs to run", |r| r.metrics[0].run_id = "0".into()),
+        ("is NaN", |r| r.metrics[0].value = f64::NAN),
+        ("is there twice", |r| r.metrics.push(r.metrics[0].clone())),
+        ("predicted twice", |r| {
+            r.predictions.push(r.predictions[0].clone())
+        }),
+    ];
+    for (message, change) in cases {
+        let mut run = run(4);
+        change(&mut run);
+        let error = store.write(&run).unwrap_err().to_string();
+        assert!(error.contains(message), "{error}");
+    }
+    assert!(!folder.path().join(EXPERIMENT).exists());
+}
+
+#[test]
+fn a_damaged_folder_is_an_error_that_says_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let id = run(4).row.run_id;
+    let path = store.write(&run(4)).unwrap();
+    let text = fs::read_to_string(path.join("run.csv")).unwrap();
+
+    fs::write(path.join("run.csv"), text.replace(",4,", ",5,")).unwrap();
+    assert!(
+        store
+            .read(EXPERIMENT, &id)
+            .unwrap_err()
+            .to_string()
+            .contains("give the run id")
+    );
+
+    let last = text.lines().last().unwrap();
+    fs::write(path.join("run.csv"), format!("{text}{last}\n")).unwrap();
+    assert!(matches!(
+        store.is_complete(EXPERIMENT, &id),
+        Err(Error::RowCount { found: 2, .. })
+    ));
+
+    fs::write(path.join("run.csv"), &text[..text.len() - 40]).unwrap();
+    assert!(
+        store
+            .is_complete(EXPERIMENT, &id)
+            .unwrap_err()
+            .to_string()
+            .contains("run.csv")
+    );
+
+    fs::write(path.join("run.csv"), text.replace(&id, "0123456789ab")).unwrap();
+    assert!(matches!(
+        store.is_complete(EXPERIMENT, &id),
+        Err(Error::Folder { .. })
+    ));
+
+    fs::remove_file(path.join("metrics.csv")).unwrap();
+    let error = store.is_complete(EXPERIMENT, &id).unwrap_err().to_string();
+    assert!(
+        error.contains("metrics.csv is missing") && error.contains("delete the folder"),
+        "{error}"
+    );
+}
+
+#[test]
+fn names_cannot_lead_out_of_the_results_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    for experiment in ["", "..", ".hidden", "a/b", "a\\b", "a b"] {
+        assert!(
+            matches!(store.runs(experiment), Err(Error::Name { .. })),
+            "{experiment}"
+        );
+    }
+    for run_id in ["", "../../../etc", "0123456789AB", "0123456789abc"] {
+        assert!(
+            matches!(store.is_complete("e", run_id), Err(Error::Name { .. })),
+            "{run_id}"
+        );
+    }
+}
+
+#[test]
+fn a_place_that_cannot_be_written_fails_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    assert!(Store::open(&file).unwrap_err().to_string().contains("file"));
+    assert!(Store::existing(folder.path().join("absent")).is_err());
+}
+
+#[test]
+fn many_writers_of_one_run_leave_one_whole_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    store.write(&failed(4, "first try")).unwrap();
+    let written = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8)
+            .map(|_| scope.spawn(|| store.write(&run(4))))
+            .collect();
+        threads
+            .into_iter()
+            .map(|t| t.join().unwrap())
+            .filter(Result::is_ok)
+            .count()
+    });
+    assert!(written >= 1);
+    assert_eq!(store.read(EXPERIMENT, &run(4).row.run_id).unwrap(), run(4));
+    store.clean(EXPERIMENT).unwrap();
+    assert!(
+        litter(folder.path()).is_empty(),
+        "{:?}",
+        litter(folder.path())
+    );
+}
+
+const CHILD_FOLDER: &str = "RESULTS_TEST_CHILD_FOLDER";
+
+/// Not a claim: the other process of the tests below, which run this binary again with the variable set.
+#[test]
+fn child_process() {
+    let Some(folder) = std::env::var_os(CHILD_FOLDER) else {
+        return;
+    };
+    let store = Store::open(&folder).unwrap();
+    let id = run(2).row.run_id;
+    let _lock = store.lock(EXPERIMENT, &id).unwrap();
+    let half = Path::new(&folder)
+        .join(EXPERIMENT)
+        .join(format!(".{id}.1-0.tmp"));
+    fs::create_dir(&half).unwrap();
+    fs::write(half.join("run.csv"), "schema,run_").unwrap();
+    fs::write(Path::new(&folder).join("ready"), "").unwrap();
+    std::thread::sleep(Duration::from_secs(60));
+}
+
+fn child(folder: &Path) -> Child {
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child_process"])
+        .env(CHILD_FOLDER, folder)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let start = Instant::now();
+    while !folder.join("ready").exists() {
+        assert!(
+            start.elapsed() < Duration::from_secs(30),
+            "the other process did not start"
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    child
+}
+
+#[test]
+fn a_killed_process_frees_its_run_and_its_half_folder_is_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let id = run(2).row.run_id;
+    let mut other = child(folder.path());
+    assert!(store.try_lock(EXPERIMENT, &id).unwrap().is_none());
+    assert_eq!(store.clean(EXPERIMENT).unwrap(), 0);
+    assert_eq!(
+        litter(folder.path()).len(),
+        2,
+        "{:?}",
+        litter(folder.path())
+    );
+    assert!(store.runs(EXPERIMENT).unwrap().is_empty());
+
+    other.kill().unwrap();
+    other.wait().unwrap();
+    assert!(litter(folder.path()).len() == 2);
+    assert_eq!(store.clean(EXPERIMENT).unwrap(), 1);
+    assert!(
+        litter(folder.path()).is_empty(),
+        "{:?}",
+        litter(folder.path())
+    );
+
+    let lock = store.lock(EXPERIMENT, &id).unwrap();
+    store.write(&run(2)).unwrap();
+    drop(lock);
+    assert!(store.is_complete(EXPERIMENT, &id).unwrap());
+}
