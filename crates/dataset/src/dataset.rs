@@ -1,8 +1,5 @@
 //! The common form of every image set: 8-bit RGB images of one size, labels, and a hash of what is in them.
 //!
-//! A network sees `y = (v / 255 - mean) / std` (1), v an 8-bit value, all in f32 and in this order, which is what
-//! torchvision's `ToTensor` and `Normalize` compute. A channel has only 256 different inputs, so (1) is a table.
-//!
 //! The hash is sha256 over the preprocessing id, the image count, height and width, then for every image the sha256
 //! of its pixels and its label (integers as 8 little-endian bytes). The pixels are hashed once, when the set is
 //! opened (a cache stores the digests), so the hash of a subset reads no pixels.
@@ -14,33 +11,10 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use crate::Error;
+use crate::normalization::{Normalization, Table};
 
 /// Where the pixels live: a `Vec<u8>`, a memory map, anything that is one run of bytes and can be shared by threads.
 pub type Pixels = Arc<dyn AsRef<[u8]> + Send + Sync>;
-
-/// Per-channel mean and standard deviation, on pixels scaled to 0..1; channels in the order R, G, B.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Normalization {
-    /// Subtracted first.
-    pub mean: [f32; 3],
-    /// Divided by second.
-    pub std: [f32; 3],
-}
-
-impl Normalization {
-    /// The ImageNet statistics, with which torchvision's and most CIFAR-10 checkpoints were trained.
-    pub const IMAGENET: Normalization = Normalization {
-        mean: [0.485, 0.456, 0.406],
-        std: [0.229, 0.224, 0.225],
-    };
-
-    /// Equation (1) for each of the 256 values of each channel.
-    fn table(&self) -> [[f32; 256]; 3] {
-        std::array::from_fn(|c| {
-            std::array::from_fn(|v| (v as f32 / 255.0 - self.mean[c]) / self.std[c])
-        })
-    }
-}
 
 /// Which images [`Dataset::subset`] takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +61,7 @@ pub struct Record {
 #[derive(Clone)]
 pub struct Dataset {
     source: Arc<Source>,
-    table: Arc<[[f32; 256]; 3]>,
+    table: Arc<Table>,
     pixels: Pixels,
     images: Vec<Image>,
     unreadable: Arc<[(String, String)]>,
@@ -165,7 +139,7 @@ impl Dataset {
                 id: record.id.map_or(Id::Index(i), |path| Id::Path(path.into())),
             })
             .collect();
-        let table = Arc::new(source.normalization.table());
+        let table = Arc::new(Table::new(source.normalization));
         Dataset {
             source: Arc::new(source),
             table,
@@ -187,7 +161,7 @@ impl Dataset {
             normalization,
             ..(*self.source).clone()
         };
-        self.table = Arc::new(normalization.table());
+        self.table = Arc::new(Table::new(normalization));
         self.source = Arc::new(source);
         self
     }
@@ -294,7 +268,7 @@ impl Dataset {
         }
     }
 
-    /// Images `range`, normalised by (1), planar: `[n, 3, height, width]`.
+    /// Images `range`, normalised, planar: `[n, 3, height, width]`.
     ///
     /// Panics if `range` reaches past the set or `out` does not hold exactly `n * image_len()` values.
     pub fn write_batch(&self, range: Range<usize>, out: &mut [f32]) {
@@ -308,7 +282,7 @@ impl Dataset {
         }
     }
 
-    /// Image `i`, normalised by (1), planar: `[3, height, width]`. For batches in another order than the set's.
+    /// Image `i`, normalised, planar: `[3, height, width]`. For batches in another order than the set's.
     ///
     /// Panics if there is no image `i` or `out` does not hold exactly `image_len()` values.
     pub fn write_image(&self, i: usize, out: &mut [f32]) {
@@ -317,15 +291,7 @@ impl Dataset {
             self.image_len(),
             "one value per pixel and channel"
         );
-        let plane = out.len() / 3;
-        let (red, rest) = out.split_at_mut(plane);
-        let (green, blue) = rest.split_at_mut(plane);
-        let [of_red, of_green, of_blue] = &*self.table;
-        for (p, rgb) in self.image(i).chunks_exact(3).enumerate() {
-            red[p] = of_red[usize::from(rgb[0])];
-            green[p] = of_green[usize::from(rgb[1])];
-            blue[p] = of_blue[usize::from(rgb[2])];
-        }
+        self.table.apply(self.image(i), out);
     }
 }
 

@@ -13,8 +13,8 @@ pub enum Error {
         /// What the operating system said.
         source: std::io::Error,
     },
-    /// A folder holds none of the files that make up the data set.
-    #[error("{}: no {expected} here; {advice}", folder.display())]
+    /// A folder holds none of the files that make up the data set, or only empty ones.
+    #[error("{}: {expected} missing or empty; {advice}", folder.display())]
     NoImages {
         /// The folder that was searched.
         folder: PathBuf,

@@ -1,10 +1,20 @@
 //! Images in: every test set becomes one [`Dataset`] of 8-bit RGB images with labels.
 //!
 //! - [`mod@dataset`]: the common type: pixels, labels, content hash, normalised batches.
+//! - [`normalization`]: from 8-bit values to what a network sees.
+//! - [`synthetic`]: ten kinds of things, generated from a seed; needs no file.
+//! - [`cifar10`]: CIFAR-10 in its official binary layout.
+//! - [`mod@contact_sheet`]: many images on one sheet, to look at.
 //! - [`error`]: what can go wrong, with the file and what to do about it.
 
+pub mod cifar10;
+pub mod contact_sheet;
 pub mod dataset;
 pub mod error;
+pub mod normalization;
+pub mod synthetic;
 
-pub use dataset::{Dataset, Normalization, Pixels, Record, Sampling, Source};
+pub use contact_sheet::{Picture, contact_sheet};
+pub use dataset::{Dataset, Pixels, Record, Sampling, Source};
 pub use error::Error;
+pub use normalization::Normalization;
