@@ -92,4 +92,22 @@ pub enum Error {
         /// The value.
         value: f32,
     },
+    /// A number of parameters that is not the number of groups.
+    #[error("{found} quantization parameters were given for a tensor of {expected} groups")]
+    GroupCount {
+        /// How many were given.
+        found: usize,
+        /// How many groups there are.
+        expected: usize,
+    },
+    /// Groups of one tensor with different codes.
+    #[error(
+        "the groups of one tensor must have the same codes, but one has {first:?} and one has {other:?} (quant_min, quant_max)"
+    )]
+    MixedCodes {
+        /// The bounds of the first group.
+        first: (i32, i32),
+        /// The bounds of the first group that differs.
+        other: (i32, i32),
+    },
 }

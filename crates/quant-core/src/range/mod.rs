@@ -17,7 +17,7 @@ pub enum RangeMethod {
     /// From the smallest to the largest value.
     MinMax,
     /// Cuts tails off: from the (100 - p)th to the pth percentile (affine), or the pth percentile of |x| (signed); p in percent,
-    /// above 50 and at most 100. See [`mod@crate::range::percentile`].
+    /// above 50 and at most 100.
     Percentile(f64),
     /// The range whose quantization error, the sum of |x - y|^exponent, is the smallest found.
     Mse {
