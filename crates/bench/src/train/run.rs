@@ -262,7 +262,7 @@ impl<'a> Trainer<'a> {
         stop: &AtomicBool,
     ) -> Result<f64, TrainError> {
         let net = ResNet::from_state(&self.arch, &self.state.weights, &self.device)?;
-        let tested = |images| observer.tested(images, test.len());
+        let tested = |images, _| observer.tested(images, test.len());
         let outcomes = evaluate(
             &net,
             test,
