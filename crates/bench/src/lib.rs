@@ -18,3 +18,4 @@ pub mod registry;
 pub mod settings;
 pub mod sources;
 pub mod sweep;
+pub mod train;

@@ -1,2 +1,391 @@
-//! train
-fn main() {}
+//! `train --out FILE.safetensors`: trains a network in float32 and writes its weights under PyTorch's names.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use anyhow::{Context, Result, bail};
+use bench::cli::exit_code;
+use bench::registry::{Format, Registry};
+use bench::train::config::FORMAT;
+use bench::train::{Config, Finish, Folder, Observer, Row, StepReport, Trainer};
+use clap::Parser;
+use dataset::synthetic::{self, Split};
+use dataset::{Dataset, cifar10};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use resnet::{Arch, StateDict};
+
+/// Train a network with SGD, momentum and a cosine schedule; keep a checkpoint of every epoch.
+///
+/// The same settings give the same bytes on the same machine, with any number of threads, stopped and resumed or not.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// Where the weights go; the folder must exist.
+    #[arg(long, value_name = "FILE.safetensors")]
+    out: PathBuf,
+    /// An entry of datasets.toml: `synthetic`, or a set in CIFAR-10's binary format.
+    #[arg(long, default_value = "synthetic")]
+    dataset: String,
+    /// The architecture: cifar-resnet20 ... cifar-resnet110 (`-b`: option B shortcuts), resnet18 ... resnet152.
+    #[arg(long, default_value = "cifar-resnet20")]
+    arch: String,
+    /// Passes over the training images.
+    #[arg(long, default_value_t = 16)]
+    epochs: usize,
+    /// Images per step.
+    #[arg(long, default_value_t = 128)]
+    batch: usize,
+    /// Parts of a batch that run apart, at most as many at a time as there are threads; BatchNorm sees each alone.
+    #[arg(long, default_value_t = 4)]
+    shards: usize,
+    /// Peak learning rate.
+    #[arg(long, default_value_t = 0.1)]
+    lr: f64,
+    /// Epochs of linear warm-up to the peak; a cosine leads from there to 0.
+    #[arg(long, default_value_t = 1.0)]
+    warmup: f64,
+    /// Momentum.
+    #[arg(long, default_value_t = 0.9)]
+    momentum: f64,
+    /// Nesterov's momentum.
+    #[arg(long)]
+    nesterov: bool,
+    /// Weight decay of convolution and linear weights (not of BatchNorm and biases).
+    #[arg(long, default_value_t = 5e-4)]
+    weight_decay: f64,
+    /// Black pixels around an image before a random crop of the original size; 0: no crop.
+    #[arg(long, default_value_t = 4)]
+    padding: usize,
+    /// Do not mirror images.
+    #[arg(long)]
+    no_flip: bool,
+    /// Seed of initial weights, shuffles and augmentation.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Train on the first N images; default: all.
+    #[arg(long, value_name = "N")]
+    train_images: Option<usize>,
+    /// Test on the first N images; default: all; 0: no test.
+    #[arg(long, value_name = "N")]
+    test_images: Option<usize>,
+    /// Test after every N-th epoch, and after the last; 0: never.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    eval_every: usize,
+    /// Start from these weights instead of random ones.
+    #[arg(long, value_name = "CHECKPOINT")]
+    init: Option<PathBuf>,
+    /// Folder of the training's own checkpoint and its log.csv; default: FILE.training.
+    #[arg(long, value_name = "DIR")]
+    checkpoint: Option<PathBuf>,
+    /// Go on from the last finished epoch.
+    #[arg(long)]
+    resume: bool,
+    /// Device: flex (the CPU), or cuda or vulkan in a build with that feature.
+    #[arg(long, default_value = "flex")]
+    device: String,
+    /// Worker threads, at most --shards of use; default: one for each processor.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+    /// The data folder.
+    #[arg(long, env = "QUANTLAB_DATA", default_value = "data")]
+    data: PathBuf,
+}
+
+fn main() -> ExitCode {
+    exit_code(run(&Arguments::parse()))
+}
+
+fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let arch = Arch::parse(&arguments.arch)?;
+    check_out(&arguments.out, arguments.resume)?;
+    let device = bench::device::open(&arguments.device)?;
+    let threads = bench::cli::threads(arguments.threads);
+    let (train, test) = open(arguments)?;
+    let arch = arch.with_classes(train.classes().len());
+    let init = match &arguments.init {
+        Some(path) => Some(starting_weights(path, &arch)?),
+        None => None,
+    };
+    let config = config(arguments, &train, init.as_ref());
+    config.check()?;
+    let folder = Folder::open(&checkpoint_folder(arguments))?;
+    let kept = folder.path().to_path_buf();
+    let mut trainer = Trainer::new(
+        config.clone(),
+        init,
+        folder,
+        arguments.resume,
+        (&train, test.as_ref()),
+        (&device, threads),
+    )?;
+    let stop = listen()?;
+    eprintln!(
+        "{} on {} ({} images), {} epochs, {} steps each, {threads} threads; checkpoint in {}",
+        config.arch,
+        train.name(),
+        config.train_images,
+        config.epochs,
+        config.steps_per_epoch(),
+        kept.display()
+    );
+    let progress = Progress::new(&config, trainer.rows().len());
+    let finish = trainer.run(arguments.eval_every, &progress, &stop);
+    progress.bar.finish_and_clear();
+    match finish? {
+        Finish::Stopped { epochs: 0 } => {
+            eprintln!("stopped before the first epoch was done; nothing is kept");
+            Ok(ExitCode::from(130))
+        }
+        Finish::Stopped { epochs } => {
+            let mut command: Vec<String> = std::env::args().collect();
+            if !arguments.resume {
+                command.push("--resume".into());
+            }
+            let kept = kept.display();
+            eprintln!("stopped; {epochs} epochs are kept in {kept}; go on with");
+            eprintln!("  {}", command.join(" "));
+            Ok(ExitCode::from(130))
+        }
+        Finish::Done => {
+            save(&trainer, &config, test.as_ref(), &arguments.out)?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Finds out before the work, not after it, whether the result can be written.
+fn check_out(out: &Path, resume: bool) -> Result<()> {
+    let folder = match out.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    if !folder.is_dir() {
+        bail!(
+            "--out {}: there is no folder {}",
+            out.display(),
+            folder.display()
+        );
+    }
+    if out.is_dir() {
+        bail!("--out {} is a folder; name a file", out.display());
+    }
+    if out.exists() && !resume {
+        bail!(
+            "--out {} exists already; remove it or name another file",
+            out.display()
+        );
+    }
+    tempfile::tempfile_in(folder).with_context(|| {
+        format!(
+            "--out {}: cannot write into {}",
+            out.display(),
+            folder.display()
+        )
+    })?;
+    Ok(())
+}
+
+fn open(arguments: &Arguments) -> Result<(Dataset, Option<Dataset>)> {
+    let registry = Registry::open(&arguments.data)?;
+    let name = &arguments.dataset;
+    let Some(entry) = registry.datasets.get(name) else {
+        let known: Vec<_> = registry.datasets.keys().map(String::as_str).collect();
+        bail!(
+            "--dataset {name}: not in datasets.toml; there are {}",
+            known.join(", ")
+        );
+    };
+    let (train, test) = match entry.format {
+        Format::Synthetic => {
+            let n = arguments.train_images.unwrap_or(synthetic::TRAIN_IMAGES);
+            let m = arguments.test_images.unwrap_or(synthetic::TEST_IMAGES);
+            (
+                synthetic::generate(entry.seed, Split::Train, n),
+                synthetic::generate(entry.seed, Split::Test, m),
+            )
+        }
+        Format::Cifar10 => {
+            let folder = registry.find(&entry.path, name, name)?;
+            let test = match arguments.test_images {
+                Some(0) => None,
+                _ => Some(cifar10::open_test(&folder)?),
+            };
+            let train = cifar10::open_train(&folder)?;
+            let test = test.unwrap_or_else(|| train.subset(0));
+            (train, test)
+        }
+        _ => bail!("--dataset {name}: only synthetic and CIFAR-10 sets can be trained on"),
+    };
+    if let Some(n) = arguments.train_images.filter(|&n| n > train.len()) {
+        bail!(
+            "--train-images {n}: {name} has {} training images",
+            train.len()
+        );
+    }
+    let take = |set: Dataset, n: Option<usize>| n.map_or(set.clone(), |n| set.subset(n));
+    let test = take(test, arguments.test_images);
+    Ok((
+        take(train, arguments.train_images),
+        (!test.is_empty()).then_some(test),
+    ))
+}
+
+fn starting_weights(path: &Path, arch: &Arch) -> Result<StateDict> {
+    let found =
+        resnet::load(path, Some(arch)).with_context(|| format!("--init {}", path.display()))?;
+    if found.folded {
+        bail!(
+            "--init {}: its BatchNorm is folded, so it cannot be trained",
+            path.display()
+        );
+    }
+    if found.arch.classes() != arch.classes() {
+        bail!(
+            "--init {}: it has {} classes, the image set {}",
+            path.display(),
+            found.arch.classes(),
+            arch.classes()
+        );
+    }
+    Ok(found.state)
+}
+
+fn config(arguments: &Arguments, train: &Dataset, init: Option<&StateDict>) -> Config {
+    Config {
+        format: FORMAT,
+        arch: arguments.arch.clone(),
+        dataset: arguments.dataset.clone(),
+        train_sha256: train.sha256(),
+        train_images: train.len(),
+        init: init.map_or("random".into(), StateDict::sha256),
+        epochs: arguments.epochs,
+        batch: arguments.batch,
+        shards: arguments.shards,
+        lr: arguments.lr,
+        warmup: arguments.warmup,
+        momentum: arguments.momentum,
+        nesterov: arguments.nesterov,
+        weight_decay: arguments.weight_decay,
+        padding: arguments.padding,
+        flip: !arguments.no_flip,
+        seed: arguments.seed,
+        device: arguments.device.clone(),
+    }
+}
+
+fn checkpoint_folder(arguments: &Arguments) -> PathBuf {
+    arguments
+        .checkpoint
+        .clone()
+        .unwrap_or_else(|| arguments.out.with_extension("training"))
+}
+
+fn listen() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let asked = stop.clone();
+    ctrlc::set_handler(move || {
+        // The second Ctrl-C does not wait; a checkpoint is only ever renamed when whole.
+        if asked.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        eprintln!("stopping after this step; once more stops at once");
+    })
+    .context("cannot listen for Ctrl-C")?;
+    Ok(stop)
+}
+
+fn save(trainer: &Trainer, config: &Config, test: Option<&Dataset>, out: &Path) -> Result<()> {
+    let weights = trainer.weights();
+    let mut metadata = BTreeMap::from([
+        ("arch".to_string(), config.arch.clone()),
+        ("dataset".to_string(), config.dataset.clone()),
+        ("training".to_string(), toml::to_string(config)?),
+    ]);
+    let top1 = trainer.rows().last().and_then(|row| row.test_top1);
+    if let (Some(top1), Some(test)) = (top1, test) {
+        metadata.insert("test_top1".into(), format!("{top1:.5}"));
+        metadata.insert("test_images".into(), test.len().to_string());
+        metadata.insert("test_sha256".into(), test.sha256());
+    }
+    resnet::save_safetensors(weights, out, &metadata)?;
+    let accuracy = match (top1, test) {
+        (Some(top1), Some(test)) => format!("top-1 {:.2} % of {}", 100.0 * top1, test.len()),
+        _ => "not tested".into(),
+    };
+    println!(
+        "{}: {} on {}, {accuracy}, weights {}",
+        out.display(),
+        config.arch,
+        config.dataset,
+        weights.sha256()
+    );
+    Ok(())
+}
+
+/// A bar on a terminal; elsewhere a line for each epoch.
+struct Progress {
+    bar: ProgressBar,
+    tested: AtomicUsize,
+}
+
+impl Progress {
+    fn new(config: &Config, done: usize) -> Self {
+        let target = if std::io::stderr().is_terminal() {
+            ProgressDrawTarget::stderr_with_hz(5)
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        let images = config.epochs.saturating_sub(done) * config.train_images;
+        let bar = ProgressBar::with_draw_target(Some(images as u64), target);
+        if let Ok(style) = ProgressStyle::with_template("{msg}  {wide_bar}  {elapsed}, {eta} left")
+        {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        Self {
+            bar,
+            tested: AtomicUsize::new(0),
+        }
+    }
+}
+
+impl Observer for Progress {
+    fn step(&self, report: &StepReport) {
+        self.tested.store(0, Ordering::Relaxed);
+        self.bar.set_message(format!(
+            "epoch {}/{}  step {}/{}  loss {:.3}  top-1 {:.1} %  {:.0} images/s",
+            report.epoch,
+            report.epochs,
+            report.step,
+            report.steps,
+            report.loss,
+            100.0 * report.top1,
+            report.images_per_second
+        ));
+        self.bar.inc(report.images as u64);
+    }
+
+    fn tested(&self, images: usize, of: usize) {
+        let done = self.tested.fetch_add(images, Ordering::Relaxed) + images;
+        self.bar.set_message(format!("testing {done}/{of}"));
+    }
+
+    fn epoch(&self, row: &Row, epochs: usize) {
+        let test = row.test_top1.map_or(String::new(), |top1| {
+            format!("  test top-1 {:.2} %", 100.0 * top1)
+        });
+        let line = format!(
+            "epoch {:>3}/{epochs}  lr {:.4}  loss {:.4}  top-1 {:.2} %{test}  {:.0} images/s  {:.0} s",
+            row.epoch,
+            row.lr,
+            row.train_loss,
+            100.0 * row.train_top1,
+            row.images_per_second,
+            row.seconds
+        );
+        self.bar.suspend(|| eprintln!("{line}"));
+    }
+}

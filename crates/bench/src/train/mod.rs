@@ -1,0 +1,22 @@
+//! Float training from a seed to a file of weights that anyone can make again, byte for byte, on the same machine.
+//!
+//! [`Config`] decides the bytes. [`Trainer`] runs epochs of steps: [`augment`] makes a batch, [`step`] its gradients,
+//! [`sgd`] moves the weights at the rate of [`schedule`], [`checkpoint`] keeps the state after each epoch. Nothing has
+//! hidden state: an epoch is a function of the configuration, its number, the weights and the momentum buffers.
+
+pub mod augment;
+pub mod checkpoint;
+pub mod config;
+mod error;
+pub mod log;
+mod run;
+pub mod schedule;
+pub mod sgd;
+pub mod step;
+
+pub use augment::Augmentation;
+pub use checkpoint::{Checkpoint, Folder};
+pub use config::Config;
+pub use error::TrainError;
+pub use log::Row;
+pub use run::{Finish, Observer, StepReport, Trainer};

@@ -1,0 +1,440 @@
+//! Loss and gradients of one batch, on several threads, with the same bits for every number of threads.
+//!
+//! A batch of n images is cut into K shards of (nearly) equal size n_k. Each shard runs forward and backward by itself,
+//! on one thread, with a network and an autodiff graph of its own; then, always in the order k = 0 .. K-1,
+//!
+//! ```text
+//! gradient = sum_k (n_k / n) gradient_k                      mean over the batch, as one backward would give
+//! running  = sum_k (n_k / n) running_k                       mean of the shards' running statistics
+//! ```
+//!
+//! K belongs to the configuration and the number of threads does not. BatchNorm normalises each shard with the shard's
+//! own statistics: "ghost batch normalization" (Hoffer et al. 2017, arXiv 1705.08741), as data-parallel training
+//! without synchronised BatchNorm does everywhere. So K changes the result a little, and 1 is the textbook batch.
+//!
+//! Why shards: many of the flex device's loops run on one thread whatever the machine has, and a small shard's
+//! activations stay in the cache. Each shard runs in a rayon pool of one thread, because the device splits its work
+//! over the pool it finds itself in, and because burn keeps pending running statistics by thread.
+//!
+//! burn's running variance is fed with the biased batch variance; PyTorch's is larger by m / (m - 1), m the values per
+//! channel in a shard (at the least 8 * 8 per image in the CIFAR networks).
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use burn::module::{Module, ModuleVisitor, Param, ParamId};
+use burn::nn::loss::CrossEntropyLossConfig;
+use burn::optim::GradientsParams;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use resnet::{Arch, HostTensor, ResNet, Shortcut, StateDict};
+
+use super::{TrainError, sgd};
+use crate::evaluate::outcome;
+
+/// What a batch had to say about the weights.
+#[derive(Clone, Debug)]
+pub struct Gradients {
+    /// Gradient of the mean loss, under PyTorch's names, shaped as the weights.
+    pub gradients: StateDict,
+    /// BatchNorm's running statistics after the batch.
+    pub running: StateDict,
+    /// Cross-entropy summed over the batch, in nats.
+    pub loss_sum: f64,
+    /// Images whose largest logit is the label's.
+    pub correct: usize,
+}
+
+/// Computes gradients of one architecture on one device.
+pub struct Engine {
+    arch: Arch,
+    names: Names,
+    device: Device,
+    shards: usize,
+    pools: Vec<ThreadPool>,
+}
+
+impl Engine {
+    /// `device` is a plain device; `threads` is cut to `shards`, as more could not help.
+    ///
+    /// # Errors
+    /// [`TrainError::Threads`] where the operating system refuses a thread.
+    pub fn new(
+        arch: Arch,
+        device: &Device,
+        shards: usize,
+        threads: usize,
+    ) -> Result<Self, TrainError> {
+        let pools = (0..threads.clamp(1, shards.max(1)))
+            .map(|_| ThreadPoolBuilder::new().num_threads(1).build())
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Self {
+            arch,
+            names: Names::new(&arch),
+            device: device.clone().autodiff(),
+            shards: shards.max(1),
+            pools,
+        })
+    }
+
+    /// Loss, gradients and running statistics of a batch: `images` is `[n, 3, side[0], side[1]]`, normalised, and
+    /// `labels` `[n]`, n at least 1.
+    ///
+    /// # Errors
+    /// [`TrainError::Network`] where `weights` is not a state of the architecture, [`TrainError::Worker`] where a
+    /// shard failed.
+    pub fn gradients(
+        &self,
+        weights: &StateDict,
+        images: &[f32],
+        labels: &[u16],
+        side: [usize; 2],
+    ) -> Result<Gradients, TrainError> {
+        let ranges = shards(labels.len(), self.shards);
+        let pixels = 3 * side[0] * side[1];
+        let one = |range: &Range<usize>| {
+            let images = &images[range.start * pixels..range.end * pixels];
+            self.shard(weights, images, &labels[range.clone()], side)
+        };
+        let mut results: Vec<Option<Result<Gradients, TrainError>>> = Vec::new();
+        results.resize_with(ranges.len(), || None);
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = self
+                .pools
+                .iter()
+                .enumerate()
+                .map(|(worker, pool)| {
+                    let mine = (worker..ranges.len()).step_by(self.pools.len());
+                    let (one, ranges) = (&one, &ranges);
+                    scope.spawn(move || {
+                        pool.install(|| mine.map(|k| (k, one(&ranges[k]))).collect::<Vec<_>>())
+                    })
+                })
+                .collect();
+            for worker in workers {
+                for (k, result) in worker.join().unwrap_or_default() {
+                    results[k] = Some(result);
+                }
+            }
+        });
+        let mut total: Option<Gradients> = None;
+        for (result, range) in results.into_iter().zip(&ranges) {
+            let died = || Err(TrainError::Worker("a worker thread panicked".into()));
+            let part = result.unwrap_or_else(died)?;
+            let share = range.len() as f32 / labels.len() as f32;
+            match &mut total {
+                None => {
+                    let mut part = part;
+                    for tensors in [&mut part.gradients, &mut part.running] {
+                        scale(tensors, share);
+                    }
+                    total = Some(part);
+                }
+                Some(total) => {
+                    add(&mut total.gradients, &part.gradients, share);
+                    add(&mut total.running, &part.running, share);
+                    total.loss_sum += part.loss_sum;
+                    total.correct += part.correct;
+                }
+            }
+        }
+        total.ok_or_else(|| TrainError::Worker("the batch is empty".into()))
+    }
+
+    fn shard(
+        &self,
+        weights: &StateDict,
+        images: &[f32],
+        labels: &[u16],
+        [height, width]: [usize; 2],
+    ) -> Result<Gradients, TrainError> {
+        let worker = |e: &dyn std::fmt::Debug| TrainError::Worker(format!("{e:?}"));
+        let n = labels.len();
+        let net = ResNet::from_state(&self.arch, weights, &self.device)?;
+        let images = TensorData::new(images.to_vec(), [n, 3, height, width]);
+        let targets = TensorData::new(labels.iter().map(|&y| i64::from(y)).collect(), [n]);
+        let targets = Tensor::<1, Int>::from_data(targets, &self.device);
+        let logits = net.forward(Tensor::<4>::from_data(images, &self.device));
+        let [_, classes] = logits.dims();
+        let loss = CrossEntropyLossConfig::new()
+            .init(&self.device)
+            .forward(logits.clone(), targets);
+        let gradients = GradientsParams::from_grads(loss.backward(), &net);
+        let mut collect = Collect {
+            names: &self.names,
+            path: Vec::new(),
+            gradients,
+            found: StateDict::new(),
+        };
+        net.visit(&mut collect);
+
+        let logits = logits
+            .try_into_data()
+            .map_err(|e| worker(&e))?
+            .try_to_vec::<f32>()
+            .map_err(|e| worker(&e))?;
+        let (mut loss_sum, mut correct) = (0.0, 0);
+        for (logits, &label) in logits.chunks_exact(classes).zip(labels) {
+            let outcome = outcome(logits, label).ok_or(TrainError::Label { label, classes })?;
+            loss_sum += outcome.loss;
+            correct += usize::from(outcome.top1 == label);
+        }
+        let running = net
+            .to_state(&self.arch)
+            .into_iter()
+            .filter(|(name, _)| !sgd::is_trained(name))
+            .collect();
+        Ok(Gradients {
+            gradients: collect.found,
+            running,
+            loss_sum,
+            correct,
+        })
+    }
+}
+
+/// `images` cut into `shards` runs whose lengths differ by at most one; fewer where there are not enough images.
+fn shards(images: usize, shards: usize) -> Vec<Range<usize>> {
+    (0..shards)
+        .map(|k| k * images / shards..(k + 1) * images / shards)
+        .filter(|range| !range.is_empty())
+        .collect()
+}
+
+fn scale(tensors: &mut StateDict, share: f32) {
+    let names: Vec<String> = tensors.names().cloned().collect();
+    for name in names {
+        if let Some(tensor) = tensors.get_mut(&name) {
+            tensor.data.iter_mut().for_each(|v| *v *= share);
+        }
+    }
+}
+
+fn add(total: &mut StateDict, part: &StateDict, share: f32) {
+    for (name, part) in part {
+        if let Some(total) = total.get_mut(name) {
+            for (sum, v) in total.data.iter_mut().zip(&part.data) {
+                *sum += share * v;
+            }
+        }
+    }
+}
+
+/// From a place in the burn module to PyTorch's name.
+struct Names(BTreeMap<String, String>);
+
+impl Names {
+    fn new(arch: &Arch) -> Self {
+        let layout = arch.layout();
+        let mut places = BTreeMap::from([("fc".to_string(), layout.classifier.clone())]);
+        for block in &layout.blocks {
+            if let Shortcut::Project(unit) = &block.shortcut {
+                let first = &block.units[0].conv;
+                let block = first.strip_suffix(".conv1").unwrap_or(first);
+                places.insert(format!("{block}.downsample.conv"), unit.conv.clone());
+                places.insert(format!("{block}.downsample.bn"), unit.bn.clone());
+            }
+        }
+        Self(places)
+    }
+
+    fn pytorch(&self, path: &[String]) -> String {
+        let (leaf, module) = match path.split_last() {
+            Some((leaf, module)) => (leaf.as_str(), module.join(".")),
+            None => ("", String::new()),
+        };
+        let leaf = match leaf {
+            "gamma" => "weight",
+            "beta" => "bias",
+            other => other,
+        };
+        let module = self.0.get(&module).unwrap_or(&module);
+        format!("{module}.{leaf}")
+    }
+}
+
+/// Takes the gradients out by PyTorch's names.
+struct Collect<'a> {
+    names: &'a Names,
+    path: Vec<String>,
+    gradients: GradientsParams,
+    found: StateDict,
+}
+
+impl Collect<'_> {
+    fn take<const D: usize>(&mut self, id: ParamId) {
+        let Some(gradient) = self.gradients.remove::<D>(id) else {
+            return;
+        };
+        // Two dimensions: the classifier, which burn keeps transposed.
+        let gradient = if D == 2 {
+            gradient.transpose()
+        } else {
+            gradient
+        };
+        let shape = gradient.dims().to_vec();
+        let tensor = gradient
+            .try_into_data()
+            .ok()
+            .and_then(|data| data.try_to_vec::<f32>().ok())
+            .and_then(|data| HostTensor::new(shape, data).ok());
+        if let Some(tensor) = tensor {
+            self.found.insert(self.names.pytorch(&self.path), tensor);
+        }
+    }
+}
+
+impl ModuleVisitor for Collect<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.take::<D>(param.id);
+    }
+
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.to_string());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arch(name: &str) -> Arch {
+        Arch::parse(name).unwrap()
+    }
+
+    fn batch(n: usize, side: usize) -> (Vec<f32>, Vec<u16>) {
+        let values = (0..n * 3 * side * side)
+            .map(|i| ((i * 7919 % 1009) as f32 / 504.5 - 1.0) * if i % 3 == 0 { 1.0 } else { 0.5 })
+            .collect();
+        (values, (0..n).map(|i| (i * 3 % 10) as u16).collect())
+    }
+
+    fn start(arch: &Arch) -> StateDict {
+        let device = Device::flex();
+        device.seed(3);
+        ResNet::init(arch, &device).to_state(arch)
+    }
+
+    #[test]
+    fn every_weight_of_every_kind_of_network_gets_a_gradient_of_its_shape() {
+        for (name, side) in [
+            ("cifar-resnet20", 8),
+            ("cifar-resnet20-b", 8),
+            ("resnet18", 32),
+            ("resnet50", 32),
+        ] {
+            let arch = arch(name).with_classes(10);
+            let weights = start(&arch);
+            let engine = Engine::new(arch, &Device::flex(), 1, 1).unwrap();
+            let (images, labels) = batch(2, side);
+            let found = engine
+                .gradients(&weights, &images, &labels, [side, side])
+                .unwrap();
+            let mut all = found.gradients.shapes();
+            all.extend(found.running.shapes());
+            assert_eq!(all, weights.shapes(), "{name}");
+            for (key, gradient) in &found.gradients {
+                assert!(gradient.data.iter().any(|&g| g != 0.0), "{name}: {key}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_number_of_threads_changes_no_bit() {
+        let arch = arch("cifar-resnet20");
+        let weights = start(&arch);
+        let (images, labels) = batch(7, 32);
+        let run = |threads| {
+            Engine::new(arch, &Device::flex(), 3, threads)
+                .unwrap()
+                .gradients(&weights, &images, &labels, [32, 32])
+                .unwrap()
+        };
+        let one = run(1);
+        for threads in [2, 3, 8] {
+            let other = run(threads);
+            assert_eq!(one.gradients.sha256(), other.gradients.sha256());
+            assert_eq!(one.running.sha256(), other.running.sha256());
+            assert_eq!(one.loss_sum.to_bits(), other.loss_sum.to_bits());
+        }
+    }
+
+    #[test]
+    fn gradients_are_the_slopes_of_the_mean_loss() {
+        let arch = arch("cifar-resnet20");
+        let weights = start(&arch);
+        let (images, labels) = batch(6, 16);
+        let engine = Engine::new(arch, &Device::flex(), 2, 2).unwrap();
+        let loss = |weights: &StateDict| {
+            engine
+                .gradients(weights, &images, &labels, [16, 16])
+                .unwrap()
+                .loss_sum
+                / 6.0
+        };
+        let found = engine
+            .gradients(&weights, &images, &labels, [16, 16])
+            .unwrap();
+        for (name, index) in [
+            ("linear.weight", 11),
+            ("linear.weight", 600),
+            ("linear.bias", 4),
+        ] {
+            let h = 1e-2;
+            let moved = |by: f32| {
+                let mut weights = weights.clone();
+                weights.get_mut(name).unwrap().data[index] += by;
+                loss(&weights)
+            };
+            let slope = (moved(h) - moved(-h)) / f64::from(2.0 * h);
+            let gradient = f64::from(found.gradients.get(name).unwrap().data[index]);
+            assert!(
+                (slope - gradient).abs() < 1e-3 + 0.01 * slope.abs(),
+                "{name}[{index}]: {slope} {gradient}"
+            );
+        }
+    }
+
+    #[test]
+    fn running_statistics_move_a_tenth_of_the_way_to_the_mean_of_the_shards() {
+        let arch = arch("cifar-resnet20");
+        let mut weights = start(&arch);
+        // A stem that copies the red channel's centre pixel, so that the statistics are known.
+        let kernel = &mut weights.get_mut("conv1.weight").unwrap().data;
+        kernel[..27].fill(0.0);
+        kernel[4] = 1.0;
+        let (images, labels) = batch(4, 8);
+        let engine = Engine::new(arch, &Device::flex(), 2, 2).unwrap();
+        let found = engine
+            .gradients(&weights, &images, &labels, [8, 8])
+            .unwrap();
+        let red: Vec<f64> = (0..4)
+            .flat_map(|i| &images[i * 192..i * 192 + 64])
+            .map(|&v| f64::from(v))
+            .collect();
+        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+        let variance = |values: &[f64]| {
+            let m = mean(values);
+            values.iter().map(|v| (v - m).powi(2)).sum::<f64>() / values.len() as f64
+        };
+        let (a, b) = red.split_at(128);
+        let value = |name: &str| f64::from(found.running.get(name).unwrap().data[0]);
+        assert!((value("bn1.running_mean") - 0.1 * mean(&red)).abs() < 1e-6);
+        let expected = 0.9 + 0.1 * (variance(a) + variance(b)) / 2.0;
+        assert!((value("bn1.running_var") - expected).abs() < 1e-6);
+    }
+
+    #[test]
+    fn shards_cover_the_batch_and_are_never_empty() {
+        assert_eq!(shards(7, 3), [0..2, 2..4, 4..7]);
+        assert_eq!(shards(2, 4).len(), 2);
+        assert_eq!(
+            shards(128, 4).iter().map(Range::len).collect::<Vec<_>>(),
+            [32; 4]
+        );
+    }
+}
