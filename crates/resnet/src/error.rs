@@ -48,6 +48,15 @@ pub enum Error {
         reason: String,
     },
 
+    /// What a file holds is refused; the inner error names the tensor.
+    #[error("{}: {error}", path.display())]
+    InFile {
+        /// The file.
+        path: PathBuf,
+        /// [`Error::TensorsDiffer`], [`Error::Unrecognised`], [`Error::ElementType`] or [`Error::NonFinite`].
+        error: Box<Error>,
+    },
+
     /// More than one dictionary of the file could be the weights.
     #[error("{}: more than one state dict in this file: {candidates}; save the one you mean on its own", path.display())]
     AmbiguousStateDict {

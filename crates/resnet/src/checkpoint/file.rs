@@ -44,26 +44,51 @@ impl CheckpointFile {
     /// Opens a regular file of acceptable size and recognises its kind. Devices, pipes and folders are refused before
     /// they are opened, since opening a pipe can wait for ever.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let io_error = |source| Error::Io { path: path.to_owned(), source };
+        let io_error = |source| Error::Io {
+            path: path.to_owned(),
+            source,
+        };
         let what = what_it_is(&std::fs::metadata(path).map_err(io_error)?);
         if let Some(what) = what {
-            return Err(Error::NotAFile { path: path.to_owned(), what });
+            return Err(Error::NotAFile {
+                path: path.to_owned(),
+                what,
+            });
         }
         let mut handle = File::open(path).map_err(io_error)?;
         let metadata = handle.metadata().map_err(io_error)?;
         if let Some(what) = what_it_is(&metadata) {
-            return Err(Error::NotAFile { path: path.to_owned(), what });
+            return Err(Error::NotAFile {
+                path: path.to_owned(),
+                what,
+            });
         }
         let len = metadata.len();
         if len > LARGEST_FILE {
-            return Err(Error::FileTooLarge { path: path.to_owned(), size: len, limit: LARGEST_FILE });
+            return Err(Error::FileTooLarge {
+                path: path.to_owned(),
+                size: len,
+                limit: LARGEST_FILE,
+            });
         }
         let mut head = Vec::new();
         if len > 0 {
-            handle.by_ref().take(512).read_to_end(&mut head).map_err(io_error)?;
+            handle
+                .by_ref()
+                .take(512)
+                .read_to_end(&mut head)
+                .map_err(io_error)?;
         }
-        let kind = recognise(&head).map_err(|reason| Error::File { path: path.to_owned(), reason })?;
-        Ok(Self { path: path.to_owned(), handle, len, kind })
+        let kind = recognise(&head).map_err(|reason| Error::File {
+            path: path.to_owned(),
+            reason,
+        })?;
+        Ok(Self {
+            path: path.to_owned(),
+            handle,
+            len,
+            kind,
+        })
     }
 
     /// SHA-256 of the file's bytes, 64 hex digits.
@@ -80,12 +105,26 @@ impl CheckpointFile {
                 hash.update(&buffer[..read]);
             }
         };
-        digest().map_err(|source| Error::Io { path: self.path.clone(), source })
+        digest().map_err(|source| Error::Io {
+            path: self.path.clone(),
+            source,
+        })
+    }
+
+    /// An error about a tensor, with this file's name in front.
+    pub fn inside(&self, error: Error) -> Error {
+        Error::InFile {
+            path: self.path.clone(),
+            error: Box::new(error),
+        }
     }
 
     /// An [`Error::File`] of this file.
     pub fn error(&self, reason: impl Into<String>) -> Error {
-        Error::File { path: self.path.clone(), reason: reason.into() }
+        Error::File {
+            path: self.path.clone(),
+            reason: reason.into(),
+        }
     }
 }
 
@@ -103,14 +142,21 @@ fn what_it_is(metadata: &std::fs::Metadata) -> Option<&'static str> {
 const LEGACY_MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
 
 fn recognise(head: &[u8]) -> Result<Kind, String> {
-    let printable = |bytes: &[u8]| bytes.iter().all(|b| matches!(b, b' '..=b'~' | b'\t' | b'\r' | b'\n'));
+    let printable = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .all(|b| matches!(b, b' '..=b'~' | b'\t' | b'\r' | b'\n'))
+    };
     if head.is_empty() {
         return Err("the file is empty".to_owned());
     }
     if head.starts_with(b"PK\x03\x04") || head.starts_with(b"PK\x05\x06") {
         return Ok(Kind::Zip);
     }
-    if head[..head.len().min(64)].windows(LEGACY_MAGIC.len()).any(|window| window == LEGACY_MAGIC) {
+    if head[..head.len().min(64)]
+        .windows(LEGACY_MAGIC.len())
+        .any(|window| window == LEGACY_MAGIC)
+    {
         return Ok(Kind::Legacy);
     }
     // Eight printable characters would be a header of more than 10^17 bytes: that is text.
@@ -126,7 +172,9 @@ fn recognise(head: &[u8]) -> Result<Kind, String> {
         [0x1f, 0x8b, ..] => "gzip data: unpack it first",
         [0x89, b'H', b'D', b'F', ..] => "an HDF5 file",
         [0x93, b'N', b'U', b'M', ..] => "a NumPy array",
-        _ if head.starts_with(b"version https://git-lfs") => "a Git LFS pointer: the weights were not downloaded",
+        _ if head.starts_with(b"version https://git-lfs") => {
+            "a Git LFS pointer: the weights were not downloaded"
+        }
         _ if head.get(257..262) == Some(b"ustar") => {
             "a tar archive (perhaps torch.save before PyTorch 0.1.10: load and save it again with a newer PyTorch)"
         }
@@ -146,11 +194,23 @@ mod tests {
     #[test]
     fn the_kind_comes_from_the_content() {
         assert_eq!(recognise(b"PK\x03\x04rest"), Ok(Kind::Zip));
-        assert_eq!(recognise(b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."), Ok(Kind::Legacy));
-        assert_eq!(recognise(b"\x08\0\0\0\0\0\0\0{}      "), Ok(Kind::Safetensors));
-        assert_eq!(recognise(b"\xff\xff\xff\xff\xff\xff\xff\xff{}"), Ok(Kind::Safetensors));
+        assert_eq!(
+            recognise(b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."),
+            Ok(Kind::Legacy)
+        );
+        assert_eq!(
+            recognise(b"\x08\0\0\0\0\0\0\0{}      "),
+            Ok(Kind::Safetensors)
+        );
+        assert_eq!(
+            recognise(b"\xff\xff\xff\xff\xff\xff\xff\xff{}"),
+            Ok(Kind::Safetensors)
+        );
         // A header length of 128 begins with the byte that also opens a pickle.
-        assert_eq!(recognise(b"\x80\0\0\0\0\0\0\0{\"a\""), Ok(Kind::Safetensors));
+        assert_eq!(
+            recognise(b"\x80\0\0\0\0\0\0\0{\"a\""),
+            Ok(Kind::Safetensors)
+        );
         assert_eq!(recognise(b"\x80\x04\x95"), Ok(Kind::PlainPickle));
     }
 

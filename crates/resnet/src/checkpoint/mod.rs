@@ -54,18 +54,22 @@ pub struct Checkpoint {
 /// `arch` is the architecture to expect, of any class count; with `None` it is recognised from names and shapes.
 ///
 /// # Errors
-/// Every tensor that is missing, unused or misshapen is named ([`Error::TensorsDiffer`]; `num_batches_tracked` is
-/// expected and ignored); so are tensors of integers and tensors with NaN or infinity. Files that are damaged, hostile
+/// Every tensor that is missing, unused or misshapen is named ([`Error::TensorsDiffer`] in [`Error::InFile`];
+/// `num_batches_tracked` is expected and ignored); so are tensors of integers and tensors with NaN or infinity. Files that are damaged, hostile
 /// or something else altogether give one line that says what they are.
 pub fn load(path: &Path, arch: Option<&Arch>) -> Result<Checkpoint, Error> {
     let mut source = Source::open(path)?;
-    let Selection { arch, folded, names } =
-        select::select(&source.infos, arch).map_err(|failure| match failure {
-            Failure::Ambiguous(keys) => {
-                Error::AmbiguousStateDict { path: path.to_owned(), candidates: keys.join(", ") }
-            }
-            Failure::Error(error) => source.file.error(error.to_string()),
-        })?;
+    let Selection {
+        arch,
+        folded,
+        names,
+    } = select::select(&source.infos, arch).map_err(|failure| match failure {
+        Failure::Ambiguous(keys) => Error::AmbiguousStateDict {
+            path: path.to_owned(),
+            candidates: keys.join(", "),
+        },
+        Failure::Error(error) => source.file.inside(error),
+    })?;
     source.check_claims(names.values().map(String::as_str))?;
     let mut state = StateDict::new();
     for (name, flat) in names {
@@ -73,7 +77,13 @@ pub fn load(path: &Path, arch: Option<&Arch>) -> Result<Checkpoint, Error> {
     }
     let sha256 = state.sha256();
     let file_sha256 = source.file.sha256()?;
-    Ok(Checkpoint { arch, state, sha256, file_sha256, folded })
+    Ok(Checkpoint {
+        arch,
+        state,
+        sha256,
+        file_sha256,
+        folded,
+    })
 }
 
 /// Reads every tensor of a file, whatever network it belongs to, under its flat name (the keys that lead to it, joined
@@ -84,7 +94,15 @@ pub fn load(path: &Path, arch: Option<&Arch>) -> Result<Checkpoint, Error> {
 pub fn read_tensors(path: &Path) -> Result<StateDict, Error> {
     let mut source = Source::open(path)?;
     let is_counter = |name: &String| name.split('.').next_back() == Some("num_batches_tracked");
-    let names: Vec<String> = source.infos.keys().filter(|name| !is_counter(name)).cloned().collect();
+    let names: Vec<String> = source
+        .infos
+        .keys()
+        .filter(|name| !is_counter(name))
+        .cloned()
+        .collect();
     source.check_claims(names.iter().map(String::as_str))?;
-    names.into_iter().map(|name| source.read(&name).map(|tensor| (name, tensor))).collect()
+    names
+        .into_iter()
+        .map(|name| source.read(&name).map(|tensor| (name, tensor)))
+        .collect()
 }

@@ -25,16 +25,61 @@ const LONGEST_NAME: usize = 200;
 
 /// Modules whose functions run code, touch files or the network. No weight file refers to them.
 const DANGEROUS: [&str; 39] = [
-    "os", "posix", "nt", "ntpath", "posixpath", "subprocess", "sys", "commands", "popen2", "pty", "platform",
-    "shutil", "socket", "ssl", "http", "urllib", "urllib2", "requests", "ftplib", "smtplib", "telnetlib",
-    "webbrowser", "importlib", "imp", "runpy", "code", "codeop", "ctypes", "_ctypes", "marshal",
-    "pickle", "_pickle", "dill", "cloudpickle", "multiprocessing", "asyncio", "pip", "pdb", "timeit",
+    "os",
+    "posix",
+    "nt",
+    "ntpath",
+    "posixpath",
+    "subprocess",
+    "sys",
+    "commands",
+    "popen2",
+    "pty",
+    "platform",
+    "shutil",
+    "socket",
+    "ssl",
+    "http",
+    "urllib",
+    "urllib2",
+    "requests",
+    "ftplib",
+    "smtplib",
+    "telnetlib",
+    "webbrowser",
+    "importlib",
+    "imp",
+    "runpy",
+    "code",
+    "codeop",
+    "ctypes",
+    "_ctypes",
+    "marshal",
+    "pickle",
+    "_pickle",
+    "dill",
+    "cloudpickle",
+    "multiprocessing",
+    "asyncio",
+    "pip",
+    "pdb",
+    "timeit",
 ];
 
 /// Builtins that run code or reach it.
 const DANGEROUS_BUILTINS: [&str; 12] = [
-    "eval", "exec", "execfile", "compile", "open", "input", "raw_input", "__import__", "breakpoint", "globals",
-    "vars", "apply",
+    "eval",
+    "exec",
+    "execfile",
+    "compile",
+    "open",
+    "input",
+    "raw_input",
+    "__import__",
+    "breakpoint",
+    "globals",
+    "vars",
+    "apply",
 ];
 
 /// The slot of one object: what copying it would allocate.
@@ -77,7 +122,11 @@ impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Bomb => {
-                write!(f, "its pickle would take more than {} MiB in memory: a memory bomb", BUDGET >> 20)
+                write!(
+                    f,
+                    "its pickle would take more than {} MiB in memory: a memory bomb",
+                    BUDGET >> 20
+                )
             }
             Self::Code(function) => write!(
                 f,
@@ -91,7 +140,12 @@ impl std::fmt::Display for Refusal {
 impl Guard {
     /// Follows one pickle up to its end; `input` is left just behind it.
     pub fn check(&mut self, input: &mut impl BufRead) -> Result<(), Refusal> {
-        let mut machine = Machine { total: &mut self.total, stack: Vec::new(), marks: Vec::new(), memo: HashMap::new() };
+        let mut machine = Machine {
+            total: &mut self.total,
+            stack: Vec::new(),
+            marks: Vec::new(),
+            memo: HashMap::new(),
+        };
         machine.run(input)
     }
 }
@@ -233,7 +287,10 @@ impl Machine<'_> {
                 // Classes and calls.
                 b'c' => {
                     let (module, name) = (read_line(input)?, read_line(input)?);
-                    self.class(&String::from_utf8_lossy(&module), &String::from_utf8_lossy(&name))?;
+                    self.class(
+                        &String::from_utf8_lossy(&module),
+                        &String::from_utf8_lossy(&name),
+                    )?;
                 }
                 0x93 => {
                     let items = self.take(2)?;
@@ -252,7 +309,11 @@ impl Machine<'_> {
                 b'R' | 0x81 => self.call(2)?,
                 0x92 => self.call(3)?,
                 b'b' => {
-                    let memo = self.stack.len().checked_sub(2).and_then(|at| self.stack[at].memo);
+                    let memo = self
+                        .stack
+                        .len()
+                        .checked_sub(2)
+                        .and_then(|at| self.stack[at].memo);
                     self.call(2)?;
                     if let Some(index) = memo {
                         self.memoize(index)?;
@@ -268,14 +329,23 @@ impl Machine<'_> {
 
     fn charge(&mut self, bytes: u64) -> Result<(), Refusal> {
         *self.total = self.total.saturating_add(bytes);
-        if *self.total > BUDGET { Err(Refusal::Bomb) } else { Ok(()) }
+        if *self.total > BUDGET {
+            Err(Refusal::Bomb)
+        } else {
+            Ok(())
+        }
     }
 
     /// Pushes an object with `text` bytes of text and nothing inside.
     fn scalar(&mut self, text: u64, name: Option<Rc<str>>) -> Result<(), Refusal> {
         let bytes = OBJECT.saturating_add(text.saturating_mul(2));
         self.charge(bytes)?;
-        self.stack.push(Slot { bytes, text, name, ..Slot::default() });
+        self.stack.push(Slot {
+            bytes,
+            text,
+            name,
+            ..Slot::default()
+        });
         Ok(())
     }
 
@@ -298,7 +368,8 @@ impl Machine<'_> {
             if text.len() as u64 != len {
                 return Err(CUT);
             }
-        } else if std::io::copy(&mut input.take(len), &mut std::io::sink()).map_err(|_| CUT)? != len {
+        } else if std::io::copy(&mut input.take(len), &mut std::io::sink()).map_err(|_| CUT)? != len
+        {
             return Err(CUT);
         }
         self.scalar(len, short(&text))
@@ -308,7 +379,9 @@ impl Machine<'_> {
         let package = module.split('.').next().unwrap_or_default();
         let builtin = matches!(module, "builtins" | "__builtin__" | "__builtins__");
         if DANGEROUS.contains(&package) || builtin && DANGEROUS_BUILTINS.contains(&name) {
-            return Err(Refusal::Code(crate::error::quoted(&format!("{module}.{name}"))));
+            return Err(Refusal::Code(crate::error::quoted(&format!(
+                "{module}.{name}"
+            ))));
         }
         let text = (module.len() + name.len()) as u64;
         self.scalar(text, None)
@@ -345,7 +418,10 @@ impl Machine<'_> {
             let [key, value] = pair else {
                 return Err(Refusal::Damaged("a dictionary key without a value"));
             };
-            top.bytes = top.bytes.saturating_add(key.bytes).saturating_add(value.bytes);
+            top.bytes = top
+                .bytes
+                .saturating_add(key.bytes)
+                .saturating_add(value.bytes);
             // A whole number is a key as well; it has at most twenty digits.
             let prefix = value.tensors.saturating_mul(key.text.saturating_add(21));
             top.names = top.names.saturating_add(value.names).saturating_add(prefix);
@@ -355,7 +431,11 @@ impl Machine<'_> {
     }
 
     fn fetch(&mut self, index: u32) -> Result<(), Refusal> {
-        let slot = self.memo.get(&index).cloned().ok_or(Refusal::Damaged("an unknown memo index"))?;
+        let slot = self
+            .memo
+            .get(&index)
+            .cloned()
+            .ok_or(Refusal::Damaged("an unknown memo index"))?;
         self.charge(slot.bytes)?;
         self.stack.push(slot);
         Ok(())
@@ -375,7 +455,12 @@ impl Machine<'_> {
     }
 
     fn take(&mut self, count: usize) -> Result<Vec<Slot>, Refusal> {
-        let from = self.stack.len().checked_sub(count).filter(|&from| from >= self.floor()).ok_or(STACK)?;
+        let from = self
+            .stack
+            .len()
+            .checked_sub(count)
+            .filter(|&from| from >= self.floor())
+            .ok_or(STACK)?;
         Ok(self.stack.split_off(from))
     }
 
@@ -385,11 +470,19 @@ impl Machine<'_> {
     }
 
     fn top(&self) -> Result<&Slot, Refusal> {
-        if self.stack.len() > self.floor() { self.stack.last().ok_or(STACK) } else { Err(STACK) }
+        if self.stack.len() > self.floor() {
+            self.stack.last().ok_or(STACK)
+        } else {
+            Err(STACK)
+        }
     }
 
     fn top_mut(&mut self) -> Result<&mut Slot, Refusal> {
-        if self.stack.len() > self.floor() { self.stack.last_mut().ok_or(STACK) } else { Err(STACK) }
+        if self.stack.len() > self.floor() {
+            self.stack.last_mut().ok_or(STACK)
+        } else {
+            Err(STACK)
+        }
     }
 }
 
@@ -403,7 +496,10 @@ fn bytes<const N: usize>(input: &mut impl Read) -> Result<[u8; N], Refusal> {
 fn read_line(input: &mut impl BufRead) -> Result<Vec<u8>, Refusal> {
     const LONGEST: u64 = 1 << 20;
     let mut line = Vec::new();
-    input.take(LONGEST).read_until(b'\n', &mut line).map_err(|_| CUT)?;
+    input
+        .take(LONGEST)
+        .read_until(b'\n', &mut line)
+        .map_err(|_| CUT)?;
     if line.pop() != Some(b'\n') {
         return Err(CUT);
     }
@@ -415,11 +511,15 @@ fn read_line(input: &mut impl BufRead) -> Result<Vec<u8>, Refusal> {
 
 fn index(line: &[u8]) -> Result<u32, Refusal> {
     let text = std::str::from_utf8(line).unwrap_or_default();
-    text.parse().map_err(|_| Refusal::Damaged("a memo index that is no number"))
+    text.parse()
+        .map_err(|_| Refusal::Damaged("a memo index that is no number"))
 }
 
 fn short(text: &[u8]) -> Option<Rc<str>> {
-    std::str::from_utf8(text).ok().filter(|text| text.len() <= LONGEST_NAME).map(Rc::from)
+    std::str::from_utf8(text)
+        .ok()
+        .filter(|text| text.len() <= LONGEST_NAME)
+        .map(Rc::from)
 }
 
 #[cfg(test)]
@@ -451,10 +551,24 @@ mod tests {
     #[test]
     fn a_call_of_the_shell_is_named() {
         // os.system("id") by __reduce__, protocol 0 and protocol 4 (the memo between name and use).
-        assert_eq!(check(b"cposix\nsystem\n(Vid\ntR."), Err(Refusal::Code("'posix.system'".into())));
-        assert_eq!(check(b"\x80\x04\x8c\x05posix\x94\x8c\x06system\x94\x93\x94\x8c\x02id\x94\x85\x94R\x94."), Err(Refusal::Code("'posix.system'".into())));
-        assert_eq!(check(b"\x80\x04\x8c\x02os\x94\x8c\x06system\x940h\x00h\x01\x93)R."), Err(Refusal::Code("'os.system'".into())));
-        assert_eq!(check(b"c__builtin__\neval\n(V1\ntR."), Err(Refusal::Code("'__builtin__.eval'".into())));
+        assert_eq!(
+            check(b"cposix\nsystem\n(Vid\ntR."),
+            Err(Refusal::Code("'posix.system'".into()))
+        );
+        assert_eq!(
+            check(
+                b"\x80\x04\x8c\x05posix\x94\x8c\x06system\x94\x93\x94\x8c\x02id\x94\x85\x94R\x94."
+            ),
+            Err(Refusal::Code("'posix.system'".into()))
+        );
+        assert_eq!(
+            check(b"\x80\x04\x8c\x02os\x94\x8c\x06system\x940h\x00h\x01\x93)R."),
+            Err(Refusal::Code("'os.system'".into()))
+        );
+        assert_eq!(
+            check(b"c__builtin__\neval\n(V1\ntR."),
+            Err(Refusal::Code("'__builtin__.eval'".into()))
+        );
         check(b"c__builtin__\nset\n(]tR.").unwrap();
         check(b"ccollections\nOrderedDict\n)R.").unwrap();
     }
@@ -494,7 +608,11 @@ mod tests {
     #[test]
     fn a_long_key_above_many_tensors_is_counted_once_for_each() {
         for as_pairs in [false, true] {
-            let mut pickle = if as_pairs { b"c__main__\nf\n](]".to_vec() } else { b"}".to_vec() };
+            let mut pickle = if as_pairs {
+                b"c__main__\nf\n](]".to_vec()
+            } else {
+                b"}".to_vec()
+            };
             if as_pairs {
                 pickle.push(b'(');
             }
@@ -505,7 +623,11 @@ mod tests {
                 pickle.extend(b"c__main__\nf\n)R");
             }
             pickle.push(b'u');
-            pickle.extend(if as_pairs { &b"ee\x85R."[..] } else { &b"s."[..] });
+            pickle.extend(if as_pairs {
+                &b"ee\x85R."[..]
+            } else {
+                &b"s."[..]
+            });
             assert_eq!(check(&pickle), Err(Refusal::Bomb), "{as_pairs}");
         }
     }
@@ -519,13 +641,30 @@ mod tests {
     fn declared_lengths_reserve_nothing() {
         assert_eq!(check(b"X\xff\xff\xff\xffhi."), Err(Refusal::Bomb));
         assert_eq!(check(b"X\xff\xff\x00\x00hi."), Err(CUT));
-        assert_eq!(check(b"\x8d\xff\xff\xff\xff\xff\xff\xff\xffhi."), Err(Refusal::Bomb));
+        assert_eq!(
+            check(b"\x8d\xff\xff\xff\xff\xff\xff\xff\xffhi."),
+            Err(Refusal::Bomb)
+        );
     }
 
     #[test]
     fn cut_and_senseless_pickles_are_damaged() {
-        for pickle in [&b""[..], b"K", b".", b"R.", b"(.", b"h\x05.", b"\xff.", b"I12", b"}K\x01u.", b"(K\x01d."] {
-            assert!(matches!(check(pickle), Err(Refusal::Damaged(_))), "{pickle:?}");
+        for pickle in [
+            &b""[..],
+            b"K",
+            b".",
+            b"R.",
+            b"(.",
+            b"h\x05.",
+            b"\xff.",
+            b"I12",
+            b"}K\x01u.",
+            b"(K\x01d.",
+        ] {
+            assert!(
+                matches!(check(pickle), Err(Refusal::Damaged(_))),
+                "{pickle:?}"
+            );
         }
     }
 }

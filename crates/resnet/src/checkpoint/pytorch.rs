@@ -24,10 +24,14 @@ pub(super) struct PytorchTensors {
 }
 
 /// Parses the pickle of a zip or legacy container: names, shapes and types, no values.
-pub(super) fn open(file: &mut CheckpointFile) -> Result<(BTreeMap<String, Info>, PytorchTensors), Error> {
+pub(super) fn open(
+    file: &mut CheckpointFile,
+) -> Result<(BTreeMap<String, Info>, PytorchTensors), Error> {
     guard(file)?;
     let parsed = |error: pytorch_reader::PytorchError| file.error(one_line(&error.to_string()));
-    let tensors = PytorchReader::new(&file.path).map_err(parsed)?.into_tensors();
+    let tensors = PytorchReader::new(&file.path)
+        .map_err(parsed)?
+        .into_tensors();
     let tree = PytorchReader::read_pickle_data(&file.path, None).map_err(parsed)?;
     let mut holders = BTreeMap::new();
     find_holders(&tree, &mut String::new(), 0, &tensors, &mut holders)
@@ -36,7 +40,14 @@ pub(super) fn open(file: &mut CheckpointFile) -> Result<(BTreeMap<String, Info>,
         .iter()
         .map(|(name, tensor)| {
             let holder = holders.get(name).copied().unwrap_or(0);
-            (name.clone(), Info { shape: tensor.shape().to_vec(), element: element(tensor.dtype()), holder })
+            (
+                name.clone(),
+                Info {
+                    shape: tensor.shape().to_vec(),
+                    element: element(tensor.dtype()),
+                    holder,
+                },
+            )
         })
         .collect();
     Ok((infos, PytorchTensors { tensors }))
@@ -45,11 +56,18 @@ pub(super) fn open(file: &mut CheckpointFile) -> Result<(BTreeMap<String, Info>,
 impl PytorchTensors {
     /// The little-endian bytes of a tensor, row-major.
     pub fn read(&self, file: &CheckpointFile, name: &str) -> Result<Vec<u8>, Error> {
-        let tensor = self.tensors.get(name).ok_or_else(|| file.error(format!("no tensor {}", quoted(name))))?;
-        let mut bytes = tensor.read().map_err(|error| file.error(one_line(&error.to_string())))?;
+        let tensor = self
+            .tensors
+            .get(name)
+            .ok_or_else(|| file.error(format!("no tensor {}", quoted(name))))?;
+        let mut bytes = tensor
+            .read()
+            .map_err(|error| file.error(one_line(&error.to_string())))?;
         // The reader gives native order; on a big-endian machine this puts the file's order back.
         if cfg!(target_endian = "big") {
-            bytes.chunks_exact_mut(tensor.dtype().size()).for_each(<[u8]>::reverse);
+            bytes
+                .chunks_exact_mut(tensor.dtype().size())
+                .for_each(<[u8]>::reverse);
         }
         Ok(bytes)
     }
@@ -60,11 +78,17 @@ fn guard(file: &mut CheckpointFile) -> Result<(), Error> {
     let mut guard = Guard::default();
     let checked = match file.kind {
         Kind::Zip => {
-            let pickles = zip_guard::pickles(&file.handle, file.len).map_err(|reason| file.error(reason))?;
-            pickles.iter().try_for_each(|pickle| guard.check(&mut pickle.as_slice()))
+            let pickles =
+                zip_guard::pickles(&file.handle, file.len).map_err(|reason| file.error(reason))?;
+            pickles
+                .iter()
+                .try_for_each(|pickle| guard.check(&mut pickle.as_slice()))
         }
         Kind::Legacy | Kind::PlainPickle => {
-            let io_error = |source| Error::Io { path: file.path.clone(), source };
+            let io_error = |source| Error::Io {
+                path: file.path.clone(),
+                source,
+            };
             file.handle.seek(SeekFrom::Start(0)).map_err(io_error)?;
             let mut input = BufReader::new(&file.handle);
             // Magic number, protocol version, system information, the object, the storage keys.
@@ -102,11 +126,16 @@ fn find_holders(
         found
     };
     match value {
-        PickleValue::Dict(entries) => entries.iter().try_for_each(|(key, child)| descend(key, child)),
-        PickleValue::List(items) => {
-            items.iter().enumerate().try_for_each(|(index, child)| descend(&index.to_string(), child))
-        }
-        PickleValue::Unsupported(kind) if kind == "torch.Tensor" && tensors.contains_key(path.as_str()) => {
+        PickleValue::Dict(entries) => entries
+            .iter()
+            .try_for_each(|(key, child)| descend(key, child)),
+        PickleValue::List(items) => items
+            .iter()
+            .enumerate()
+            .try_for_each(|(index, child)| descend(&index.to_string(), child)),
+        PickleValue::Unsupported(kind)
+            if kind == "torch.Tensor" && tensors.contains_key(path.as_str()) =>
+        {
             match holders.insert(path.clone(), holder) {
                 None => Ok(()),
                 Some(_) => Err(path.clone()),
@@ -137,8 +166,11 @@ fn element(dtype: DType) -> Element {
 /// Another library's message, which may quote the file at any length.
 pub(super) fn one_line(message: &str) -> String {
     const LONGEST: usize = 240;
-    let mut line: String =
-        message.chars().take(LONGEST).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let mut line: String = message
+        .chars()
+        .take(LONGEST)
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
     if message.chars().nth(LONGEST).is_some() {
         line.push_str("...");
     }

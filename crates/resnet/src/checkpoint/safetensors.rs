@@ -27,8 +27,11 @@ pub(super) struct SafetensorsTensors {
 }
 
 /// Reads the header.
-pub(super) fn open(file: &mut CheckpointFile) -> Result<(BTreeMap<String, Info>, SafetensorsTensors), Error> {
-    let damaged = |reason: String| file.error(format!("damaged or truncated safetensors file: {reason}"));
+pub(super) fn open(
+    file: &mut CheckpointFile,
+) -> Result<(BTreeMap<String, Info>, SafetensorsTensors), Error> {
+    let damaged =
+        |reason: String| file.error(format!("damaged or truncated safetensors file: {reason}"));
     let mut length = [0; 8];
     let mut handle = &file.handle;
     handle
@@ -40,12 +43,21 @@ pub(super) fn open(file: &mut CheckpointFile) -> Result<(BTreeMap<String, Info>,
         .len
         .checked_sub(8)
         .and_then(|rest| rest.checked_sub(header_len))
-        .ok_or_else(|| damaged(format!("a header of {header_len} bytes in a file of {}", file.len)))?;
+        .ok_or_else(|| {
+            damaged(format!(
+                "a header of {header_len} bytes in a file of {}",
+                file.len
+            ))
+        })?;
     if header_len > LARGEST_HEADER {
-        return Err(damaged(format!("a header of {header_len} bytes, more than the {LARGEST_HEADER} allowed")));
+        return Err(damaged(format!(
+            "a header of {header_len} bytes, more than the {LARGEST_HEADER} allowed"
+        )));
     }
     let mut header = vec![0; header_len as usize];
-    handle.read_exact(&mut header).map_err(|error| damaged(error.to_string()))?;
+    handle
+        .read_exact(&mut header)
+        .map_err(|error| damaged(error.to_string()))?;
     let metadata: Metadata =
         serde_json::from_slice(&header).map_err(|error| damaged(one_line(&error.to_string())))?;
     if metadata.data_len() as u64 != data_len {
@@ -59,7 +71,14 @@ pub(super) fn open(file: &mut CheckpointFile) -> Result<(BTreeMap<String, Info>,
     for (name, info) in metadata.tensors() {
         let (from, to) = info.data_offsets;
         places.insert(name.clone(), (8 + header_len + from as u64, to - from));
-        infos.insert(name, Info { shape: info.shape.clone(), element: element(info.dtype), holder: 0 });
+        infos.insert(
+            name,
+            Info {
+                shape: info.shape.clone(),
+                element: element(info.dtype),
+                holder: 0,
+            },
+        );
     }
     Ok((infos, SafetensorsTensors { places }))
 }
@@ -67,13 +86,18 @@ pub(super) fn open(file: &mut CheckpointFile) -> Result<(BTreeMap<String, Info>,
 impl SafetensorsTensors {
     /// The little-endian bytes of a tensor, row-major.
     pub fn read(&self, file: &mut CheckpointFile, name: &str) -> Result<Vec<u8>, Error> {
-        let &(offset, len) =
-            self.places.get(name).ok_or_else(|| file.error(format!("no tensor {}", quoted(name))))?;
+        let &(offset, len) = self
+            .places
+            .get(name)
+            .ok_or_else(|| file.error(format!("no tensor {}", quoted(name))))?;
         let mut bytes = vec![0; len];
         file.handle
             .seek(SeekFrom::Start(offset))
             .and_then(|_| file.handle.read_exact(&mut bytes))
-            .map_err(|source| Error::Io { path: file.path.clone(), source })?;
+            .map_err(|source| Error::Io {
+                path: file.path.clone(),
+                source,
+            })?;
         Ok(bytes)
     }
 }

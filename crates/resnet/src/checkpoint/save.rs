@@ -16,30 +16,48 @@ use crate::state_dict::{HostTensor, StateDict};
 /// The single key under which metadata is stored: the format's metadata is an unordered map, and one key has one order.
 const METADATA_KEY: &str = "quantlab";
 
-/// Writes `state` to `path` under PyTorch's names, as float32, with `metadata` (a JSON object under the key
-/// `quantlab`; PyTorch's own `format = pt` is implied by nothing and left out).
+/// Writes `state` to `path` under PyTorch's names, as float32. `metadata` becomes one JSON object under the format's
+/// metadata key `quantlab`; empty metadata leaves the key out.
 ///
 /// The file appears whole or not at all: it is written beside `path` under a temporary name, flushed to the disk and
 /// renamed. The same state and metadata give the same bytes.
 ///
 /// # Errors
 /// [`Error::Io`] where the folder cannot be written; [`Error::File`] where the state holds more than a header may list.
-pub fn save_safetensors(state: &StateDict, path: &Path, metadata: &BTreeMap<String, String>) -> Result<(), Error> {
+pub fn save_safetensors(
+    state: &StateDict,
+    path: &Path,
+    metadata: &BTreeMap<String, String>,
+) -> Result<(), Error> {
     let counters = state.names().filter_map(|name| {
         let owner = name.strip_suffix(".running_mean")?;
         Some((format!("{owner}.num_batches_tracked"), Values::Counter))
     });
-    let tensors = state.iter().map(|(name, tensor)| (name.clone(), Values::Floats(tensor)));
+    let tensors = state
+        .iter()
+        .map(|(name, tensor)| (name.clone(), Values::Floats(tensor)));
     let views: BTreeMap<String, Values> = tensors.chain(counters).collect();
     let info = (!metadata.is_empty())
-        .then(|| serde_json::to_string(metadata).map(|json| HashMap::from([(METADATA_KEY.to_owned(), json)])))
+        .then(|| {
+            serde_json::to_string(metadata)
+                .map(|json| HashMap::from([(METADATA_KEY.to_owned(), json)]))
+        })
         .transpose()
         .map_err(|error| file_error(path, &error))?;
     let bytes = safetensors::serialize(views, info).map_err(|error| file_error(path, &error))?;
 
-    let io_error = |source| Error::Io { path: path.to_owned(), source };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new().prefix(".quantlab-").tempfile_in(folder).map_err(io_error)?;
+    let io_error = |source| Error::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new()
+        .prefix(".quantlab-")
+        .tempfile_in(folder)
+        .map_err(io_error)?;
     file.write_all(&bytes).map_err(io_error)?;
     file.as_file().sync_all().map_err(io_error)?;
     readable_by_all(file.as_file()).map_err(io_error)?;
@@ -60,7 +78,10 @@ fn readable_by_all(_: &std::fs::File) -> std::io::Result<()> {
 }
 
 fn file_error(path: &Path, reason: &dyn std::fmt::Display) -> Error {
-    Error::File { path: path.to_owned(), reason: reason.to_string() }
+    Error::File {
+        path: path.to_owned(),
+        reason: reason.to_string(),
+    }
 }
 
 enum Values<'a> {
@@ -85,7 +106,11 @@ impl View for Values<'_> {
 
     fn data(&self) -> Cow<'_, [u8]> {
         match self {
-            Self::Floats(tensor) => tensor.data.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            Self::Floats(tensor) => tensor
+                .data
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect(),
             Self::Counter => Cow::Borrowed(&[0; 8]),
         }
     }
@@ -135,8 +160,9 @@ mod tests {
     fn the_same_state_gives_the_same_bytes_and_nothing_is_left_beside_it() {
         let folder = tempfile::tempdir().unwrap();
         let state = state(&Arch::parse("cifar-resnet20").unwrap());
-        let metadata: BTreeMap<String, String> =
-            (0..20).map(|n| (format!("key{n}"), format!("value \"{n}\"\n"))).collect();
+        let metadata: BTreeMap<String, String> = (0..20)
+            .map(|n| (format!("key{n}"), format!("value \"{n}\"\n")))
+            .collect();
         let bytes = |name: &str| {
             let path = folder.path().join(name);
             save_safetensors(&state, &path, &metadata).unwrap();
@@ -155,14 +181,30 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("t.safetensors");
         let one = || HostTensor::new(vec![1], vec![1.0]).unwrap();
-        let state = [("bn.running_mean", one()), ("bn.weight", one()), ("fc.weight", one())];
-        save_safetensors(&state.map(|(n, t)| (n.to_owned(), t)).into_iter().collect(), &path, &BTreeMap::new())
-            .unwrap();
+        let state = [
+            ("bn.running_mean", one()),
+            ("bn.weight", one()),
+            ("fc.weight", one()),
+        ];
+        save_safetensors(
+            &state.map(|(n, t)| (n.to_owned(), t)).into_iter().collect(),
+            &path,
+            &BTreeMap::new(),
+        )
+        .unwrap();
         let bytes = std::fs::read(&path).unwrap();
         let read = safetensors::SafeTensors::deserialize(&bytes).unwrap();
         let mut names = read.names();
         names.sort_unstable();
-        assert_eq!(names, ["bn.num_batches_tracked", "bn.running_mean", "bn.weight", "fc.weight"]);
+        assert_eq!(
+            names,
+            [
+                "bn.num_batches_tracked",
+                "bn.running_mean",
+                "bn.weight",
+                "fc.weight"
+            ]
+        );
         let counter = read.tensor("bn.num_batches_tracked").unwrap();
         assert_eq!((counter.dtype(), counter.shape()), (Dtype::I64, &[][..]));
         assert_eq!(read_tensors(&path).unwrap().len(), 3);
@@ -171,7 +213,9 @@ mod tests {
     #[test]
     fn a_folder_that_is_not_there_is_named() {
         let path = Path::new("/nowhere/at/all/net.safetensors");
-        let error = save_safetensors(&StateDict::new(), path, &BTreeMap::new()).unwrap_err().to_string();
+        let error = save_safetensors(&StateDict::new(), path, &BTreeMap::new())
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("/nowhere/at/all"), "{error}");
     }
 }

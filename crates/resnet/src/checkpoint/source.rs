@@ -55,7 +55,11 @@ impl Source {
                 (infos, Tensors::Pytorch(tensors))
             }
         };
-        Ok(Self { file, infos, tensors })
+        Ok(Self {
+            file,
+            infos,
+            tensors,
+        })
     }
 
     /// Checks types and the sum of sizes of the tensors that are about to be read, before any of them is.
@@ -64,15 +68,27 @@ impl Source {
         for name in names {
             let info = self.info(name)?;
             if let Element::Other(dtype) = info.element {
-                return Err(Error::ElementType { tensor: quoted(name), dtype: dtype.to_owned() });
+                let error = Error::ElementType {
+                    tensor: quoted(name),
+                    dtype: dtype.to_owned(),
+                };
+                return Err(self.file.inside(error));
             }
             let bytes = info
                 .shape
                 .iter()
-                .try_fold(info.element.size(), |n, &extent| n.checked_mul(extent as u64));
+                .try_fold(info.element.size(), |n, &extent| {
+                    n.checked_mul(extent as u64)
+                });
             claimed = claimed.saturating_add(bytes.unwrap_or(u64::MAX));
         }
-        if claimed > self.file.len.saturating_mul(CLAIM_FACTOR).saturating_add(CLAIM_SLACK) {
+        if claimed
+            > self
+                .file
+                .len
+                .saturating_mul(CLAIM_FACTOR)
+                .saturating_add(CLAIM_SLACK)
+        {
             return Err(self.file.error(format!(
                 "its tensors claim {claimed} bytes in a file of {} bytes: expanded views, which are refused as a memory bomb",
                 self.file.len
@@ -88,10 +104,14 @@ impl Source {
             Tensors::Pytorch(tensors) => tensors.read(&self.file, name)?,
             Tensors::Safetensors(tensors) => tensors.read(&mut self.file, name)?,
         };
-        HostTensor::new(info.shape, values::to_f32(name, info.element, &bytes)?)
+        values::to_f32(name, info.element, &bytes)
+            .and_then(|data| HostTensor::new(info.shape, data))
+            .map_err(|error| self.file.inside(error))
     }
 
     fn info(&self, name: &str) -> Result<&Info, Error> {
-        self.infos.get(name).ok_or_else(|| self.file.error(format!("no tensor {}", quoted(name))))
+        self.infos
+            .get(name)
+            .ok_or_else(|| self.file.error(format!("no tensor {}", quoted(name))))
     }
 }

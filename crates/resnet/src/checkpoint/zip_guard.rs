@@ -33,21 +33,33 @@ pub(super) fn pickles(file: &File, file_len: u64) -> Result<Vec<Vec<u8>>, String
             return Err("damaged zip archive: an entry declares more bytes than it stores".into());
         }
         if name == "constants.pkl" || name.ends_with("/constants.pkl") {
-            return Err("a TorchScript archive; save the weights with torch.save(model.state_dict(), path)".into());
+            return Err(
+                "a TorchScript archive; save the weights with torch.save(model.state_dict(), path)"
+                    .into(),
+            );
         }
         if name == "data.pkl" || name.ends_with("/data.pkl") {
             if entry.size() > LARGEST_PICKLE {
-                return Err(format!("its pickle has {} bytes, more than the {LARGEST_PICKLE} allowed", entry.size()));
+                return Err(format!(
+                    "its pickle has {} bytes, more than the {LARGEST_PICKLE} allowed",
+                    entry.size()
+                ));
             }
             let mut bytes = Vec::new();
-            entry.by_ref().take(LARGEST_PICKLE).read_to_end(&mut bytes).map_err(|e| damaged(&e))?;
+            entry
+                .by_ref()
+                .take(LARGEST_PICKLE)
+                .read_to_end(&mut bytes)
+                .map_err(|e| damaged(&e))?;
             pickles.push(bytes);
         }
     }
     match pickles.len() {
         0 => Err("a zip archive without data.pkl, so not written by torch.save".into()),
         1 => Ok(pickles),
-        n => Err(format!("a zip archive with {n} pickles (data.pkl) where torch.save writes one")),
+        n => Err(format!(
+            "a zip archive with {n} pickles (data.pkl) where torch.save writes one"
+        )),
     }
 }
 
@@ -56,7 +68,8 @@ fn check_end_records(file: &File, file_len: u64) -> Result<(), String> {
     const END: u64 = 22;
     const LOCATOR: u64 = 20;
     const END64: u64 = 56;
-    let damaged = || "damaged or truncated zip archive: no end record where the file ends".to_owned();
+    let damaged =
+        || "damaged or truncated zip archive: no end record where the file ends".to_owned();
     let read = |offset: u64, buffer: &mut [u8]| -> io::Result<()> {
         let mut file = file;
         file.seek(SeekFrom::Start(offset))?;
@@ -94,7 +107,9 @@ fn check_end_records(file: &File, file_len: u64) -> Result<(), String> {
         return Err(damaged());
     }
     if size > LARGEST_DIRECTORY {
-        return Err(format!("a zip directory of {size} bytes, more than the {LARGEST_DIRECTORY} allowed"));
+        return Err(format!(
+            "a zip directory of {size} bytes, more than the {LARGEST_DIRECTORY} allowed"
+        ));
     }
     Ok(())
 }

@@ -1,0 +1,111 @@
+//! Writes `.pth` files, honest and dishonest, without PyTorch.
+
+use std::io::Write;
+
+/// A tensor as `torch._utils._rebuild_tensor_v2` is told of it; nothing here has to be true.
+#[derive(Clone)]
+pub struct Declared {
+    pub name: String,
+    /// The storage's key and the element count declared for it.
+    pub storage: (usize, u64),
+    pub offset: u64,
+    pub shape: Vec<u64>,
+    pub stride: Vec<u64>,
+}
+
+impl Declared {
+    /// A contiguous float32 tensor with a storage of its own.
+    pub fn contiguous(name: &str, key: usize, shape: &[usize]) -> Self {
+        let shape: Vec<u64> = shape.iter().map(|&extent| extent as u64).collect();
+        let stride = (0..shape.len())
+            .map(|axis| shape[axis + 1..].iter().product())
+            .collect();
+        let numel = shape.iter().product();
+        Self {
+            name: name.to_owned(),
+            storage: (key, numel),
+            offset: 0,
+            shape,
+            stride,
+        }
+    }
+
+    /// One number, seen `count` times through a stride of 0.
+    pub fn expanded(name: &str, count: u64) -> Self {
+        Self {
+            name: name.to_owned(),
+            storage: (0, 1),
+            offset: 0,
+            shape: vec![count],
+            stride: vec![0],
+        }
+    }
+}
+
+/// The pickle of a dictionary of tensors, protocol 2.
+pub fn state_dict(tensors: &[Declared]) -> Vec<u8> {
+    let mut out = b"\x80\x02}(".to_vec();
+    for tensor in tensors {
+        text(&mut out, &tensor.name);
+        out.extend(b"ctorch._utils\n_rebuild_tensor_v2\n((");
+        text(&mut out, "storage");
+        out.extend(b"ctorch\nFloatStorage\n");
+        text(&mut out, &tensor.storage.0.to_string());
+        text(&mut out, "cpu");
+        integer(&mut out, tensor.storage.1);
+        out.extend(b"tQ");
+        integer(&mut out, tensor.offset);
+        for numbers in [&tensor.shape, &tensor.stride] {
+            out.push(b'(');
+            numbers.iter().for_each(|&number| integer(&mut out, number));
+            out.push(b't');
+        }
+        out.extend(b"\x89ccollections\nOrderedDict\n)RtR");
+    }
+    out.extend(b"u.");
+    out
+}
+
+/// BINUNICODE.
+pub fn text(out: &mut Vec<u8>, text: &str) {
+    out.push(b'X');
+    out.extend((text.len() as u32).to_le_bytes());
+    out.extend(text.as_bytes());
+}
+
+/// LONG1 of nine bytes: any u64.
+fn integer(out: &mut Vec<u8>, number: u64) {
+    out.extend([0x8a, 9]);
+    out.extend(number.to_le_bytes());
+    out.push(0);
+}
+
+/// The legacy container around `pickle`, with these storages.
+pub fn legacy(pickle: &[u8], storages: &[(&str, &[f32])]) -> Vec<u8> {
+    let mut out = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.".to_vec();
+    out.extend(b"\x80\x02}X\x0d\0\0\0little_endian\x88s.");
+    out.extend(pickle);
+    out.extend(b"\x80\x02](");
+    storages.iter().for_each(|(key, _)| text(&mut out, key));
+    out.extend(b"e.");
+    for (_, values) in storages {
+        out.extend((values.len() as u64).to_le_bytes());
+        out.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+    }
+    out
+}
+
+/// A zip archive of these entries, stored or deflated.
+pub fn archive(entries: &[(&str, &[u8])], method: zip::CompressionMethod) -> Vec<u8> {
+    let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, bytes) in entries {
+        writer
+            .start_file(
+                *name,
+                zip::write::SimpleFileOptions::default().compression_method(method),
+            )
+            .unwrap();
+        writer.write_all(bytes).unwrap();
+    }
+    writer.finish().unwrap().into_inner()
+}
