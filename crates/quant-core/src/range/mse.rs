@@ -7,10 +7,11 @@
 //! The search rounds to nearest, whatever the scheme's rounding, so that it is a function of the values alone.
 //!
 //! Errors are summed in units of the candidate's step, |x/s - q|^p, in float64 and a fixed order, and multiplied by (s/s0)^p with s0
-//! the scale of the whole range: tiny weights do not underflow. Ties keep the larger range.
+//! the scale of the whole range: tiny weights do not underflow. Each term is a float32, good to 1e-6 where p is not 1 or 2. Ties keep
+//! the larger range.
 
 use crate::QParams;
-use crate::maths::power;
+use crate::maths::{power, power_f32};
 use crate::quantize::nearest;
 
 const COARSE: i32 = 40;
@@ -149,12 +150,14 @@ fn step_error(group: &[f32], q: &QParams, exponent: f64, enough: f64) -> f64 {
     } else if exponent == 1.0 {
         sum_of_errors(group, q, enough, |d| d)
     } else {
-        sum_of_errors(group, q, enough, |d| power(d, exponent))
+        let exponent = exponent as f32;
+        sum_of_errors(group, q, enough, |d| power_f32(d, exponent))
     }
 }
 
+/// Each term is a float32, for the sake of vectors; the sums are float64.
 #[inline]
-fn sum_of_errors(group: &[f32], q: &QParams, enough: f64, measure: impl Fn(f64) -> f64) -> f64 {
+fn sum_of_errors(group: &[f32], q: &QParams, enough: f64, measure: impl Fn(f32) -> f32) -> f64 {
     let (low, high) = (
         (q.quant_min - q.zero_point) as f32,
         (q.quant_max - q.zero_point) as f32,
@@ -163,18 +166,19 @@ fn sum_of_errors(group: &[f32], q: &QParams, enough: f64, measure: impl Fn(f64) 
         let v = x / q.scale;
         let inside = if v < low { low } else { v };
         let inside = if inside > high { high } else { inside };
-        measure(f64::from((v - nearest(inside)).abs()))
+        measure((v - nearest(inside)).abs())
     };
     let mut lanes = [0.0_f64; 8];
     for block in group.chunks(4096) {
         let (eights, rest) = block.as_chunks::<8>();
         for eight in eights {
+            let errors: [f32; 8] = std::array::from_fn(|lane| error(eight[lane]));
             for lane in 0..8 {
-                lanes[lane] += error(eight[lane]);
+                lanes[lane] += f64::from(errors[lane]);
             }
         }
         for (lane, &x) in lanes.iter_mut().zip(rest) {
-            *lane += error(x);
+            *lane += f64::from(error(x));
         }
         if lanes.iter().sum::<f64>() > enough {
             break;
