@@ -15,46 +15,10 @@
 //! A method may find an empty range in a group that is not empty of information (the 90th percentile of |x| when 95 % of the values
 //! are 0); then the range is the minimum and the maximum.
 
-use std::fmt;
-
 use crate::extremes::extremes;
-use crate::range::mse::squared_error;
+use crate::range::step_error::squared_error;
 use crate::range::{entropy, gaussian, mse, percentile};
-use crate::{CodeRange, Mapping, QParams, RangeMethod, Scheme};
-
-/// Why a group was left in float, its values unchanged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Reason {
-    /// Every value is 0: there is no range, and 0 is exact without codes.
-    AllZero,
-    /// Every value is the same and the range is taken as found (`linear`): the scale would be 0.
-    Constant,
-    /// The scale is too small for float32: 0, or subnormal where the scheme is not `linear` (GPUs flush subnormals to 0).
-    ScaleUnderflow,
-    /// The scale or an end of the representable numbers is too large for float32.
-    ScaleOverflow,
-    /// The zero point of a range taken as found does not fit in 32 bits.
-    ZeroPointOverflow,
-}
-
-impl Reason {
-    /// The reason as a manifest says it.
-    pub fn describe(self) -> &'static str {
-        match self {
-            Reason::AllZero => "every value is zero",
-            Reason::Constant => "every value is the same, so the scale would be 0",
-            Reason::ScaleUnderflow => "the scale is too small for float32",
-            Reason::ScaleOverflow => "the range is too large for float32",
-            Reason::ZeroPointOverflow => "the zero point does not fit in 32 bits",
-        }
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.describe())
-    }
-}
+use crate::{CodeRange, Mapping, QParams, RangeMethod, Reason, Scheme};
 
 /// The parameters of one group under `scheme`; `group` holds finite values only.
 ///

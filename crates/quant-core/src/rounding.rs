@@ -45,6 +45,19 @@ impl Rounding {
         }
     }
 
+    /// The same rule with a seed of its own for the tensor `name`. Draws depend on the seed and the element's index alone, so that
+    /// without this the first elements of every tensor of a network would share theirs.
+    pub fn for_tensor(self, name: &str) -> Rounding {
+        match self {
+            Rounding::Stochastic { seed } => Rounding::Stochastic {
+                seed: name
+                    .bytes()
+                    .fold(mix(seed), |hash, byte| mix(hash ^ u64::from(byte))),
+            },
+            other => other,
+        }
+    }
+
     /// `v` rounded; `index` is the element's flat position in its tensor and matters to `stochastic` only.
     #[inline]
     pub fn round(self, v: f32, index: u64) -> f32 {
@@ -144,6 +157,18 @@ mod tests {
     }
 
     const DRAWS_OF_SEED_42: [u32; 4] = [5_759_482, 16_404_372, 7_492_501, 6_953_110];
+
+    #[test]
+    fn each_tensor_can_have_draws_of_its_own() {
+        let rule = Rounding::Stochastic { seed: 1 };
+        assert_ne!(
+            rule.for_tensor("conv1.weight"),
+            rule.for_tensor("conv2.weight")
+        );
+        assert_ne!(rule.for_tensor("w"), rule.with_seed(2).for_tensor("w"));
+        assert_eq!(rule.for_tensor("w"), rule.for_tensor("w"));
+        assert_eq!(Rounding::Floor.for_tensor("w"), Rounding::Floor);
+    }
 
     #[test]
     fn names_parse_back_and_unknown_ones_list_what_is_allowed() {

@@ -207,7 +207,7 @@ mod tests {
             let slice = quantize(&Values::new("x", &x, &SHAPE).unwrap(), &scheme);
             let twin =
                 fake_quant(on_device(&x), &slice.params, scheme.granularity(), rounding).unwrap();
-            let twin = twin.into_data().to_vec::<f32>().unwrap();
+            let twin = twin.into_data().try_to_vec::<f32>().unwrap();
             for (i, (a, b)) in slice.values.iter().zip(&twin).enumerate() {
                 assert_eq!(
                     a.to_bits(),

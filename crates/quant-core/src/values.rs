@@ -3,11 +3,11 @@
 use crate::Error;
 
 /// A borrowed row-major float32 tensor; axis 0 is the output channel.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Values<'a> {
     name: &'a str,
     data: &'a [f32],
-    shape: &'a [usize],
+    shape: Vec<usize>,
 }
 
 impl<'a> Values<'a> {
@@ -16,7 +16,7 @@ impl<'a> Values<'a> {
     /// # Errors
     /// [`Error::Empty`] when an axis is 0, [`Error::Shape`] when the shape asks for another number of values,
     /// [`Error::NotFinite`] for the first NaN or infinity. Each names the tensor.
-    pub fn new(name: &'a str, data: &'a [f32], shape: &'a [usize]) -> Result<Values<'a>, Error> {
+    pub fn new(name: &'a str, data: &'a [f32], shape: &[usize]) -> Result<Values<'a>, Error> {
         if shape.contains(&0) {
             return Err(Error::Empty {
                 name: name.to_owned(),
@@ -45,7 +45,11 @@ impl<'a> Values<'a> {
                 });
             }
         }
-        Ok(Values { name, data, shape })
+        Ok(Values {
+            name,
+            data,
+            shape: shape.to_vec(),
+        })
     }
 
     /// Its name, for messages.
@@ -59,8 +63,8 @@ impl<'a> Values<'a> {
     }
 
     /// Its shape.
-    pub fn shape(&self) -> &'a [usize] {
-        self.shape
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
     }
 }
 

@@ -5,6 +5,7 @@ pub(crate) mod entropy;
 pub(crate) mod gaussian;
 pub(crate) mod mse;
 pub(crate) mod percentile;
+pub(crate) mod step_error;
 
 use std::fmt;
 use std::str::FromStr;

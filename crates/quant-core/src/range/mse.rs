@@ -6,12 +6,12 @@
 //! when its sum is past the best. A power of two tries 12 halvings of the scale that clips nothing.
 //! The search rounds to nearest, whatever the scheme's rounding, so that it is a function of the values alone.
 //!
-//! Errors are summed in units of the candidate's step, |x/s - q|^p, in float64 and a fixed order, and multiplied by (s/s0)^p with s0
-//! the scale of the whole range: tiny weights do not underflow. Ties keep the larger range.
+//! Errors are summed in units of the candidate's step ([`crate::range::step_error`]) and multiplied by (s/s0)^p with s0 the scale of
+//! the whole range: tiny weights do not underflow. Ties keep the larger range.
 
 use crate::QParams;
 use crate::maths::power;
-use crate::quantize::nearest;
+use crate::range::step_error::step_error;
 
 const COARSE: i32 = 40;
 const FINE: i32 = 8;
@@ -70,12 +70,6 @@ pub(crate) fn search_shift(group: &[f32], whole: QParams, exponent: f64) -> QPar
         scale /= 2.0;
     }
     search.best
-}
-
-/// sum (x - y)^2 under `q`, rounding to nearest.
-pub(crate) fn squared_error(group: &[f32], q: &QParams) -> f64 {
-    let scale = f64::from(q.scale);
-    step_error(group, q, 2.0, f64::INFINITY) * scale * scale
 }
 
 struct Search<'a> {
@@ -141,53 +135,12 @@ impl<'a> Search<'a> {
     }
 }
 
-/// sum |x/s - q|^p, or something above `enough` once the sum is past it.
-fn step_error(group: &[f32], q: &QParams, exponent: f64, enough: f64) -> f64 {
-    // The two exponents that people use have a loop of their own; a power costs ten times a multiplication.
-    if exponent == 2.0 {
-        sum_of_errors(group, q, enough, |d| d * d)
-    } else if exponent == 1.0 {
-        sum_of_errors(group, q, enough, |d| d)
-    } else {
-        sum_of_errors(group, q, enough, |d| power(d, exponent))
-    }
-}
-
-#[inline]
-fn sum_of_errors(group: &[f32], q: &QParams, enough: f64, measure: impl Fn(f64) -> f64) -> f64 {
-    let (low, high) = (
-        (q.quant_min - q.zero_point) as f32,
-        (q.quant_max - q.zero_point) as f32,
-    );
-    let error = |x: f32| {
-        let v = x / q.scale;
-        let inside = if v < low { low } else { v };
-        let inside = if inside > high { high } else { inside };
-        measure(f64::from((v - nearest(inside)).abs()))
-    };
-    let mut lanes = [0.0_f64; 8];
-    for block in group.chunks(4096) {
-        let (eights, rest) = block.as_chunks::<8>();
-        for eight in eights {
-            for lane in 0..8 {
-                lanes[lane] += error(eight[lane]);
-            }
-        }
-        for (lane, &x) in lanes.iter_mut().zip(rest) {
-            *lane += error(x);
-        }
-        if lanes.iter().sum::<f64>() > enough {
-            break;
-        }
-    }
-    lanes.iter().sum()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::extremes::extremes;
     use crate::fit::affine;
+    use crate::range::step_error::squared_error;
     use crate::rounding::uniform;
     use crate::{
         Bits, CodeRange, Granularity, Mapping, RangeMethod, Rounding, Scheme, Values, compare,
@@ -211,30 +164,6 @@ mod tests {
             Rounding::HalfEven,
         )
         .unwrap()
-    }
-
-    #[test]
-    fn the_sum_is_the_error_of_the_reference() {
-        let x = bell(1003);
-        let q = QParams {
-            scale: 0.21,
-            zero_point: 6,
-            quant_min: 0,
-            quant_max: 15,
-        };
-        for p in [1.0, 2.0, 2.4] {
-            let expected: f64 = x
-                .iter()
-                .map(|&x| {
-                    f64::from((x - q.fake_quant(x, Rounding::HalfEven, 0)).abs() / q.scale).powf(p)
-                })
-                .sum();
-            assert!((step_error(&x, &q, p, f64::INFINITY) / expected - 1.0).abs() < 1e-5);
-        }
-        assert!(
-            (squared_error(&x, &q) / (0.21 * 0.21 * step_error(&x, &q, 2.0, 1e9)) - 1.0).abs()
-                < 1e-6
-        );
     }
 
     #[test]
