@@ -13,6 +13,8 @@ mod axes;
 mod canvas;
 mod error;
 mod frame;
+mod frames;
+mod grid;
 mod histogram;
 mod load;
 mod output;

@@ -6,12 +6,12 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use polars::prelude::*;
-use results::{MetricRow, PredictionRow, Row, RunRow, Status, Store, metric};
+use results::{MetricRow, PredictionRow, RunRow, Status, Store, metric};
 
 use crate::error::Error;
+use crate::frames::{count, explain, polars_error, scalar, scan};
 
 /// A metric of a layer or, with an empty layer, of the network.
 #[derive(Clone, Debug)]
@@ -93,17 +93,16 @@ impl Loaded {
     /// Compares two runs by their predictions.
     pub fn pairs(&self, run_id: &str, float_id: &str) -> Result<Pairs, Error> {
         let path = self.predictions_file(run_id);
-        let float = scan::<PredictionRow>(&self.predictions_file(float_id), &PREDICTION_TYPES)?
-            .select([
-                col("image"),
-                col("label").alias("float_label"),
-                col("top1").alias("float_top1"),
-            ]);
+        let float = scan::<PredictionRow>(&self.predictions_file(float_id))?.select([
+            col("image"),
+            col("label").alias("float_label"),
+            col("top1").alias("float_top1"),
+        ]);
         let (right, float_right) = (
             col("top1").eq(col("label")),
             col("float_top1").eq(col("label")),
         );
-        let joined = scan::<PredictionRow>(&path, &PREDICTION_TYPES)?
+        let joined = scan::<PredictionRow>(&path)?
             .join(
                 float,
                 [col("image")],
@@ -152,7 +151,7 @@ impl Loaded {
     /// Counts the predictions of a run and holds them against its metrics.
     fn count(&self, run_id: &str) -> Result<Counted, Error> {
         let path = self.predictions_file(run_id);
-        let counts = scan::<PredictionRow>(&path, &PREDICTION_TYPES)?
+        let counts = scan::<PredictionRow>(&path)?
             .select([
                 len().cast(DataType::Int64).alias("n"),
                 col("image")
@@ -207,16 +206,6 @@ impl Loaded {
     }
 }
 
-const METRIC_TYPES: [DataType; 6] = [
-    DataType::String,
-    DataType::String,
-    DataType::String,
-    DataType::Float64,
-    DataType::Int64,
-    DataType::String,
-];
-const PREDICTION_TYPES: [DataType; 3] = [DataType::String, DataType::Int64, DataType::Int64];
-
 fn read_row(store: &Store, experiment: &str, run_id: &str) -> Result<RunRow, Error> {
     let row = store.read_row(experiment, run_id)?;
     let expected = results::run_id(&row.config, &row.weights_sha256, &row.data_sha256);
@@ -235,10 +224,8 @@ fn metrics(folder: &Path, rows: &[RunRow]) -> Result<Vec<Value>, Error> {
     let mut frames = Vec::new();
     for row in rows {
         let path = folder.join(&row.run_id).join(results::METRICS_FILE);
-        frames.push(
-            scan::<MetricRow>(&path, &METRIC_TYPES)?
-                .with_column(lit(row.run_id.as_str()).alias("folder")),
-        );
+        frames
+            .push(scan::<MetricRow>(&path)?.with_column(lit(row.run_id.as_str()).alias("folder")));
     }
     let error = || polars_error(folder);
     let all = concat(frames, UnionArgs::default())
@@ -331,52 +318,4 @@ fn values(all: &DataFrame, folder: &Path) -> Result<Vec<Value>, Error> {
         });
     }
     Ok(values)
-}
-
-/// A file of rows as polars sees it: the header is checked to the letter, the types are given and not guessed (a run id
-/// of digits is still text), an empty field of text is an empty text.
-fn scan<R: Row>(path: &Path, types: &[DataType]) -> Result<LazyFrame, Error> {
-    results::check_columns::<R>(path)?;
-    let fields = R::columns()
-        .into_iter()
-        .zip(types)
-        .map(|(name, t)| Field::new(name.into(), t.clone()));
-    let text = path.to_str().ok_or_else(|| Error::Disagree {
-        path: path.to_path_buf(),
-        problem: "the path is not Unicode, which polars needs".into(),
-    })?;
-    LazyCsvReader::new(text.into())
-        .with_has_header(true)
-        .with_schema(Some(Arc::new(Schema::from_iter(fields))))
-        .with_missing_is_null(false)
-        .with_glob(false)
-        .finish()
-        .map_err(polars_error(path))
-}
-
-fn count(condition: Expr) -> Expr {
-    condition.sum().cast(DataType::Int64)
-}
-
-fn scalar(frame: &DataFrame, name: &str) -> PolarsResult<u64> {
-    Ok(frame.column(name)?.i64()?.get(0).unwrap_or(0).max(0) as u64)
-}
-
-/// polars names neither file nor line; the row reader does, so the files are read once more for a better message.
-fn explain<R: Row>(
-    paths: impl IntoIterator<Item = PathBuf>,
-    error: PolarsError,
-    path: &Path,
-) -> Error {
-    for path in paths {
-        if let Err(precise) = results::read_rows::<R>(&path) {
-            return precise.into();
-        }
-    }
-    polars_error(path)(error)
-}
-
-fn polars_error(path: &Path) -> impl FnOnce(PolarsError) -> Error {
-    let path = path.to_path_buf();
-    move |source| Error::Polars { path, source }
 }
