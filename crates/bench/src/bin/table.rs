@@ -66,10 +66,10 @@ fn run(args: &Args) -> Result<()> {
         if !args.check {
             println!("## {experiment}\n\n{markdown}");
         }
-        if let Some(text) = &mut readme {
-            if named || text.contains(&format!("<!-- {experiment}:")) {
-                *text = splice(text, experiment, &markdown)?;
-            }
+        if let Some(text) = &mut readme
+            && (named || text.contains(&format!("<!-- {experiment}:")))
+        {
+            *text = splice(text, experiment, &markdown)?;
         }
         files.extend(written);
     }
