@@ -11,12 +11,12 @@ pub enum Error {
     #[error(transparent)]
     Results(#[from] results::Error),
     /// polars could not read or combine files.
-    #[error("{path}: {problem}", path = path.display(), problem = first_line(source))]
+    #[error("{path}: {problem}", path = path.display(), problem = first_line(error))]
     Polars {
         /// The file or the experiment's folder.
         path: PathBuf,
         /// What polars said.
-        source: polars::error::PolarsError,
+        error: polars::error::PolarsError,
     },
     /// An experiment without a run.
     #[error("no runs in {path}; `sweep` puts them there", path = path.display())]
@@ -63,14 +63,14 @@ pub enum Error {
         problem: String,
     },
     /// A file could not be written or read.
-    #[error("cannot {action} {path}: {source}", path = path.display())]
+    #[error("cannot {action} {path}: {error}", path = path.display())]
     Io {
         /// What was tried.
         action: &'static str,
         /// The file.
         path: PathBuf,
         /// What the operating system said.
-        source: io::Error,
+        error: io::Error,
     },
 }
 

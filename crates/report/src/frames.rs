@@ -77,5 +77,5 @@ pub(crate) fn explain<R: Row>(
 /// For `map_err`.
 pub(crate) fn polars_error(path: &Path) -> impl FnOnce(PolarsError) -> Error {
     let path = path.to_path_buf();
-    move |source| Error::Polars { path, source }
+    move |error| Error::Polars { path, error }
 }

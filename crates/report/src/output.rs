@@ -33,7 +33,7 @@ impl Output {
             Err(e) => Err(Error::Io {
                 action: "read",
                 path: self.path.clone(),
-                source: e,
+                error: e,
             }),
         }
     }
@@ -47,16 +47,16 @@ impl Output {
         if !self.is_stale()? {
             return Ok(());
         }
-        let error = |action| {
+        let io = |action| {
             let path = self.path.clone();
-            move |source| Error::Io {
+            move |error| Error::Io {
                 action,
                 path,
-                source,
+                error,
             }
         };
         let Some(text) = &self.text else {
-            return fs::remove_file(&self.path).map_err(error("remove"));
+            return fs::remove_file(&self.path).map_err(io("remove"));
         };
         let mut name = std::ffi::OsString::from(".");
         name.push(self.path.file_name().unwrap_or_default());
@@ -65,7 +65,7 @@ impl Output {
         let written = fs::write(&temporary, text).and_then(|()| fs::rename(&temporary, &self.path));
         written
             .inspect_err(|_| drop(fs::remove_file(&temporary)))
-            .map_err(error("write"))
+            .map_err(io("write"))
     }
 }
 
