@@ -1,1 +1,30 @@
-//! report
+//! Run folders to tables and pictures. Imports `results` alone; reads the long files with polars and draws with plotters.
+//!
+//! In reading order: [`stats`] (Wilson's interval, McNemar's test), `load` (run folders in, with everything that is
+//! refused), `axes` (what varies, and in which order), [`AccuracyTable`] with its Markdown, CSV and LaTeX forms,
+//! the plots on `canvas` and `frame`, [`splice`] (into a README), and [`write_all`], which makes the files.
+//!
+//! The same run folders give the same bytes: rows are sorted by what they are, numbers are printed with few digits, and
+//! nothing volatile (time, host, duration) is shown.
+
+mod accuracy;
+mod accuracy_plot;
+mod axes;
+mod canvas;
+mod error;
+mod frame;
+mod frames;
+mod grid;
+mod histogram;
+mod load;
+mod output;
+mod render;
+mod splice;
+mod sqnr_plot;
+pub mod stats;
+
+pub use accuracy::{AccuracyTable, TableRow, accuracy_table};
+pub use error::Error;
+pub use histogram::{Histogram, weight_histogram};
+pub use output::{Output, outputs, write_all};
+pub use splice::splice;

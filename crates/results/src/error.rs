@@ -1,4 +1,5 @@
-//! The errors of this crate. Each names the file or folder it is about, what was found there and what was allowed.
+//! The errors of this crate. Each names the file or folder it is about, what was found there and what was allowed, and
+//! says all of it in its own text, so that a chain of causes does not say it twice.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,14 +9,14 @@ use std::path::{Path, PathBuf};
 #[non_exhaustive]
 pub enum Error {
     /// The operating system refused something.
-    #[error("cannot {action} {path}: {source}", path = path.display())]
+    #[error("cannot {action} {path}: {error}", path = path.display())]
     Io {
         /// What was tried, as a verb phrase ("read", "lock").
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
         /// What the operating system said.
-        source: io::Error,
+        error: io::Error,
     },
     /// A name that becomes part of a path, and may not.
     #[error("{what} `{name}` is not allowed: {allowed}")]
@@ -95,10 +96,10 @@ impl Error {
     /// For `map_err`: an [`Error::Io`] that knows its path.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
         let path = path.to_path_buf();
-        move |source| Error::Io {
+        move |error| Error::Io {
             action,
             path,
-            source,
+            error,
         }
     }
 }

@@ -97,6 +97,30 @@ pub fn read_rows<R: Row>(path: &Path) -> Result<Vec<R>, Error> {
     Ok(rows)
 }
 
+/// Compares the header of a file with [`Row::columns`], for readers that read the rest by other means.
+///
+/// # Errors
+/// [`Error::Io`], [`Error::Columns`], [`Error::Line`].
+pub fn check_columns<R: Row>(path: &Path) -> Result<(), Error> {
+    let file = File::open(path).map_err(Error::io("read", path))?;
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .from_reader(BufReader::new(file));
+    let mut header = csv::StringRecord::new();
+    let expected = R::columns();
+    if !reader
+        .read_record(&mut header)
+        .map_err(|e| read_error(path, e, &expected, 1))?
+    {
+        return Err(Error::Columns {
+            path: path.into(),
+            problem: "empty file".into(),
+            allowed: SCHEMA,
+        });
+    }
+    check_header(path, &header, &expected)
+}
+
 /// The fields of one record, as the file would show them before quoting.
 pub(crate) fn one_record<T: Serialize>(row: &T) -> Vec<String> {
     let mut writer = csv::WriterBuilder::new()

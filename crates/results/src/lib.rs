@@ -25,7 +25,7 @@ mod store;
 
 pub use config::{Config, FLOAT_BITS, METHOD_FLOAT, run_id};
 pub use error::Error;
-pub use file::{read_rows, write_rows};
+pub use file::{check_columns, read_rows, write_rows};
 pub use lock::RunLock;
 pub use rows::{ManifestRow, MetricRow, PredictionRow, Row, Run, RunRow, SCHEMA, Status};
 pub use store::{MANIFEST_FILE, METRICS_FILE, PREDICTIONS_FILE, RUN_FILE, Store, is_run_id};

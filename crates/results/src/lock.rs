@@ -61,11 +61,12 @@ impl Drop for RunLock {
     fn drop(&mut self) {
         // Removed while held: whoever opens the name from now on gets another file. What fails here costs nothing but an
         // empty file, which the next holder takes over.
-        if REMOVE && fs::remove_file(&self.path).is_ok() {
-            if let Some(folder) = self.path.parent() {
-                // Succeeds for the last lock of the experiment alone, since the folder must be empty.
-                let _ = fs::remove_dir(folder);
-            }
+        if REMOVE
+            && fs::remove_file(&self.path).is_ok()
+            && let Some(folder) = self.path.parent()
+        {
+            // Succeeds for the last lock of the experiment alone, since the folder must be empty.
+            let _ = fs::remove_dir(folder);
         }
         let _ = self.file.unlock();
     }

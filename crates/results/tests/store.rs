@@ -139,7 +139,8 @@ fn a_failed_run_is_a_row_and_is_replaced_and_a_finished_one_never_is() {
 fn a_run_that_contradicts_itself_is_not_written() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
-    let cases: [(&str, fn(&mut Run)); 8] = [
+    type Change = fn(&mut Run);
+    let cases: [(&str, Change); 8] = [
         ("give the run id", |r| r.row.config.weights_bits = 5),
         ("give the run id", |r| r.row.weights_sha256 = "cc".into()),
         ("status failed without", |r| r.row.status = Status::Failed),

@@ -1,2 +1,194 @@
-//! table
-fn main() {}
+//! `table`: from run folders to the table, the plots and the README.
+//!
+//! The same run folders give the same bytes, so that `--check` can tell whether everything is up to date.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use report::{Output, outputs, splice};
+
+/// Print the accuracy table of experiments, and write table.md, table.csv, table.tex, accuracy.svg and sqnr.svg beside
+/// their runs.
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    /// Experiments: names of folders in the results folder; all of them when none is given.
+    experiments: Vec<String>,
+    /// Results folder.
+    #[arg(long, default_value = "results", value_name = "DIR")]
+    results: PathBuf,
+    /// Put each table between `<!-- EXPERIMENT:begin -->` and `<!-- EXPERIMENT:end -->` of this file. An experiment that
+    /// was named must have its markers; of the others, those without are left out.
+    #[arg(long, value_name = "FILE")]
+    readme: Option<PathBuf>,
+    /// Write nothing; fail when a file or the README is not up to date.
+    #[arg(long)]
+    check: bool,
+}
+
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("table: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<()> {
+    let store = results::Store::existing(&args.results)?;
+    let named = !args.experiments.is_empty();
+    let experiments = if named {
+        args.experiments.clone()
+    } else {
+        store.experiments()?
+    };
+    if experiments.is_empty() {
+        bail!(
+            "no runs in {}; `sweep` puts them there",
+            args.results.display()
+        );
+    }
+    let mut readme = match &args.readme {
+        Some(path) => Some(
+            fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?,
+        ),
+        None => None,
+    };
+    let mut files: Vec<Output> = Vec::new();
+    for experiment in &experiments {
+        let (table, written) = outputs(&args.results, experiment)?;
+        let markdown = table.markdown();
+        if !args.check {
+            println!("## {experiment}\n\n{markdown}");
+        }
+        if let Some(text) = &mut readme
+            && (named || text.contains(&format!("<!-- {experiment}:")))
+        {
+            *text = splice(text, experiment, &markdown)?;
+        }
+        files.extend(written);
+    }
+    if let (Some(path), Some(text)) = (&args.readme, readme) {
+        files.push(Output {
+            path: path.clone(),
+            text: Some(text),
+        });
+    }
+    if args.check {
+        return check(&files);
+    }
+    files
+        .iter()
+        .try_for_each(|file| file.write().map_err(Into::into))
+}
+
+fn check(files: &[Output]) -> Result<()> {
+    let mut stale = Vec::new();
+    for file in files {
+        if file.is_stale()? {
+            stale.push(file.path.display().to_string());
+        }
+    }
+    if stale.is_empty() {
+        println!(
+            "{} files are up to date",
+            files.iter().filter(|file| file.text.is_some()).count()
+        );
+        return Ok(());
+    }
+    bail!(
+        "not up to date: {}; run `table` without --check",
+        stale.join(", ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use results::{Config, MetricRow, PredictionRow, Run, RunRow, Store, metric};
+
+    use super::*;
+
+    fn write_run(root: &Path, experiment: &str, bits: u32) {
+        let config = Config {
+            weights_bits: bits,
+            method: "linear".into(),
+            ..Config::default()
+        };
+        let row = RunRow::new(experiment, config, "w", "d");
+        let value = MetricRow {
+            run_id: row.run_id.clone(),
+            layer: String::new(),
+            metric: metric::TOP1_CORRECT.into(),
+            value: 1.0,
+            n: 1,
+            unit: metric::IMAGES.into(),
+        };
+        let prediction = PredictionRow {
+            image: "0".into(),
+            label: 1,
+            top1: 1,
+        };
+        let run = Run {
+            row,
+            metrics: vec![value],
+            predictions: vec![prediction],
+            manifest: Vec::new(),
+        };
+        Store::open(root).unwrap().write(&run).unwrap();
+    }
+
+    fn args(folder: &Path, experiments: &[&str], check: bool) -> Args {
+        Args {
+            experiments: experiments.iter().map(|e| e.to_string()).collect(),
+            results: folder.join("results"),
+            readme: Some(folder.join("README.md")),
+            check,
+        }
+    }
+
+    #[test]
+    fn the_readme_gets_its_tables_and_check_tells_when_it_is_old() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        write_run(&folder.join("results"), "a", 4);
+        write_run(&folder.join("results"), "b", 4);
+        fs::write(
+            folder.join("README.md"),
+            "# T\n<!-- a:begin -->\n<!-- a:end -->\n",
+        )
+        .unwrap();
+        let error = run(&args(folder, &[], true)).unwrap_err().to_string();
+        assert!(
+            error.contains("table.md") && error.contains("README.md"),
+            "{error}"
+        );
+        assert!(!folder.join("results/a/table.md").exists());
+
+        run(&args(folder, &[], false)).unwrap();
+        let readme = fs::read_to_string(folder.join("README.md")).unwrap();
+        assert!(readme.contains("| 4 | 1 | 1 | 100.00 |"), "{readme}");
+        run(&args(folder, &[], true)).unwrap();
+
+        write_run(&folder.join("results"), "a", 3);
+        assert!(run(&args(folder, &["a"], true)).is_err());
+        let error = run(&args(folder, &["b"], false)).unwrap_err().to_string();
+        assert!(error.contains("<!-- b:begin -->"), "{error}");
+    }
+
+    #[test]
+    fn nothing_to_show_is_an_error_that_says_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut args = args(folder.path(), &[], false);
+        args.readme = None;
+        assert!(run(&args).unwrap_err().to_string().contains("results"));
+        fs::create_dir(folder.path().join("results")).unwrap();
+        assert!(run(&args).unwrap_err().to_string().contains("sweep"));
+    }
+}

@@ -1,0 +1,241 @@
+//! The accuracy table: one row a run, with what its count is worth.
+//!
+//! ```text
+//! interval    Wilson's 95 % score interval of hits out of n
+//! difference  (hits - hits of the float run) / n * 100, in points
+//! p           McNemar's exact test against the float run, over the same images
+//! ```
+//!
+//! The float run of a row is the run with method `float`, the same model, weights, data set, data hash and number of
+//! images; of several, the one whose other settings agree most (a folded network is compared with the folded float one).
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use results::{Config, RunRow, Status, metric};
+
+use crate::axes::{Axis, order, varying};
+use crate::error::Error;
+use crate::load::{Loaded, Pairs};
+use crate::stats::{mcnemar, wilson};
+
+/// One run in the table. `None` is "not measured" or "does not apply".
+#[derive(Clone, Debug, PartialEq)]
+pub struct TableRow {
+    /// The run.
+    pub run_id: String,
+    /// Its configuration.
+    pub config: Config,
+    /// The error, first line, of a failed run.
+    pub failed: Option<String>,
+    /// Images.
+    pub n: Option<u64>,
+    /// Images whose best class is right.
+    pub top1: Option<u64>,
+    /// 95 % interval of `top1 / n`, both within 0..=1.
+    pub interval: Option<(f64, f64)>,
+    /// Images whose label is among the best five.
+    pub top5: Option<u64>,
+    /// Id of the float run it is compared with; none for a float run itself.
+    pub float_run: Option<String>,
+    /// Difference to the float run in points of top-1.
+    pub difference: Option<f64>,
+    /// Predictions that differ from the float run's.
+    pub flips: Option<u64>,
+    /// McNemar's p against the float run.
+    pub p: Option<f64>,
+    /// SQNR of all weights in dB.
+    pub sqnr: Option<f64>,
+    pub(crate) classes: u64,
+    pub(crate) data_sha256: String,
+    pub(crate) weights_sha256: String,
+}
+
+impl TableRow {
+    /// Top-1 in percent.
+    pub fn top1_percent(&self) -> Option<f64> {
+        percent(self.top1, self.n)
+    }
+
+    /// Top-5 in percent.
+    pub fn top5_percent(&self) -> Option<f64> {
+        percent(self.top5, self.n)
+    }
+
+    /// Network and data: rows that agree in it can be drawn into one picture.
+    pub(crate) fn subject(&self) -> [&str; 5] {
+        let model = self.config.model_name.as_deref().unwrap_or_default();
+        let Config {
+            model_arch,
+            dataset,
+            ..
+        } = &self.config;
+        [
+            model,
+            model_arch,
+            &self.weights_sha256,
+            dataset,
+            &self.data_sha256,
+        ]
+    }
+}
+
+/// The rows of an experiment in their order. [`AccuracyTable::markdown`], [`AccuracyTable::csv`] and
+/// [`AccuracyTable::latex`] print it.
+pub struct AccuracyTable {
+    /// Name of the experiment.
+    pub experiment: String,
+    /// One row a run: by model and data, float first, then by scheme, then from many bits to few.
+    pub rows: Vec<TableRow>,
+    pub(crate) axes: Vec<&'static Axis>,
+    /// The run rows, in the order of `rows`.
+    pub(crate) runs: Vec<RunRow>,
+}
+
+/// Reads an experiment's run folders and makes its table.
+///
+/// # Errors
+/// No runs, a damaged folder, mixed schemas, duplicate keys, counts that their predictions do not give: see [`Error`].
+pub fn accuracy_table(results_root: &Path, experiment: &str) -> Result<AccuracyTable, Error> {
+    AccuracyTable::new(&Loaded::open(results_root, experiment)?)
+}
+
+impl AccuracyTable {
+    pub(crate) fn new(loaded: &Loaded) -> Result<AccuracyTable, Error> {
+        let mut runs = loaded.rows.clone();
+        runs.sort_by(order);
+        let rows = runs
+            .iter()
+            .map(|run| table_row(loaded, run))
+            .collect::<Result<_, _>>()?;
+        Ok(AccuracyTable {
+            experiment: loaded.name.clone(),
+            axes: varying(&runs),
+            rows,
+            runs,
+        })
+    }
+
+    /// The row of a run.
+    pub fn row(&self, run_id: &str) -> Option<&TableRow> {
+        self.rows.iter().find(|row| row.run_id == run_id)
+    }
+}
+
+fn table_row(loaded: &Loaded, run: &RunRow) -> Result<TableRow, Error> {
+    let network = |name: &str| loaded.network(&run.run_id, name);
+    let counted = loaded.counted.get(&run.run_id);
+    let mut row = TableRow {
+        run_id: run.run_id.clone(),
+        config: run.config.clone(),
+        failed: None,
+        n: counted.map(|c| c.n),
+        top1: counted.map(|c| c.hits),
+        interval: counted.map(|c| wilson(c.hits, c.n)),
+        top5: network(metric::TOP5_CORRECT).map(|(value, _)| value as u64),
+        float_run: None,
+        difference: None,
+        flips: network(metric::FLIPS).map(|(value, _)| value as u64),
+        p: None,
+        sqnr: network(metric::WEIGHT_SQNR).map(|(value, _)| value),
+        classes: counted.map_or(0, |c| c.classes),
+        data_sha256: run.data_sha256.clone(),
+        weights_sha256: run.weights_sha256.clone(),
+    };
+    let Some(counted) = counted else {
+        let error = run.error.as_deref().unwrap_or_default();
+        row.failed = Some(error.lines().next().unwrap_or_default().to_string());
+        return Ok(row);
+    };
+    if run.config.is_float() {
+        row.flips = None;
+        return Ok(row);
+    }
+    if let Some(float) = float_run(loaded, run) {
+        let Pairs { lost, won, flips } = loaded.pairs(&run.run_id, &float.run_id)?;
+        row.float_run = Some(float.run_id.clone());
+        row.difference = Some((won as f64 - lost as f64) / counted.n as f64 * 100.0);
+        row.flips = Some(flips);
+        row.p = Some(mcnemar(lost, won));
+    }
+    Ok(row)
+}
+
+/// The float run that a run is compared with.
+fn float_run<'a>(loaded: &'a Loaded, run: &RunRow) -> Option<&'a RunRow> {
+    let same = |other: &&RunRow| {
+        let (a, b) = (&run.config, &other.config);
+        (&a.model_name, &a.model_arch, &a.dataset, a.images)
+            == (&b.model_name, &b.model_arch, &b.dataset, b.images)
+            && (&run.weights_sha256, &run.data_sha256)
+                == (&other.weights_sha256, &other.data_sha256)
+    };
+    let candidates = loaded
+        .rows
+        .iter()
+        .filter(|r| r.config.is_float() && r.status == Status::Ok)
+        .filter(same);
+    let agreement = |other: &RunRow| {
+        run.config
+            .columns()
+            .iter()
+            .zip(other.config.columns())
+            .filter(|(a, b)| **a == *b)
+            .count()
+    };
+    // Of equals the first, that is the smallest id.
+    candidates.fold(None, |best: Option<&RunRow>, other| match best {
+        Some(best) if agreement(best) >= agreement(other) => Some(best),
+        _ => Some(other),
+    })
+}
+
+fn percent(count: Option<u64>, n: Option<u64>) -> Option<f64> {
+    match (count, n) {
+        (Some(count), Some(n)) if n > 0 => Some(count as f64 / n as f64 * 100.0),
+        _ => None,
+    }
+}
+
+/// The rows of one scheme, for the wide table and for lines in plots.
+pub(crate) struct Line<'a> {
+    pub first: &'a TableRow,
+    /// By bits; of several runs with the same bits the first.
+    pub by_bits: BTreeMap<u32, &'a TableRow>,
+}
+
+impl AccuracyTable {
+    /// Quantized runs gathered into lines: the same network, data and scheme, in the order of the rows.
+    pub(crate) fn lines(&self) -> Vec<Line<'_>> {
+        let mut lines: Vec<Line<'_>> = Vec::new();
+        let scheme = |row: &TableRow| {
+            self.axes
+                .iter()
+                .map(|axis| axis.value(&row.config))
+                .collect::<Vec<_>>()
+        };
+        for row in self.rows.iter().filter(|row| !row.config.is_float()) {
+            let same = |line: &&mut Line<'_>| {
+                line.first.subject() == row.subject() && scheme(line.first) == scheme(row)
+            };
+            match lines.iter_mut().find(same) {
+                Some(line) => {
+                    line.by_bits.entry(row.config.weights_bits).or_insert(row);
+                }
+                None => lines.push(Line {
+                    first: row,
+                    by_bits: BTreeMap::from([(row.config.weights_bits, row)]),
+                }),
+            }
+        }
+        lines
+    }
+
+    /// The float row a line is compared with.
+    pub(crate) fn float_of(&self, line: &Line<'_>) -> Option<&TableRow> {
+        line.by_bits
+            .values()
+            .find_map(|row| row.float_run.as_ref())
+            .and_then(|id| self.row(id))
+    }
+}

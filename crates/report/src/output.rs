@@ -1,0 +1,111 @@
+//! The files that belong beside an experiment's runs.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::accuracy::AccuracyTable;
+use crate::accuracy_plot::accuracy_plot;
+use crate::error::Error;
+use crate::load::Loaded;
+use crate::sqnr_plot::sqnr_plot;
+
+/// A file as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// Where it belongs.
+    pub path: PathBuf,
+    /// Its text; `None` when the runs have nothing to fill it with, and it must not be there.
+    pub text: Option<String>,
+}
+
+impl Output {
+    /// Whether the file on disk differs.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when it is there and cannot be read.
+    pub fn is_stale(&self) -> Result<bool, Error> {
+        match fs::read(&self.path) {
+            Ok(bytes) => Ok(self
+                .text
+                .as_ref()
+                .is_none_or(|text| text.as_bytes() != bytes)),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(self.text.is_some()),
+            Err(e) => Err(Error::Io {
+                action: "read",
+                path: self.path.clone(),
+                error: e,
+            }),
+        }
+    }
+
+    /// Writes the file under another name and renames it; removes it when it must not be there. A file that is as it
+    /// should be is not touched.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write(&self) -> Result<(), Error> {
+        if !self.is_stale()? {
+            return Ok(());
+        }
+        let io = |action| {
+            let path = self.path.clone();
+            move |error| Error::Io {
+                action,
+                path,
+                error,
+            }
+        };
+        let Some(text) = &self.text else {
+            return fs::remove_file(&self.path).map_err(io("remove"));
+        };
+        let mut name = std::ffi::OsString::from(".");
+        name.push(self.path.file_name().unwrap_or_default());
+        name.push(format!(".{}.tmp", std::process::id()));
+        let temporary = self.path.with_file_name(name);
+        let written = fs::write(&temporary, text).and_then(|()| fs::rename(&temporary, &self.path));
+        written
+            .inspect_err(|_| drop(fs::remove_file(&temporary)))
+            .map_err(io("write"))
+    }
+}
+
+/// The table of an experiment and its files: `table.md`, `table.csv`, `table.tex`, `accuracy.svg`, `sqnr.svg`.
+///
+/// # Errors
+/// Those of [`crate::accuracy_table`].
+pub fn outputs(
+    results_root: &Path,
+    experiment: &str,
+) -> Result<(AccuracyTable, Vec<Output>), Error> {
+    let loaded = Loaded::open(results_root, experiment)?;
+    let table = AccuracyTable::new(&loaded)?;
+    let texts = [
+        ("table.md", Some(table.markdown())),
+        ("table.csv", Some(table.csv())),
+        ("table.tex", Some(table.latex())),
+        ("accuracy.svg", accuracy_plot(&table)),
+        ("sqnr.svg", sqnr_plot(&table, &loaded)),
+    ];
+    let outputs = texts
+        .into_iter()
+        .map(|(name, text)| Output {
+            path: loaded.folder.join(name),
+            text,
+        })
+        .collect();
+    Ok((table, outputs))
+}
+
+/// Writes the files of [`outputs`] and gives the paths of those that are there now.
+///
+/// # Errors
+/// Those of [`crate::accuracy_table`], and [`Error::Io`].
+pub fn write_all(results_root: &Path, experiment: &str) -> Result<Vec<PathBuf>, Error> {
+    let (_, outputs) = outputs(results_root, experiment)?;
+    outputs.iter().try_for_each(Output::write)?;
+    Ok(outputs
+        .into_iter()
+        .filter(|output| output.text.is_some())
+        .map(|output| output.path)
+        .collect())
+}

@@ -1,0 +1,131 @@
+//! Run folders made up for tests, written through `results` like real ones.
+#![allow(dead_code)] // Each test binary uses its part.
+
+use std::path::Path;
+
+use results::{Config, MetricRow, PredictionRow, Run, RunRow, Status, Store, metric};
+
+/// A float run of a network with `images` test images.
+pub fn float(images: u64) -> Config {
+    Config {
+        model_name: Some("resnet20-synthetic".into()),
+        model_arch: "cifar-resnet20".into(),
+        dataset: "synthetic".into(),
+        images,
+        weights_bits: 32,
+        activations_bits: 32,
+        bn: Some("kept".into()),
+        execution: "simulate".into(),
+        method: "float".into(),
+        device: "cpu".into(),
+        ..Config::default()
+    }
+}
+
+/// The preset `linear` with so many bits.
+pub fn linear(images: u64, bits: u32) -> Config {
+    Config {
+        weights_bits: bits,
+        weights_mapping: Some("affine".into()),
+        weights_granularity: Some("tensor".into()),
+        weights_range: Some("minmax".into()),
+        weights_rounding: Some("half_even".into()),
+        bias: Some("same".into()),
+        method: "linear".into(),
+        ..float(images)
+    }
+}
+
+/// A run whose predictions are given as `(image, label, top1)`, with the metrics that follow from them.
+pub fn run(experiment: &str, config: Config, predictions: &[(String, u16, u16)]) -> Run {
+    let mut row = RunRow::new(experiment, config, &"ab12".repeat(16), &"cd34".repeat(16));
+    row.git_revision = "318b680318b680318b680318b680318b680318b6".into();
+    let hits = predictions
+        .iter()
+        .filter(|(_, label, top1)| label == top1)
+        .count();
+    let n = predictions.len() as u64;
+    let run_id = row.run_id.clone();
+    let metric = |layer: &str, metric: &str, value: f64, unit: &str| MetricRow {
+        run_id: run_id.clone(),
+        layer: layer.into(),
+        metric: metric.into(),
+        value,
+        n,
+        unit: unit.into(),
+    };
+    let prediction = |(image, label, top1): &(String, u16, u16)| PredictionRow {
+        image: image.clone(),
+        label: *label,
+        top1: *top1,
+    };
+    let metrics = vec![metric(
+        "",
+        metric::TOP1_CORRECT,
+        hits as f64,
+        metric::IMAGES,
+    )];
+    Run {
+        row,
+        metrics,
+        predictions: predictions.iter().map(prediction).collect(),
+        manifest: Vec::new(),
+    }
+}
+
+/// Adds a metric.
+pub fn with(mut run: Run, layer: &str, metric: &str, value: f64) -> Run {
+    let (run_id, n) = (run.row.run_id.clone(), run.predictions.len() as u64);
+    run.metrics.push(MetricRow {
+        run_id,
+        layer: layer.into(),
+        metric: metric.into(),
+        value,
+        n,
+        unit: String::new(),
+    });
+    run
+}
+
+/// The same run, failed.
+pub fn failed(mut run: Run, error: &str) -> Run {
+    run.row.status = Status::Failed;
+    run.row.error = Some(error.into());
+    run.metrics.clear();
+    run.predictions.clear();
+    run
+}
+
+/// `n` images of ten classes, of which the first `right` are predicted right.
+pub fn first_right(n: usize, right: usize) -> Vec<(String, u16, u16)> {
+    (0..n)
+        .map(|i| {
+            let label = (i % 10) as u16;
+            (
+                format!("{i}"),
+                label,
+                if i < right { label } else { (label + 1) % 10 },
+            )
+        })
+        .collect()
+}
+
+/// Writes runs.
+pub fn write(root: &Path, runs: &[Run]) {
+    let store = Store::open(root).unwrap();
+    for run in runs {
+        store.write(run).unwrap();
+    }
+}
+
+/// The layers of ResNet-20 in order.
+pub fn layers() -> Vec<String> {
+    let mut layers = vec!["conv1".to_string()];
+    for stage in 1..=3 {
+        for block in 0..3 {
+            layers.extend([1, 2].map(|conv| format!("layer{stage}.{block}.conv{conv}")));
+        }
+    }
+    layers.push("linear".into());
+    layers
+}

@@ -1,0 +1,277 @@
+//! Claims about plots, on experiments as large as real ones. `REPORT_PICTURES=DIR` keeps the files, to look at them.
+
+mod made_up;
+
+use std::path::PathBuf;
+
+use made_up::{first_right, float, layers, linear, run, with, write};
+use report::{Histogram, outputs, weight_histogram, write_all};
+use results::{Run, metric};
+
+/// Hits of ResNet-20 on CIFAR-10 from 8 to 2 bits, and 1 bit at chance.
+const HITS: [(u32, usize); 8] = [
+    (8, 9180),
+    (7, 9173),
+    (6, 9156),
+    (5, 9100),
+    (4, 8603),
+    (3, 6273),
+    (2, 1000),
+    (1, 1000),
+];
+
+fn with_layers(mut run: Run, bits: u32, gain: f64) -> Run {
+    for (i, layer) in layers().iter().enumerate() {
+        let value = 5.1 * f64::from(bits) - 9.0 + gain + 3.0 * (i as f64 * 1.7).sin();
+        run = with(run, layer, metric::WEIGHT_SQNR, value);
+    }
+    run
+}
+
+fn one_scheme() -> Vec<Run> {
+    let mut runs = vec![run("weight-bits", float(10000), &first_right(10000, 9173))];
+    runs.extend(HITS.map(|(bits, hits)| {
+        with_layers(
+            run(
+                "weight-bits",
+                linear(10000, bits),
+                &first_right(10000, hits),
+            ),
+            bits,
+            0.0,
+        )
+    }));
+    runs
+}
+
+fn eight_schemes() -> Vec<Run> {
+    let mut runs = Vec::new();
+    for bn in ["kept", "folded"] {
+        let mut config = float(2000);
+        config.bn = Some(bn.into());
+        runs.push(run("granularity", config, &first_right(2000, 1846)));
+        for (m, mapping) in ["affine", "symmetric"].into_iter().enumerate() {
+            for (g, granularity) in ["tensor", "channel"].into_iter().enumerate() {
+                for bits in [8, 6, 4, 3, 2] {
+                    let mut config = linear(2000, bits);
+                    (config.method, config.bn) = ("ptq".into(), Some(bn.into()));
+                    config.weights_mapping = Some(mapping.into());
+                    config.weights_granularity = Some(granularity.into());
+                    let loss = 1650.0
+                        / (1.0
+                            + (2.2
+                                * (f64::from(bits) - 3.2 + 0.9 * g as f64
+                                    - 0.35 * m as f64
+                                    - 0.2 * (bn == "folded") as u8 as f64))
+                                .exp());
+                    let right = (1846.0 - loss) as usize;
+                    runs.push(with_layers(
+                        run("granularity", config, &first_right(2000, right)),
+                        bits,
+                        4.0 * g as f64 - 2.0 * m as f64,
+                    ));
+                }
+            }
+        }
+    }
+    runs
+}
+
+fn two_networks() -> Vec<Run> {
+    let mut runs = Vec::new();
+    for (name, arch, hits) in [("resnet18", "resnet18", 94), ("resnet50", "resnet50", 101)] {
+        let rename = |mut config: results::Config| {
+            (config.model_name, config.model_arch, config.dataset) =
+                (Some(name.into()), arch.into(), "imagenet".into());
+            config
+        };
+        runs.push(run("imagenet", rename(float(134)), &first_right(134, hits)));
+        for (bits, lost) in [(8, 1), (7, 2), (6, 3)] {
+            runs.push(run(
+                "imagenet",
+                rename(linear(134, bits)),
+                &first_right(134, hits - lost),
+            ));
+        }
+    }
+    runs
+}
+
+fn folder() -> (Option<tempfile::TempDir>, PathBuf) {
+    match std::env::var_os("REPORT_PICTURES") {
+        Some(folder) => (None, folder.into()),
+        None => {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().to_path_buf();
+            (Some(folder), path)
+        }
+    }
+}
+
+fn svg(experiment: &str, runs: Vec<Run>, file: &str) -> String {
+    let (_guard, root) = folder();
+    let root = root.join(experiment);
+    let _ = std::fs::remove_dir_all(&root);
+    write(&root, &runs);
+    write_all(&root, experiment).unwrap();
+    let (_, outputs) = outputs(&root, experiment).unwrap();
+    outputs
+        .into_iter()
+        .find(|output| output.path.ends_with(file))
+        .and_then(|output| output.text)
+        .unwrap()
+}
+
+fn texts(svg: &str) -> Vec<&str> {
+    let mut texts: Vec<&str> = svg
+        .split("<text ")
+        .skip(1)
+        .map(|t| {
+            t.split_once(">\n")
+                .unwrap()
+                .1
+                .split("\n</text>")
+                .next()
+                .unwrap()
+        })
+        .collect();
+    texts.sort_unstable();
+    texts
+}
+
+/// Every font size in pixels of the picture as shown.
+fn smallest_font(svg: &str) -> f64 {
+    let number = |key: &str| {
+        svg.split(key)
+            .nth(1)
+            .unwrap()
+            .split('"')
+            .next()
+            .unwrap()
+            .to_string()
+    };
+    let shown: f64 = number("width=\"").parse().unwrap();
+    let drawn: f64 = number("viewBox=\"0 0 ")
+        .split(' ')
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap();
+    let sizes = svg
+        .split("font-size=\"")
+        .skip(1)
+        .map(|t| t.split('"').next().unwrap().parse::<f64>().unwrap());
+    sizes.fold(f64::INFINITY, f64::min) * shown / drawn
+}
+
+#[test]
+fn the_accuracy_plot_has_whole_bits_a_float_line_and_chance() {
+    let svg = svg("weight-bits", one_scheme(), "accuracy.svg");
+    let texts = texts(&svg);
+    for text in [
+        "1",
+        "8",
+        "0",
+        "100",
+        "linear",
+        "float",
+        "chance",
+        "95 % interval",
+        "weight bits",
+        "top-1 accuracy (%)",
+    ] {
+        assert!(texts.contains(&text), "{text} in {texts:?}");
+    }
+    assert!(!texts.contains(&"1.5") && !svg.contains("NaN"));
+    assert!(smallest_font(&svg) >= 12.0, "{}", smallest_font(&svg));
+}
+
+#[test]
+fn schemes_have_lines_of_their_own_and_networks_panels() {
+    let svg_text = svg("granularity", eight_schemes(), "accuracy.svg");
+    let labels: Vec<&str> = texts(&svg_text)
+        .into_iter()
+        .filter(|t| t.contains("BN"))
+        .collect();
+    assert_eq!(labels.len(), 8);
+    assert!(labels.contains(&"affine, channel, BN folded"), "{labels:?}");
+    let two = svg("imagenet", two_networks(), "accuracy.svg");
+    let texts = texts(&two);
+    assert!(
+        texts.contains(&"resnet18, imagenet") && texts.contains(&"resnet50, imagenet"),
+        "{texts:?}"
+    );
+    assert_eq!(texts.iter().filter(|t| **t == "linear").count(), 1);
+}
+
+#[test]
+fn the_sqnr_plot_names_every_layer_in_order() {
+    let one = svg(
+        "weight-bits-sqnr",
+        one_scheme()
+            .into_iter()
+            .map(|r| rename(r, "weight-bits-sqnr"))
+            .collect(),
+        "sqnr.svg",
+    );
+    let found: Vec<usize> = layers()
+        .iter()
+        .map(|layer| one.find(&format!(">\n{layer}\n<")).unwrap())
+        .collect();
+    assert!(found.is_sorted());
+    assert!(smallest_font(&one) >= 12.0);
+    let many = svg(
+        "granularity-sqnr",
+        eight_schemes()
+            .into_iter()
+            .map(|r| rename(r, "granularity-sqnr"))
+            .collect(),
+        "sqnr.svg",
+    );
+    assert_eq!(many.matches(">\nconv1\n<").count(), 8);
+}
+
+fn rename(mut run: Run, experiment: &str) -> Run {
+    run.row.experiment = experiment.into();
+    run
+}
+
+#[test]
+fn a_histogram_of_weights_shows_few_levels_as_lines_and_many_as_ticks() {
+    // Sums of uniform numbers: nearly Gaussian, and the same everywhere.
+    let mut state = 1u64;
+    let mut uniform = || {
+        state = state
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        (state >> 40) as f32 / (1u64 << 24) as f32 - 0.5
+    };
+    let weights: Vec<f32> = (0..9216)
+        .map(|_| (0..8).map(|_| uniform()).sum::<f32>() * 0.06)
+        .collect();
+    let grid = |n: i32, high: f32| {
+        (0..n)
+            .map(|i| (i as f32 / (n - 1) as f32 * 2.0 - 1.0) * high)
+            .collect::<Vec<_>>()
+    };
+    let (_guard, root) = folder();
+    std::fs::create_dir_all(&root).unwrap();
+    for (name, levels, clip, log_count) in [
+        ("histogram-4", grid(16, 0.11), 0.11, false),
+        ("histogram-8", grid(256, 0.2), 0.2, true),
+    ] {
+        let svg = weight_histogram(&Histogram {
+            layer: "layer2.1.conv2.weight",
+            scheme: "affine, tensor, minmax, 4 bit",
+            weights: &weights,
+            levels: &levels,
+            clip: Some((-clip, clip)),
+            sqnr_db: Some(18.53),
+            log_count,
+        })
+        .unwrap();
+        assert!(texts(&svg).contains(&format!("{} levels", levels.len()).as_str()));
+        assert!(smallest_font(&svg) >= 12.0);
+        std::fs::write(root.join(format!("{name}.svg")), svg).unwrap();
+    }
+}
