@@ -2,17 +2,21 @@
 //!
 //! A checkpoint comes from the internet and may be damaged or hostile, so the order of work is fixed:
 //! 1. the file itself (regular, of sane size, kind by content): `file`;
-//! 2. containers and pickles are measured before they are parsed: `zip_guard`, `pickle_guard`;
+//! 2. containers and pickles are measured before they are parsed: `zip_guard`, `pickle_guard`,
+//!    `pickle_stack`;
 //! 3. names, shapes and types are parsed, no values: `pytorch`, `safetensors`;
-//! 4. the network is found by content and compared with its architecture, every difference named: `select`;
+//! 4. the network is found by content and compared with its architecture, every difference named: `select`,
+//!    `differences`;
 //! 5. types and the sum of all sizes are checked against the file's size, and only then are values read: `source`,
 //!    `values`.
 //!
 //! Memory is bounded by the file's size times a small factor plus a constant, whatever the file declares. Nothing in a
 //! file is ever executed.
 
+mod differences;
 mod file;
 mod pickle_guard;
+mod pickle_stack;
 mod pytorch;
 mod safetensors;
 mod save;

@@ -5,7 +5,7 @@
 //! tensor below it. `pytorch-reader` 0.22 limits the values that memo lookups copy, but not dictionary keys, class
 //! names, shapes, flat names, or the plain number of objects. So the same machine is run here on *sizes* alone: a
 //! stack slot holds the estimated bytes of the object that would lie there, and the sum of everything that would ever
-//! be allocated must stay under [`BUDGET`]. No object is built and nothing can be executed; on the way, the functions
+//! be allocated must stay under a budget. No object is built and nothing can be executed; on the way, the functions
 //! that the pickle wants to call are looked at, and those that only an attack has a use for are named.
 //!
 //! Opcodes: `Lib/pickletools.py` of CPython 3.13.
@@ -14,127 +14,24 @@ use std::collections::HashMap;
 use std::io::{BufRead, Read};
 use std::rc::Rc;
 
-/// Bytes that one file's pickles may take in memory. ResNet-152 with Adam's state takes 40 MB by this count.
-const BUDGET: u64 = 128 << 20;
-
-/// Estimated bytes of an object besides its text: the enum, a slot in a vector or a hash map that grew by doubling.
-const OBJECT: u64 = 192;
+use super::pickle_stack::{Machine, Refusal};
 
 /// Text longer than this is never looked at, only counted.
 const LONGEST_NAME: usize = 200;
 
 /// Modules whose functions run code, touch files or the network. No weight file refers to them.
-const DANGEROUS: [&str; 39] = [
-    "os",
-    "posix",
-    "nt",
-    "ntpath",
-    "posixpath",
-    "subprocess",
-    "sys",
-    "commands",
-    "popen2",
-    "pty",
-    "platform",
-    "shutil",
-    "socket",
-    "ssl",
-    "http",
-    "urllib",
-    "urllib2",
-    "requests",
-    "ftplib",
-    "smtplib",
-    "telnetlib",
-    "webbrowser",
-    "importlib",
-    "imp",
-    "runpy",
-    "code",
-    "codeop",
-    "ctypes",
-    "_ctypes",
-    "marshal",
-    "pickle",
-    "_pickle",
-    "dill",
-    "cloudpickle",
-    "multiprocessing",
-    "asyncio",
-    "pip",
-    "pdb",
-    "timeit",
-];
+const DANGEROUS: &str = "os posix nt ntpath posixpath subprocess sys commands popen2 pty platform shutil socket ssl http \
+    urllib urllib2 requests ftplib smtplib telnetlib webbrowser importlib imp runpy code codeop ctypes \
+    _ctypes marshal pickle _pickle dill cloudpickle multiprocessing asyncio pip pdb timeit";
 
 /// Builtins that run code or reach it.
-const DANGEROUS_BUILTINS: [&str; 12] = [
-    "eval",
-    "exec",
-    "execfile",
-    "compile",
-    "open",
-    "input",
-    "raw_input",
-    "__import__",
-    "breakpoint",
-    "globals",
-    "vars",
-    "apply",
-];
-
-/// The slot of one object: what copying it would allocate.
-#[derive(Clone, Default)]
-struct Slot {
-    /// Bytes of the object and all it holds.
-    bytes: u64,
-    /// Tensors in it, at most.
-    tensors: u64,
-    /// Bytes of the flat names that those tensors get below this object.
-    names: u64,
-    /// Bytes of text, if it is text.
-    text: u64,
-    /// Text directly inside, if it is a sequence: a key ahead of its value, as in `OrderedDict([[key, value]])`.
-    keys: u64,
-    /// Short text, or the dotted name of a class.
-    name: Option<Rc<str>>,
-    /// The memo entry that holds a copy of it.
-    memo: Option<u32>,
-}
+const DANGEROUS_BUILTINS: &str =
+    "eval exec execfile compile open input raw_input __import__ breakpoint globals vars apply";
 
 /// Adds up what the pickles of one file would take.
 #[derive(Default)]
 pub(super) struct Guard {
     total: u64,
-}
-
-/// Why a pickle is refused.
-#[derive(Debug, PartialEq)]
-pub(super) enum Refusal {
-    /// Too much memory.
-    Bomb,
-    /// It calls this function.
-    Code(String),
-    /// Not a pickle, or cut off.
-    Damaged(&'static str),
-}
-
-impl std::fmt::Display for Refusal {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Bomb => {
-                write!(
-                    f,
-                    "its pickle would take more than {} MiB in memory: a memory bomb",
-                    BUDGET >> 20
-                )
-            }
-            Self::Code(function) => write!(
-                f,
-                "its pickle calls {function}: code to run in place of weights (nothing was run); do not load this file in Python"
-            ),
-            Self::Damaged(what) => write!(f, "damaged or truncated pickle ({what})"),
-        }
-    }
 }
 
 impl Guard {
@@ -150,15 +47,7 @@ impl Guard {
     }
 }
 
-struct Machine<'a> {
-    total: &'a mut u64,
-    stack: Vec<Slot>,
-    marks: Vec<usize>,
-    memo: HashMap<u32, Slot>,
-}
-
 const CUT: Refusal = Refusal::Damaged("it ends early");
-const STACK: Refusal = Refusal::Damaged("its stack runs empty");
 
 impl Machine<'_> {
     fn run(&mut self, input: &mut impl BufRead) -> Result<(), Refusal> {
@@ -211,12 +100,12 @@ impl Machine<'_> {
                     self.marks.push(self.stack.len());
                 }
                 b't' | b'l' | 0x91 => {
-                    let items = self.to_mark()?;
+                    let items = self.take_to_mark()?;
                     self.scalar(0, None)?;
                     self.put_in(items)?;
                 }
                 b'd' => {
-                    let items = self.to_mark()?;
+                    let items = self.take_to_mark()?;
                     self.scalar(0, None)?;
                     self.put_pairs(items)?;
                 }
@@ -230,7 +119,7 @@ impl Machine<'_> {
                     self.put_in(items)?;
                 }
                 b'e' | 0x90 => {
-                    let items = self.to_mark()?;
+                    let items = self.take_to_mark()?;
                     self.put_in(items)?;
                 }
                 b's' => {
@@ -238,7 +127,7 @@ impl Machine<'_> {
                     self.put_pairs(items)?;
                 }
                 b'u' => {
-                    let items = self.to_mark()?;
+                    let items = self.take_to_mark()?;
                     self.put_pairs(items)?;
                 }
                 // The stack and the memo.
@@ -249,7 +138,7 @@ impl Machine<'_> {
                     self.take(1)?;
                 }
                 b'1' => {
-                    self.to_mark()?;
+                    self.take_to_mark()?;
                 }
                 b'2' => {
                     let copy = self.top()?.clone();
@@ -327,28 +216,6 @@ impl Machine<'_> {
         self.charge(names.saturating_mul(4))
     }
 
-    fn charge(&mut self, bytes: u64) -> Result<(), Refusal> {
-        *self.total = self.total.saturating_add(bytes);
-        if *self.total > BUDGET {
-            Err(Refusal::Bomb)
-        } else {
-            Ok(())
-        }
-    }
-
-    /// Pushes an object with `text` bytes of text and nothing inside.
-    fn scalar(&mut self, text: u64, name: Option<Rc<str>>) -> Result<(), Refusal> {
-        let bytes = OBJECT.saturating_add(text.saturating_mul(2));
-        self.charge(bytes)?;
-        self.stack.push(Slot {
-            bytes,
-            text,
-            name,
-            ..Slot::default()
-        });
-        Ok(())
-    }
-
     fn fixed<const N: usize>(&mut self, input: &mut impl Read) -> Result<(), Refusal> {
         bytes::<N>(input)?;
         self.scalar(0, None)
@@ -377,8 +244,9 @@ impl Machine<'_> {
 
     fn class(&mut self, module: &str, name: &str) -> Result<(), Refusal> {
         let package = module.split('.').next().unwrap_or_default();
+        let is_in = |list: &str, word: &str| list.split(' ').any(|listed| listed == word);
         let builtin = matches!(module, "builtins" | "__builtin__" | "__builtins__");
-        if DANGEROUS.contains(&package) || builtin && DANGEROUS_BUILTINS.contains(&name) {
+        if is_in(DANGEROUS, package) || builtin && is_in(DANGEROUS_BUILTINS, name) {
             return Err(Refusal::Code(crate::error::quoted(&format!(
                 "{module}.{name}"
             ))));
@@ -395,94 +263,6 @@ impl Machine<'_> {
         let top = self.top_mut()?;
         top.tensors = top.tensors.max(1);
         Ok(())
-    }
-
-    /// Moves objects into the sequence on top of the stack. Their bytes were charged when they were made.
-    fn put_in(&mut self, items: Vec<Slot>) -> Result<(), Refusal> {
-        const INDEX: u64 = 11;
-        let top = self.top_mut()?;
-        for item in items {
-            top.bytes = top.bytes.saturating_add(item.bytes);
-            let prefix = item.tensors.saturating_mul(top.keys.saturating_add(INDEX));
-            top.names = top.names.saturating_add(item.names).saturating_add(prefix);
-            top.tensors = top.tensors.saturating_add(item.tensors);
-            top.keys = top.keys.saturating_add(item.text);
-        }
-        Ok(())
-    }
-
-    /// Moves key and value by turns into the dictionary on top of the stack.
-    fn put_pairs(&mut self, items: Vec<Slot>) -> Result<(), Refusal> {
-        let top = self.top_mut()?;
-        for pair in items.chunks(2) {
-            let [key, value] = pair else {
-                return Err(Refusal::Damaged("a dictionary key without a value"));
-            };
-            top.bytes = top
-                .bytes
-                .saturating_add(key.bytes)
-                .saturating_add(value.bytes);
-            // A whole number is a key as well; it has at most twenty digits.
-            let prefix = value.tensors.saturating_mul(key.text.saturating_add(21));
-            top.names = top.names.saturating_add(value.names).saturating_add(prefix);
-            top.tensors = top.tensors.saturating_add(value.tensors);
-        }
-        Ok(())
-    }
-
-    fn fetch(&mut self, index: u32) -> Result<(), Refusal> {
-        let slot = self
-            .memo
-            .get(&index)
-            .cloned()
-            .ok_or(Refusal::Damaged("an unknown memo index"))?;
-        self.charge(slot.bytes)?;
-        self.stack.push(slot);
-        Ok(())
-    }
-
-    fn memoize(&mut self, index: u32) -> Result<(), Refusal> {
-        let top = self.top_mut()?;
-        top.memo = Some(index);
-        let copy = top.clone();
-        self.charge(copy.bytes)?;
-        self.memo.insert(index, copy);
-        Ok(())
-    }
-
-    fn floor(&self) -> usize {
-        self.marks.last().copied().unwrap_or(0)
-    }
-
-    fn take(&mut self, count: usize) -> Result<Vec<Slot>, Refusal> {
-        let from = self
-            .stack
-            .len()
-            .checked_sub(count)
-            .filter(|&from| from >= self.floor())
-            .ok_or(STACK)?;
-        Ok(self.stack.split_off(from))
-    }
-
-    fn to_mark(&mut self) -> Result<Vec<Slot>, Refusal> {
-        let mark = self.marks.pop().ok_or(STACK)?;
-        Ok(self.stack.split_off(mark))
-    }
-
-    fn top(&self) -> Result<&Slot, Refusal> {
-        if self.stack.len() > self.floor() {
-            self.stack.last().ok_or(STACK)
-        } else {
-            Err(STACK)
-        }
-    }
-
-    fn top_mut(&mut self) -> Result<&mut Slot, Refusal> {
-        if self.stack.len() > self.floor() {
-            self.stack.last_mut().ok_or(STACK)
-        } else {
-            Err(STACK)
-        }
     }
 }
 

@@ -8,15 +8,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
+use super::differences::{TRACKED, differences};
 use super::source::Info;
 use crate::arch::Arch;
 use crate::error::{Error, quoted};
 
 /// Prefixes that PyTorch's wrappers put in front of every name.
 const WRAPPERS: [&str; 2] = ["module.", "_orig_mod."];
-
-/// How many tensors of a kind a message names; the others are counted.
-const NAMED: usize = 6;
 
 /// Every tensor name of every architecture.
 static KNOWN: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
@@ -90,9 +88,6 @@ pub(super) fn select(
         names,
     })
 }
-
-/// BatchNorm's batch counter: an integer that training with `momentum=None` reads, nothing else.
-const TRACKED: &str = ".num_batches_tracked";
 
 /// The places where a ResNet's names begin, most promising first.
 fn candidates(infos: &BTreeMap<String, Info>) -> Result<Vec<Candidate>, Error> {
@@ -249,84 +244,15 @@ fn nearest(shapes: &BTreeMap<String, Vec<usize>>, folded: bool) -> Option<Arch> 
     best.map(|(_, arch)| arch)
 }
 
-/// What is missing, unused and misshapen, in one line; `None` when nothing is.
-fn differences(
-    expected: &BTreeMap<String, Vec<usize>>,
-    shapes: &BTreeMap<String, Vec<usize>>,
-) -> Option<String> {
-    let counter = |name: &str| {
-        let owner = name.strip_suffix(TRACKED);
-        owner.is_some_and(|owner| expected.contains_key(&format!("{owner}.running_mean")))
-    };
-    let missing = expected
-        .keys()
-        .filter(|name| !shapes.contains_key(*name))
-        .map(|name| quoted(name))
-        .collect();
-    let unused = shapes
-        .keys()
-        .filter(|name| !expected.contains_key(*name) && !counter(name))
-        .map(|name| quoted(name))
-        .collect();
-    let misshapen = expected
-        .iter()
-        .filter_map(|(name, wanted)| {
-            let found = shapes.get(name).filter(|found| *found != wanted)?;
-            Some(format!(
-                "{} is {}, not {wanted:?}",
-                quoted(name),
-                bounded(found)
-            ))
-        })
-        .collect();
-    let parts: Vec<String> = [
-        ("missing", missing),
-        ("unused", unused),
-        ("misshapen", misshapen),
-    ]
-    .into_iter()
-    .filter_map(|(what, names)| listed(what, names))
-    .collect();
-    if parts.is_empty() {
-        None
-    } else {
-        Some(parts.join("; "))
-    }
-}
-
-fn listed(what: &str, names: Vec<String>) -> Option<String> {
-    let count = names.len();
-    if count == 0 {
-        return None;
-    }
-    let more = if count > NAMED {
-        format!(" and {} more", count - NAMED)
-    } else {
-        String::new()
-    };
-    let tensors = if count == 1 { "tensor" } else { "tensors" };
-    Some(format!(
-        "{count} {tensors} {what}: {}{more}",
-        names[..count.min(NAMED)].join(", ")
-    ))
-}
-
-/// A shape from a file, which may be of any rank.
-fn bounded(shape: &[usize]) -> String {
-    if shape.len() <= 8 {
-        format!("{shape:?}")
-    } else {
-        format!("of rank {}", shape.len())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::checkpoint::values::Element;
 
+    type Tensors = Vec<(String, Vec<usize>)>;
+
     /// A file of these groups: dictionary path, prefix inside the dictionary's keys, tensors.
-    fn file(groups: &[(&str, &str, Vec<(String, Vec<usize>)>)]) -> BTreeMap<String, Info> {
+    fn file(groups: &[(&str, &str, Tensors)]) -> BTreeMap<String, Info> {
         let mut infos = BTreeMap::new();
         for (path, prefix, tensors) in groups {
             for (name, shape) in tensors {
