@@ -179,7 +179,7 @@ impl<'a> Trainer<'a> {
             let Some(mut row) = self.epoch(epoch, observer, stop)? else {
                 return Ok(stopped);
             };
-            let due = eval_every > 0 && (epoch % eval_every == 0 || epoch == epochs);
+            let due = eval_every > 0 && (epoch.is_multiple_of(eval_every) || epoch == epochs);
             if let Some(test) = self.test.filter(|test| due && !test.is_empty()) {
                 row.test_top1 = match self.top1(test, observer, stop) {
                     Ok(top1) => Some(top1),
