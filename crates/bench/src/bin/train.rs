@@ -43,19 +43,19 @@ struct Arguments {
     #[arg(long, default_value_t = 4)]
     shards: usize,
     /// Peak learning rate.
-    #[arg(long, default_value_t = 0.1)]
+    #[arg(long, allow_negative_numbers = true, default_value_t = 0.1)]
     lr: f64,
     /// Epochs of linear warm-up to the peak; a cosine leads from there to 0.
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, allow_negative_numbers = true, default_value_t = 1.0)]
     warmup: f64,
     /// Momentum.
-    #[arg(long, default_value_t = 0.9)]
+    #[arg(long, allow_negative_numbers = true, default_value_t = 0.9)]
     momentum: f64,
     /// Nesterov's momentum.
     #[arg(long)]
     nesterov: bool,
     /// Weight decay of convolution and linear weights (not of BatchNorm and biases).
-    #[arg(long, default_value_t = 5e-4)]
+    #[arg(long, allow_negative_numbers = true, default_value_t = 5e-4)]
     weight_decay: f64,
     /// Black pixels around an image before a random crop of the original size; 0: no crop.
     #[arg(long, default_value_t = 4)]

@@ -17,12 +17,12 @@ pub enum TrainError {
         /// What would do.
         allowed: &'static str,
     },
-    /// The loss or a gradient is NaN or infinite.
+    /// The loss, a weight or a running statistic is NaN or infinite.
     #[error(
         "{what} is {value} in epoch {epoch}, step {step}; the last finished epoch is kept; try a smaller --lr or a longer --warmup"
     )]
     NotFinite {
-        /// `the loss`, or a tensor's gradient.
+        /// `the loss`, or the tensor's name.
         what: String,
         /// What it was.
         value: f64,

@@ -5,13 +5,13 @@ use std::time::Instant;
 
 use burn::tensor::Device;
 use dataset::Dataset;
-use resnet::{Arch, ResNet, StateDict};
+use resnet::{Arch, HostTensor, ResNet, StateDict};
 
 use super::augment::{Loader, order};
 use super::checkpoint::{Checkpoint, Folder};
 use super::schedule::Schedule;
 use super::sgd::{Sgd, at_rest, is_trained};
-use super::step::{Engine, Gradients};
+use super::step::Engine;
 use super::{Config, Row, TrainError};
 use crate::evaluate::{EvaluateError, evaluate};
 
@@ -179,7 +179,7 @@ impl<'a> Trainer<'a> {
             let Some(mut row) = self.epoch(epoch, observer, stop)? else {
                 return Ok(stopped);
             };
-            let due = eval_every > 0 && (epoch % eval_every == 0 || epoch == epochs);
+            let due = eval_every > 0 && (epoch.is_multiple_of(eval_every) || epoch == epochs);
             if let Some(test) = self.test.filter(|test| due && !test.is_empty()) {
                 row.test_top1 = match self.top1(test, observer, stop) {
                     Ok(top1) => Some(top1),
@@ -217,7 +217,7 @@ impl<'a> Trainer<'a> {
             let found = self
                 .engine
                 .gradients(&self.state.weights, &images, &labels, side)?;
-            check_finite(&found, epoch, step + 1)?;
+            check_loss(found.loss_sum, epoch, step + 1)?;
             rate = self.schedule.rate((epoch - 1) * steps + step);
             let state = &mut self.state;
             self.sgd.step(
@@ -229,6 +229,8 @@ impl<'a> Trainer<'a> {
             for (name, tensor) in found.running {
                 state.weights.insert(name, tensor);
             }
+            // A gradient that is finite can still throw a weight out of float32's range.
+            check_finite(state.weights.iter(), epoch, step + 1)?;
             seen += labels.len();
             loss_sum += found.loss_sum;
             correct += found.correct;
@@ -281,26 +283,31 @@ impl<'a> Trainer<'a> {
     }
 }
 
-fn check_finite(found: &Gradients, epoch: usize, step: usize) -> Result<(), TrainError> {
-    let bad = |what: String, value: f64| {
-        Err(TrainError::NotFinite {
-            what,
-            value,
-            epoch,
-            step,
-        })
-    };
-    if !found.loss_sum.is_finite() {
-        return bad("the loss".into(), found.loss_sum);
+fn check_loss(loss: f64, epoch: usize, step: usize) -> Result<(), TrainError> {
+    if loss.is_finite() {
+        return Ok(());
     }
-    for (name, tensor) in found.gradients.iter().chain(found.running.iter()) {
+    Err(TrainError::NotFinite {
+        what: "the loss".into(),
+        value: loss,
+        epoch,
+        step,
+    })
+}
+
+fn check_finite<'s>(
+    tensors: impl Iterator<Item = (&'s String, &'s HostTensor)>,
+    epoch: usize,
+    step: usize,
+) -> Result<(), TrainError> {
+    for (name, tensor) in tensors {
         if let Some(&value) = tensor.data.iter().find(|v| !v.is_finite()) {
-            let kind = if is_trained(name) {
-                "gradient"
-            } else {
-                "value"
-            };
-            return bad(format!("a {kind} of {name}"), f64::from(value));
+            return Err(TrainError::NotFinite {
+                what: name.clone(),
+                value: f64::from(value),
+                epoch,
+                step,
+            });
         }
     }
     Ok(())
