@@ -119,11 +119,11 @@ mod tests {
         let pins = [
             (
                 Split::Train,
-                "2672affad14a653c65ee7351fa7e732e4cfa58f2cfa340c8f564135a37b8730d",
+                "4bc6afda73a3097dff1991539d3e02382a99a74941120e780a71256b6d524637",
             ),
             (
                 Split::Test,
-                "c1ebd45feb85a0494276240a90df6b8ceb679dd3f6d37cce03379a9e62403af9",
+                "ce04fa8000fad46501e842e5a5d7e2bdf6878d0664f7bb7f19c60caa133955ad",
             ),
         ];
         for (split, expected) in pins {

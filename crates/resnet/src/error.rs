@@ -138,21 +138,19 @@ pub enum Error {
     },
 
     /// A name that is no architecture.
-    #[error("unknown architecture {}; known: {allowed}", quoted(name))]
+    #[error("unknown architecture {name}; known: {known}")]
     UnknownArch {
-        /// The name as given.
+        /// The name, quoted.
         name: String,
         /// The names that are known.
-        allowed: String,
+        known: String,
     },
 
     /// Tensor names and shapes that belong to no architecture of this crate.
-    #[error("these {tensors} tensors are no ResNet that is known here ({nearest})")]
+    #[error("these tensors are no ResNet that is known here: {reason}")]
     Unrecognised {
-        /// How many tensors there are.
-        tensors: usize,
-        /// Which architecture comes nearest, and how near.
-        nearest: String,
+        /// What is missing or strange.
+        reason: String,
     },
 }
 

@@ -14,7 +14,7 @@ pub const BYTES: usize = SIDE * SIDE * 3;
 
 /// How many images in a hundred are hard in a given respect: the object far away, hardly different from what is
 /// behind it, or in the dark with a grainy camera. The respects are independent of one another.
-const HARD: i32 = 8;
+const HARD: i32 = 2;
 
 /// The image for this label and key, RGB interleaved.
 pub fn draw(label: u16, key: u64) -> [u8; BYTES] {
@@ -58,7 +58,7 @@ fn anywhere(random: &mut Random) -> (i32, i32) {
     (random.below(EIGHTHS), random.below(EIGHTHS))
 }
 
-/// Upright within some 21 degrees, from half of the picture to nearly all of it (skewed to large), and never far outside.
+/// Upright within some 21 degrees, from half of the picture to nearly all of it and never far outside.
 fn placement(random: &mut Random) -> Placement {
     let size = if random.chance(HARD) {
         random.between(30, 64)

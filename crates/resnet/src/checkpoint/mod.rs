@@ -77,13 +77,14 @@ pub fn load(path: &Path, arch: Option<&Arch>) -> Result<Checkpoint, Error> {
 }
 
 /// Reads every tensor of a file, whatever network it belongs to, under its flat name (the keys that lead to it, joined
-/// by dots). The formats are those of [`load`].
+/// by dots). The formats are those of [`load`]; `num_batches_tracked` is left out.
 ///
 /// # Errors
-/// As [`load`], less the comparison with an architecture. A tensor that is not of floats is an error.
+/// As [`load`], less the comparison with an architecture. Any other tensor that is not of floats is an error.
 pub fn read_tensors(path: &Path) -> Result<StateDict, Error> {
     let mut source = Source::open(path)?;
-    let names: Vec<String> = source.infos.keys().cloned().collect();
+    let is_counter = |name: &String| name.split('.').next_back() == Some("num_batches_tracked");
+    let names: Vec<String> = source.infos.keys().filter(|name| !is_counter(name)).cloned().collect();
     source.check_claims(names.iter().map(String::as_str))?;
     names.into_iter().map(|name| source.read(&name).map(|tensor| (name, tensor))).collect()
 }

@@ -165,8 +165,7 @@ mod tests {
         assert_eq!(names, ["bn.num_batches_tracked", "bn.running_mean", "bn.weight", "fc.weight"]);
         let counter = read.tensor("bn.num_batches_tracked").unwrap();
         assert_eq!((counter.dtype(), counter.shape()), (Dtype::I64, &[][..]));
-        // The counter is an integer, which is no weight: reading everything says so.
-        assert!(read_tensors(&path).unwrap_err().to_string().contains("num_batches_tracked"));
+        assert_eq!(read_tensors(&path).unwrap().len(), 3);
     }
 
     #[test]

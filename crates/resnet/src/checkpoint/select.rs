@@ -61,8 +61,7 @@ pub(super) fn select(infos: &BTreeMap<String, Info>, wanted: Option<&Arch>) -> R
     }
     let Some((candidate, arch, folded)) = fitting.pop() else {
         return Err(Failure::Error(first_failure.unwrap_or_else(|| Error::Unrecognised {
-            tensors: infos.len(),
-            nearest: "no tensor has the name of a ResNet's".to_owned(),
+            reason: format!("of {} tensors none has the name of a ResNet's", infos.len()),
         })));
     };
     let mut names = candidate.names;
@@ -342,7 +341,7 @@ mod tests {
     #[test]
     fn tensors_of_something_else_are_not_recognised() {
         let infos = file(&[("", "", vec![("encoder.weight".to_owned(), vec![8, 8])])]);
-        assert!(reason(&infos, None).contains("1 tensors"));
-        assert!(reason(&BTreeMap::new(), None).contains("no tensor"));
+        assert!(reason(&infos, None).contains("of 1 tensors none"));
+        assert!(reason(&BTreeMap::new(), None).contains("of 0 tensors none"));
     }
 }
