@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use bench::cli::exit_code;
+use bench::fetch::item::{Item, State, item, items};
 use bench::fetch::transfer::Policy;
-use bench::fetch::{Event, Item, Outcome, State, fetch, item, items};
+use bench::fetch::{Event, Outcome, fetch};
 use bench::registry::Registry;
 use clap::Parser;
 use indicatif::{BinaryBytes, HumanDuration, ProgressBar, ProgressStyle};

@@ -11,10 +11,11 @@ use std::io::{self, Read, Write};
 use std::time::Duration;
 
 use anyhow::Result;
-use ureq::http::{HeaderMap, Response, StatusCode, header};
+use ureq::http::{StatusCode, header};
 
-use super::Event;
 use super::disk::Part;
+pub use super::error::Error;
+use super::{Event, range};
 
 /// Bytes accepted of a file whose size is not known.
 pub const SIZE_LIMIT: u64 = 1 << 30;
@@ -44,67 +45,6 @@ impl Default for Policy {
             timeout: Duration::from_secs(30),
         }
     }
-}
-
-/// Why nothing, or not all, arrived.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// No server was reached.
-    #[error("cannot reach {url}: {reason}")]
-    Unreachable {
-        /// What was asked for.
-        url: String,
-        /// The system's word on it.
-        reason: String,
-    },
-    /// All tries were used up.
-    #[error("{url}: {reason}, after {tries} tries")]
-    GaveUp {
-        /// What was asked for.
-        url: String,
-        /// What ended the last try.
-        reason: String,
-        /// How many there were.
-        tries: u32,
-    },
-    /// The server will not give it.
-    #[error("{url}: the server answers {status}")]
-    Refused {
-        /// What was asked for.
-        url: String,
-        /// Its status line.
-        status: StatusCode,
-    },
-    /// The address is no address, or leads nowhere.
-    #[error("{url}: {reason}")]
-    Address {
-        /// What was asked for.
-        url: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The server has another file there.
-    #[error(
-        "{url}: {found} bytes announced, {expected} expected; another file has this address now"
-    )]
-    Size {
-        /// What was asked for.
-        url: String,
-        /// The announced size.
-        found: u64,
-        /// The stated size.
-        expected: u64,
-    },
-    /// It went on and on.
-    #[error(
-        "{url}: more than the {limit} bytes that were expected; stopped, and removed what had arrived"
-    )]
-    TooLong {
-        /// What was asked for.
-        url: String,
-        /// The bytes accepted.
-        limit: u64,
-    },
 }
 
 /// What ended a try.
@@ -223,16 +163,16 @@ fn attempt(
     let mut request = agent.get(url).header(header::ACCEPT_ENCODING, "identity");
     if have > 0 {
         request = request.header(header::RANGE, format!("bytes={have}-"));
-        if let Some(etag) = part.etag().filter(|etag| is_strong(etag)) {
+        if let Some(etag) = part.etag().filter(|etag| range::is_strong(etag)) {
             request = request.header(header::IF_RANGE, etag);
         }
     }
     let mut response = request.call().map_err(|e| failure(url, e))?;
     let from = match response.status() {
         StatusCode::OK => 0,
-        StatusCode::PARTIAL_CONTENT if range_start(response.headers()) == Some(have) => have,
+        StatusCode::PARTIAL_CONTENT if range::start(response.headers()) == Some(have) => have,
         StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE if have > 0 => {
-            if size.is_none() && range_total(response.headers()) == Some(have) {
+            if size.is_none() && range::total_of(response.headers()) == Some(have) {
                 return Ok(());
             }
             part.discard().map_err(Failure::Final)?;
@@ -244,7 +184,7 @@ fn attempt(
             return Err(Error::Refused { url, status }.into());
         }
     };
-    let total = total(&response, from);
+    let total = range::whole_size(response.headers(), from);
     if let (Some(expected), Some(found)) = (size, total)
         && expected != found
     {
@@ -332,55 +272,4 @@ fn failure(url: &str, error: ureq::Error) -> Failure {
 
 fn is_passing(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
-}
-
-/// Weak ETags (`W/"..."`) may stand for different bytes, so they name no version to resume.
-fn is_strong(etag: &str) -> bool {
-    etag.starts_with('"')
-}
-
-/// N of `Content-Range: bytes N-M/T`.
-fn range_start(headers: &HeaderMap) -> Option<u64> {
-    content_range(headers)?.split('-').next()?.parse().ok()
-}
-
-/// T of `Content-Range: bytes N-M/T` or `bytes */T`.
-fn range_total(headers: &HeaderMap) -> Option<u64> {
-    content_range(headers)?.rsplit('/').next()?.parse().ok()
-}
-
-fn content_range(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(header::CONTENT_RANGE)?.to_str().ok()?;
-    Some(value.strip_prefix("bytes")?.trim_start())
-}
-
-/// Size of the whole file as the server announces it.
-fn total<B>(response: &Response<B>, from: u64) -> Option<u64> {
-    let headers = response.headers();
-    if from > 0
-        && let Some(total) = range_total(headers)
-    {
-        return Some(total);
-    }
-    let length = headers.get(header::CONTENT_LENGTH)?.to_str().ok()?;
-    Some(from + length.parse::<u64>().ok()?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn content_range_is_read_with_and_without_a_total() {
-        for (value, start, total) in [
-            ("bytes 5-9/10", Some(5), Some(10)),
-            ("bytes 5-9/*", Some(5), None),
-            ("bytes */10", None, Some(10)),
-            ("lines 5-9/10", None, None),
-        ] {
-            let headers = HeaderMap::from_iter([(header::CONTENT_RANGE, value.parse().unwrap())]);
-            assert_eq!(range_start(&headers), start, "{value}");
-            assert_eq!(range_total(&headers), total, "{value}");
-        }
-    }
 }

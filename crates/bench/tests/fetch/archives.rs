@@ -6,8 +6,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use tar::{Builder, EntryType, Header};
 
+use super::place::{Place, bytes, read, sha256};
 use super::server::{Behaviour, Server};
-use super::{Place, bytes, read, sha256};
 
 struct Member<'a> {
     path: &'a str,

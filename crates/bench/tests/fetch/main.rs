@@ -3,125 +3,15 @@
 #![cfg(unix)]
 
 mod archives;
+mod place;
+mod processes;
 mod server;
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use place::{Place, bytes, read, sha256};
 use server::{Behaviour, Server};
-use sha2::{Digest, Sha256};
-use tempfile::TempDir;
-
-/// A data folder whose registry knows one model, `net`, and one test set, `pictures`.
-struct Place(TempDir);
-
-impl Place {
-    fn new() -> Self {
-        let place = Self(TempDir::new().unwrap());
-        std::fs::write(place.path("models.toml"), "").unwrap();
-        std::fs::write(
-            place.path("datasets.toml"),
-            "[private]\nformat = 'image-folder'\npath = 'p'\nlicence = 'none'\nsource = 'ask the owner'\n",
-        )
-        .unwrap();
-        place
-    }
-
-    /// The registry's `net`; `rest` is more lines of its download.
-    fn with_net(url: &str, sha256: &str, rest: &str) -> Self {
-        let place = Self::new();
-        let text = format!(
-            "[net]\narch = 'resnet18'\ndataset = 'imagenet'\nfile = 'weights/net.pth'\nlicence = 'MIT'\n\
-             source = 'here'\n[net.download]\nurl = '{url}'\nsha256 = '{sha256}'\n{rest}\n"
-        );
-        std::fs::write(place.path("models.toml"), text).unwrap();
-        place
-    }
-
-    /// `net` is what the server serves, by size and whole checksum.
-    fn serving(server: &Server, body: &[u8]) -> Self {
-        let rest = format!("size = {}", body.len());
-        Self::with_net(&server.url("file"), &sha256(body), &rest)
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_fetch"));
-        command
-            .args(arguments)
-            .arg("--data")
-            .arg(self.0.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
-            command.env_remove(name).env_remove(name.to_lowercase());
-        }
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().unwrap()
-    }
-
-    #[track_caller]
-    fn succeeds(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// What it says on stderr, in one exit status 1.
-    #[track_caller]
-    fn fails(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        assert_eq!(output.status.code(), Some(1), "{output:?}");
-        String::from_utf8(output.stderr).unwrap()
-    }
-
-    /// Names below a folder, sorted.
-    fn names(&self, folder: &str) -> Vec<String> {
-        let entries = self.path(folder).read_dir().unwrap();
-        let mut names: Vec<_> = entries
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        names.sort();
-        names
-    }
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
-}
-
-/// Bytes that differ everywhere, so that a shifted or doubled piece is seen.
-fn bytes(length: usize) -> Vec<u8> {
-    (0..length as u32)
-        .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
-        .collect()
-}
-
-fn read(path: &Path) -> Vec<u8> {
-    std::fs::read(path).unwrap()
-}
-
-fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !condition() {
-        assert!(
-            begun.elapsed() < Duration::from_secs(20),
-            "waited in vain for {what}"
-        );
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
 
 #[test]
 fn a_file_arrives_whole_and_a_second_call_asks_for_nothing() {
@@ -265,6 +155,21 @@ fn errors_that_pass_are_tried_again_and_others_are_not() {
 }
 
 #[test]
+fn a_silent_server_is_left_after_the_timeout() {
+    let body = bytes(9000);
+    let server = Server::start(Behaviour {
+        pause: Duration::from_secs(8),
+        ..Behaviour::of(&body)
+    });
+    let place = Place::serving(&server, &body);
+    let begun = Instant::now();
+    let said = place.fails(&["net", "--timeout", "1", "--tries", "2"]);
+    assert!(begun.elapsed() < Duration::from_secs(7));
+    assert!(said.contains("after 2 tries"), "{said}");
+    assert!(!place.path("weights/net.pth").exists());
+}
+
+#[test]
 fn wrong_bytes_are_named_by_both_checksums_and_removed() {
     let body = bytes(9000);
     let server = Server::start(Behaviour::of(&body));
@@ -363,69 +268,6 @@ fn redirects_are_followed_so_far_and_no_further() {
     }
 }
 
-/// Starts a download that takes seconds, and comes back when some of it is there.
-fn slowly(place: &Place) -> Child {
-    let child = place.command(&["net"]).spawn().unwrap();
-    wait_for("the first bytes", || {
-        let part = place.path("weights/net.pth.part");
-        part.metadata().is_ok_and(|m| m.len() > 8192)
-    });
-    child
-}
-
-#[test]
-fn a_kill_leaves_no_file_and_the_next_call_completes_it() {
-    let body = bytes(400_000);
-    for signal in ["-KILL", "-INT"] {
-        let server = Server::start(Behaviour {
-            pause: Duration::from_millis(50),
-            ..Behaviour::of(&body)
-        });
-        let place = Place::serving(&server, &body);
-        let child = slowly(&place);
-        let kill = Command::new("kill")
-            .args([signal, &child.id().to_string()])
-            .status();
-        assert!(kill.unwrap().success());
-        let output = child.wait_with_output().unwrap();
-        assert!(!place.path("weights/net.pth").exists());
-        if signal == "-INT" {
-            assert_eq!(output.status.code(), Some(130));
-            let said = String::from_utf8(output.stderr).unwrap();
-            assert!(
-                said.contains("the same command goes on from there"),
-                "{said}"
-            );
-        }
-        let have = place.path("weights/net.pth.part").metadata().unwrap().len();
-        server.change(|b| b.pause = Duration::ZERO);
-        place.succeeds(&["net"]);
-        assert_eq!(read(&place.path("weights/net.pth")), body);
-        assert_eq!(place.names("weights"), ["net.pth"]);
-        let last = server.requests().pop().unwrap();
-        assert!(last.contains(&format!("\nrange: bytes={have}-")), "{last}");
-    }
-}
-
-#[test]
-fn two_processes_fetch_a_file_once() {
-    let body = bytes(100_000);
-    let server = Server::start(Behaviour {
-        pause: Duration::from_millis(20),
-        ..Behaviour::of(&body)
-    });
-    let place = Place::serving(&server, &body);
-    let first = slowly(&place);
-    let second = place.run(&["net"]);
-    assert!(first.wait_with_output().unwrap().status.success());
-    assert!(second.status.success());
-    let said = String::from_utf8(second.stderr).unwrap();
-    assert!(said.contains("another process"), "{said}");
-    assert_eq!(server.requests().len(), 1);
-    assert_eq!(read(&place.path("weights/net.pth")), body);
-    assert_eq!(place.names("weights"), ["net.pth"]);
-}
-
 #[test]
 fn without_names_everything_is_listed_and_a_wrong_name_says_what_there_is() {
     let place = Place::with_net("http://127.0.0.1:1/net", "0123456789", "size = 4");
@@ -461,7 +303,7 @@ fn a_registry_cannot_point_out_of_the_data_folder() {
 fn the_shipped_registries_can_be_fetched_from() {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data");
     let registry = bench::registry::Registry::open(&data).unwrap();
-    let items = bench::fetch::items(&registry).unwrap();
+    let items = bench::fetch::item::items(&registry).unwrap();
     for name in ["cifar10", "resnet20-cifar10", "resnet18", "resnet152-v2"] {
         assert!(items.iter().any(|item| item.name == name), "{name}");
     }
