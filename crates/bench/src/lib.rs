@@ -10,6 +10,7 @@ pub mod device;
 pub mod environment;
 pub mod evaluate;
 pub mod experiment;
+pub mod fetch;
 pub mod inspect;
 pub mod measure;
 pub mod plan;

@@ -15,15 +15,21 @@ pub const OWN_DATA: &str = "data";
 
 /// A file that can be fetched.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Download {
-    /// Where it comes from.
+    /// Where it comes from: http or https.
     pub url: String,
     /// SHA-256 of the whole file in hex; its first 8 digits suffice where the publisher gives no more.
     pub sha256: String,
     /// Size in bytes, where known.
     pub size: Option<u64>,
-    /// The file that the download is kept as, in the data folder; an archive is unpacked beside it.
-    pub file: String,
+    /// The file that it becomes, in the data folder; absent: the model's `file`.
+    pub file: Option<String>,
+    /// The files in an archive (`.tar.gz`) that are wanted; they are unpacked beside it.
+    #[serde(default)]
+    pub members: Vec<String>,
+    /// Bytes of the members together; no more are unpacked.
+    pub members_size: Option<u64>,
 }
 
 /// An entry of `data/models.toml`.
@@ -102,6 +108,11 @@ impl Registry {
                 data.display()
             );
         }
+        Self::read(data)
+    }
+
+    /// Reads the registries for a data folder that may not exist yet.
+    pub fn read(data: &Path) -> Result<Self> {
         let own = PathBuf::from(OWN_DATA);
         Ok(Self {
             models: read(data, &own, "models.toml")?,
@@ -150,7 +161,9 @@ fn read<T: DeserializeOwned>(data: &Path, own: &Path, name: &str) -> Result<BTre
     let text = std::fs::read_to_string(&path)
         .with_context(|| format!("cannot read {}", path.display()))?;
     toml::from_str(&text).map_err(|e| {
-        let line = e.span().map_or(1, |span| text[..span.start].lines().count());
+        let line = e
+            .span()
+            .map_or(1, |span| text[..span.start].lines().count());
         anyhow!("{}: line {line}: {}", path.display(), e.message())
     })
 }
