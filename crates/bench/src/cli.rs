@@ -45,9 +45,11 @@ pub fn decoding_bar() -> Box<dyn Fn(usize, usize) + Sync> {
         ProgressBar::hidden()
     };
     bar.set_style(
-        ProgressStyle::with_template("decoding images  {wide_bar}  {pos}/{len}  {per_sec}, {eta} left")
-            .expect("the template is a constant")
-            .progress_chars("=> "),
+        ProgressStyle::with_template(
+            "decoding images  {wide_bar}  {pos}/{len}  {per_sec}, {eta} left",
+        )
+        .expect("the template is a constant")
+        .progress_chars("=> "),
     );
     Box::new(move |done, total| {
         bar.set_length(total as u64);

@@ -133,11 +133,16 @@ impl Experiment {
                     }
                 }
                 ("question" | "expects" | "fixed" | "vary" | "check", other) => {
-                    bail!("line {line}: `{}` is {}; expected {}", key.get_ref(), other.type_str(), match key.get_ref().as_ref() {
-                        "question" | "expects" => "a text",
-                        "check" => "[[check]] tables",
-                        _ => "a table",
-                    })
+                    bail!(
+                        "line {line}: `{}` is {}; expected {}",
+                        key.get_ref(),
+                        other.type_str(),
+                        match key.get_ref().as_ref() {
+                            "question" | "expects" => "a text",
+                            "check" => "[[check]] tables",
+                            _ => "a table",
+                        }
+                    )
                 }
                 (other, _) => bail!(
                     "line {line}: unknown key `{other}`; an experiment has question, expects, [fixed], [vary] and [[check]]"
@@ -246,11 +251,7 @@ impl Leaf<'_, '_> {
 }
 
 /// The leaves below a table, dotted keys joined, in the file's order. An unknown key is an error that names its line.
-fn leaves<'t, 'i>(
-    text: &str,
-    prefix: &str,
-    table: &'t DeTable<'i>,
-) -> Result<Vec<Leaf<'t, 'i>>> {
+fn leaves<'t, 'i>(text: &str, prefix: &str, table: &'t DeTable<'i>) -> Result<Vec<Leaf<'t, 'i>>> {
     let mut found = Vec::new();
     for (key, value) in in_file_order(table) {
         let name = format!("{prefix}{}", key.get_ref());
@@ -373,7 +374,10 @@ mod tests {
     #[test]
     fn broken_toml_is_one_line_with_its_place() {
         let message = error("question = \n");
-        assert!(message.starts_with("line 1") && !message.contains('\n'), "{message}");
+        assert!(
+            message.starts_with("line 1") && !message.contains('\n'),
+            "{message}"
+        );
     }
 
     #[test]
@@ -396,7 +400,9 @@ mod tests {
 
     #[test]
     fn a_check_carries_its_condition_and_tolerance() {
-        let text = format!("{TEXT}[[check]]\nwhere = {{ weights.bits = 8 }}\nexpected = 9180\ntolerance = 3\n");
+        let text = format!(
+            "{TEXT}[[check]]\nwhere = {{ weights.bits = 8 }}\nexpected = 9180\ntolerance = 3\n"
+        );
         let check = Experiment::parse("x", &text).unwrap().checks.remove(0);
         assert_eq!((check.expected, check.tolerance), (9180.0, 3.0));
         assert_eq!(check.settings["weights.bits"], Scalar::Integer(8));

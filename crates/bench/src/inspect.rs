@@ -6,10 +6,11 @@
 //! - `network`: the same layer's output inside the quantized network, where the errors of all layers before it arrive
 //!   too (`test_net`).
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use burn::tensor::{Device, Tensor, TensorData};
 use dataset::Dataset;
-use quant_core::{Comparison, compare};
+use quant_core::{Comparison, Scheme, Values, compare, quantize};
+use report::Histogram;
 use resnet::{Arch, ResNet, StateDict};
 
 /// A comparison gathered over many batches.
@@ -128,7 +129,9 @@ pub fn inspect(
         });
         let found = quantized.forward_tapped(images, &mut |index, _, output| {
             let output = values(output.clone());
-            layers[index].network.add(&compare(&outputs[index], &output));
+            layers[index]
+                .network
+                .add(&compare(&outputs[index], &output));
         });
         unchanged += classes(expected)
             .into_iter()
@@ -142,6 +145,43 @@ pub fn inspect(
         images: data.len(),
         unchanged,
     })
+}
+
+/// SVG of a layer's weights with the quantization grid on them. Where several groups have scales of their own, it shows
+/// the first group (a channel, or a part of one).
+pub fn picture(layer: &str, weights: &Values, scheme: &Scheme) -> Result<String> {
+    let quantized = quantize(weights, scheme);
+    let params = quantized
+        .params
+        .first()
+        .filter(|params| !params.is_float())
+        .ok_or_else(|| anyhow!("layer {layer} is not quantized, so there is no grid to show"))?;
+    let group = quantized
+        .layout
+        .groups()
+        .next()
+        .unwrap_or(0..weights.data().len());
+    let (original, found) = (
+        &weights.data()[group.clone()],
+        &quantized.values[group.clone()],
+    );
+    let levels: Vec<f32> = (params.quant_min..=params.quant_max)
+        .map(|code| params.dequantize(code))
+        .collect();
+    let groups = quantized.params.len();
+    let words = match groups {
+        1 => scheme.to_string(),
+        _ => format!("{scheme}; the first of {groups} groups"),
+    };
+    Ok(report::weight_histogram(&Histogram {
+        layer,
+        scheme: &words,
+        weights: original,
+        levels: &levels,
+        clip: Some((params.lowest(), params.highest())),
+        sqnr_db: compare(original, found).sqnr_db,
+        log_count: false,
+    })?)
 }
 
 fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {

@@ -209,7 +209,13 @@ impl Metrics {
                 flips += usize::from(*float != row.top1);
             }
         }
-        self.push("", names::FLIPS, flips as f64, predictions.len(), names::IMAGES);
+        self.push(
+            "",
+            names::FLIPS,
+            flips as f64,
+            predictions.len(),
+            names::IMAGES,
+        );
         Ok(())
     }
 
@@ -241,8 +247,20 @@ impl Metrics {
             if report.scales.0 == report.scales.1 {
                 self.push(layer, names::SCALE, f64::from(report.scales.0), n, "");
             }
-            self.push(layer, names::SATURATED, report.saturated as f64, n, names::VALUES);
-            self.push(layer, names::BITS_STORED, report.bits_stored, n, names::BITS);
+            self.push(
+                layer,
+                names::SATURATED,
+                report.saturated as f64,
+                n,
+                names::VALUES,
+            );
+            self.push(
+                layer,
+                names::BITS_STORED,
+                report.bits_stored,
+                n,
+                names::BITS,
+            );
             signal += c.signal;
             noise += c.mse * n as f64;
             bits += report.bits_stored;

@@ -42,10 +42,19 @@ pub fn plan(experiment: &Experiment, sources: &mut Sources) -> Result<Vec<Planne
     let mut runs: Vec<PlannedRun> = Vec::new();
     for settings in experiment.cells() {
         let label = label(experiment, &settings);
-        let planned = plan_cell(&settings, sources, &label)
-            .with_context(|| if label.is_empty() { experiment.name.clone() } else { label.clone() })?;
+        let planned = plan_cell(&settings, sources, &label).with_context(|| {
+            if label.is_empty() {
+                experiment.name.clone()
+            } else {
+                label.clone()
+            }
+        })?;
         for run in planned {
-            let list = if run.is_baseline() { &mut baselines } else { &mut runs };
+            let list = if run.is_baseline() {
+                &mut baselines
+            } else {
+                &mut runs
+            };
             if list.iter().all(|known| known.run_id != run.run_id) {
                 list.push(run);
             }
@@ -62,7 +71,11 @@ pub fn in_shard(index: usize, run: &PlannedRun, shard: (usize, usize)) -> bool {
 }
 
 /// The run of one cell, last, and before it the float run that it is compared with, unless it is that itself.
-pub fn plan_cell(settings: &Settings, sources: &mut Sources, label: &str) -> Result<Vec<PlannedRun>> {
+pub fn plan_cell(
+    settings: &Settings,
+    sources: &mut Sources,
+    label: &str,
+) -> Result<Vec<PlannedRun>> {
     let cell = Cell::new(settings)?;
     let model = sources.model(&cell.model)?;
     let Some(dataset) = cell.dataset.clone().or_else(|| model.dataset.clone()) else {
@@ -134,7 +147,9 @@ fn label(experiment: &Experiment, settings: &Settings) -> String {
         .vary
         .iter()
         .map(|(key, _)| {
-            let value = settings.get(key).map_or_else(String::new, Scalar::to_string);
+            let value = settings
+                .get(key)
+                .map_or_else(String::new, Scalar::to_string);
             format!("{}={value}", key.strip_prefix("weights.").unwrap_or(key))
         })
         .collect();

@@ -63,10 +63,7 @@ pub const KEYS: &[(&str, &str)] = &[
         "weights.percentile",
         "for percentile: what is kept; default 99.99",
     ),
-    (
-        "weights.mse_exponent",
-        "for mse: p in |x - y|^p; default 2",
-    ),
+    ("weights.mse_exponent", "for mse: p in |x - y|^p; default 2"),
     (
         "weights.rounding",
         "half_even, half_away, floor, stochastic; default half_even",
@@ -80,7 +77,10 @@ pub const KEYS: &[(&str, &str)] = &[
     ("shortcut", "float; others need quantized activations"),
     ("execution", "simulate; integer is not available yet"),
     ("seed", "for stochastic rounding; default 0"),
-    ("device", "flex, or cuda, vulkan where built in; default flex"),
+    (
+        "device",
+        "flex, or cuda, vulkan where built in; default flex",
+    ),
 ];
 
 /// Fails for a key that does not exist, naming the nearest ones.
@@ -179,9 +179,21 @@ impl Cell {
         let images = read.integer("images", 0..=100_000_000)?.unwrap_or(0);
         let seed = read.integer("seed", 0..=i64::MAX)?.unwrap_or(0);
         let device = read.text("device")?.unwrap_or_else(|| "flex".to_owned());
-        read.only("activations.bits", "32", "activations are not quantized yet")?;
-        read.only("execution", "simulate", "integer execution is not available yet")?;
-        read.only("shortcut", "float", "other policies need quantized activations")?;
+        read.only(
+            "activations.bits",
+            "32",
+            "activations are not quantized yet",
+        )?;
+        read.only(
+            "execution",
+            "simulate",
+            "integer execution is not available yet",
+        )?;
+        read.only(
+            "shortcut",
+            "float",
+            "other policies need quantized activations",
+        )?;
 
         let bits = read.integer("weights.bits", 1..=32)?.unwrap_or(8);
         let method = read.text("method")?.unwrap_or_else(|| "ptq".to_owned());
@@ -196,9 +208,17 @@ impl Cell {
             (bits, "linear") => {
                 let scheme = Scheme::linear(Bits::new(bits as u32)?);
                 read.only("weights.mapping", "affine", "`method = linear` fixes it")?;
-                read.only("weights.granularity", "tensor", "`method = linear` fixes it")?;
+                read.only(
+                    "weights.granularity",
+                    "tensor",
+                    "`method = linear` fixes it",
+                )?;
                 read.only("weights.range", "minmax", "`method = linear` fixes it")?;
-                read.only("weights.rounding", "half_even", "`method = linear` fixes it")?;
+                read.only(
+                    "weights.rounding",
+                    "half_even",
+                    "`method = linear` fixes it",
+                )?;
                 let how = WeightQuantization {
                     scheme,
                     bias: bias.unwrap_or(BiasPolicy::Same),
@@ -247,7 +267,11 @@ impl Reader {
         }
     }
 
-    fn integer(&mut self, key: &str, allowed: std::ops::RangeInclusive<i64>) -> Result<Option<u64>> {
+    fn integer(
+        &mut self,
+        key: &str,
+        allowed: std::ops::RangeInclusive<i64>,
+    ) -> Result<Option<u64>> {
         match self.settings.remove(key) {
             None => Ok(None),
             Some(Scalar::Integer(value)) if allowed.contains(&value) => Ok(Some(value as u64)),
@@ -320,7 +344,9 @@ impl Reader {
             }
         }
         let range = RangeMethod::named(range, percentile.or(exponent))?;
-        let rounding = self.parsed("weights.rounding")?.unwrap_or(Rounding::HalfEven);
+        let rounding = self
+            .parsed("weights.rounding")?
+            .unwrap_or(Rounding::HalfEven);
         Ok(Scheme::new(
             bits,
             mapping,

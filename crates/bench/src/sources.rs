@@ -107,9 +107,10 @@ impl Sources {
         }
         let (short, all) = match self.registry.datasets.get(name) {
             Some(entry) => (name.to_owned(), self.open_entry(name, entry, images)?),
-            None if Path::new(name).is_dir() => {
-                (stem(Path::new(name)), self.open_folder(Path::new(name), None)?)
-            }
+            None if Path::new(name).is_dir() => (
+                stem(Path::new(name)),
+                self.open_folder(Path::new(name), None)?,
+            ),
             None => {
                 let known: Vec<_> = self.registry.datasets.keys().map(String::as_str).collect();
                 bail!(
@@ -190,6 +191,8 @@ fn load(file: &Path, arch: Option<&Arch>) -> Result<Checkpoint> {
 }
 
 fn stem(path: &Path) -> String {
-    path.file_stem()
-        .map_or_else(|| path.display().to_string(), |s| s.to_string_lossy().into_owned())
+    path.file_stem().map_or_else(
+        || path.display().to_string(),
+        |s| s.to_string_lossy().into_owned(),
+    )
 }

@@ -89,9 +89,9 @@ impl Sweep<'_> {
                     cancelled: &self.cancelled,
                 };
                 let bar = progress.start(index, run);
-                let result = self
-                    .baseline_of(run, &mut baselines)
-                    .and_then(|baseline| bench.measure(run, baseline, &|images, hits| bar.add(images, hits)));
+                let result = self.baseline_of(run, &mut baselines).and_then(|baseline| {
+                    bench.measure(run, baseline, &|images, hits| bar.add(images, hits))
+                });
                 if self.cancelled.load(Ordering::Relaxed) {
                     summary.cancelled = true;
                     break;
@@ -123,7 +123,10 @@ impl Sweep<'_> {
         }
         if !known.contains_key(&run.baseline) {
             if !self.store.is_complete(self.experiment, &run.baseline)? {
-                bail!("its float run {} failed, so there is nothing to compare with", run.baseline);
+                bail!(
+                    "its float run {} failed, so there is nothing to compare with",
+                    run.baseline
+                );
             }
             let float = self.store.read(self.experiment, &run.baseline)?;
             known.insert(run.baseline.clone(), by_image(&float));
@@ -133,7 +136,11 @@ impl Sweep<'_> {
 
     /// Compares finished runs with the experiment's checks. Returns one line for each check that fails, and how many
     /// were compared; a check that no run of the plan answers to is passed over, since `--set` may have left it out.
-    pub fn check(&self, experiment: &Experiment, runs: &[&PlannedRun]) -> Result<(usize, Vec<String>)> {
+    pub fn check(
+        &self,
+        experiment: &Experiment,
+        runs: &[&PlannedRun],
+    ) -> Result<(usize, Vec<String>)> {
         let (mut compared, mut wrong) = (0, Vec::new());
         for check in &experiment.checks {
             for run in runs.iter().filter(|run| applies(check, run)) {
@@ -142,7 +149,10 @@ impl Sweep<'_> {
                 }
                 let finished = self.store.read(self.experiment, &run.run_id)?;
                 let value = whole_network(&finished, &check.metric).with_context(|| {
-                    format!("[[check]]: run {} has no metric {}", run.run_id, check.metric)
+                    format!(
+                        "[[check]]: run {} has no metric {}",
+                        run.run_id, check.metric
+                    )
                 })?;
                 compared += 1;
                 if (value - check.expected).abs() > check.tolerance {

@@ -67,10 +67,16 @@ fn no_crate_imports_more_than_the_map_allows() {
         for dependency in dependencies(name) {
             let dependency = dependency.as_str();
             if names.contains(dependency) {
-                assert!(ours.contains(&dependency), "{name} must not import {dependency}");
+                assert!(
+                    ours.contains(&dependency),
+                    "{name} must not import {dependency}"
+                );
             }
             if HEAVY.contains(&dependency) {
-                assert!(heavy.contains(&dependency), "{name} must not depend on {dependency}");
+                assert!(
+                    heavy.contains(&dependency),
+                    "{name} must not depend on {dependency}"
+                );
             }
         }
     }

@@ -41,7 +41,10 @@ fn sweep(data: &Path, arguments: &[&str], checks: usize) {
         .unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}");
-    assert!(text.contains(&format!("{checks} of {checks} checks hold")), "{text}");
+    assert!(
+        text.contains(&format!("{checks} of {checks} checks hold")),
+        "{text}"
+    );
 }
 
 #[test]

@@ -25,7 +25,8 @@ impl Place {
         let device = Device::flex();
         device.seed(3);
         let state = ResNet::init(&arch, &device).to_state(&arch);
-        resnet::save_safetensors(&state, &place.path("model.safetensors"), &BTreeMap::new()).unwrap();
+        resnet::save_safetensors(&state, &place.path("model.safetensors"), &BTreeMap::new())
+            .unwrap();
         std::fs::write(place.path("e.toml"), EXPERIMENT).unwrap();
         let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data");
         std::fs::create_dir(place.path("data")).unwrap();
@@ -99,8 +100,14 @@ impl Place {
     fn wait_for_runs(&self, results: &str, count: usize, child: &mut Child) {
         let start = Instant::now();
         while self.finished_runs(results) < count {
-            assert!(start.elapsed() < Duration::from_secs(60), "no run in a minute");
-            assert!(child.try_wait().unwrap().is_none(), "the sweep ended by itself");
+            assert!(
+                start.elapsed() < Duration::from_secs(60),
+                "no run in a minute"
+            );
+            assert!(
+                child.try_wait().unwrap().is_none(),
+                "the sweep ended by itself"
+            );
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -128,15 +135,27 @@ fn the_same_command_again_runs_nothing_and_changes_no_byte() {
     let first = place.run("results", &[]);
     assert!(first.status.success(), "{}", stderr(&first));
     // One float run stands for `weights.bits = 32` under both methods.
-    assert!(stderr(&first).contains("7 runs made, 0 were there already, 0 failed"), "{}", stderr(&first));
+    assert!(
+        stderr(&first).contains("7 runs made, 0 were there already, 0 failed"),
+        "{}",
+        stderr(&first)
+    );
     let before = place.contents("results");
     let again = place.run("results", &[]);
-    assert!(stderr(&again).contains("0 runs made, 7 were there already"), "{}", stderr(&again));
+    assert!(
+        stderr(&again).contains("0 runs made, 7 were there already"),
+        "{}",
+        stderr(&again)
+    );
     assert_eq!(before, place.contents("results"));
     assert_eq!(first.stdout, again.stdout);
 
     let changed = place.run("results", &["--set", "weights.bits=[32, 8, 4, 3]"]);
-    assert!(stderr(&changed).contains("2 runs made, 5 were there already"), "{}", stderr(&changed));
+    assert!(
+        stderr(&changed).contains("2 runs made, 5 were there already"),
+        "{}",
+        stderr(&changed)
+    );
 }
 
 #[test]
@@ -178,7 +197,12 @@ fn two_shards_at_once_fill_the_folder_that_one_process_fills() {
     assert!(place.run("whole", &[]).status.success());
     let mut shards: Vec<Child> = ["1/2", "2/2"]
         .iter()
-        .map(|shard| place.command("shared", &["--shard", shard]).spawn().unwrap())
+        .map(|shard| {
+            place
+                .command("shared", &["--shard", shard])
+                .spawn()
+                .unwrap()
+        })
         .collect();
     for shard in &mut shards {
         assert!(shard.wait().unwrap().success());
@@ -198,7 +222,10 @@ fn two_whole_sweeps_at_once_make_every_run_once() {
             let output = child.wait_with_output().unwrap();
             let text = stderr(&output);
             assert!(output.status.success(), "{text}");
-            let line = text.lines().find(|line| line.contains("runs made")).unwrap();
+            let line = text
+                .lines()
+                .find(|line| line.contains("runs made"))
+                .unwrap();
             line.split(' ').next().unwrap().parse::<usize>().unwrap()
         })
         .sum();
@@ -208,13 +235,26 @@ fn two_whole_sweeps_at_once_make_every_run_once() {
 #[test]
 fn ctrl_c_keeps_what_is_finished_and_says_how_to_go_on() {
     let place = Place::new();
-    let mut child = place.command("results", &["--set", "images=2000"]).spawn().unwrap();
+    let mut child = place
+        .command("results", &["--set", "images=2000"])
+        .spawn()
+        .unwrap();
     place.wait_for_runs("results", 1, &mut child);
     let pid = child.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    assert!(
+        Command::new("kill")
+            .args(["-INT", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
-    assert!(stderr(&output).contains("goes on from there"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("goes on from there"),
+        "{}",
+        stderr(&output)
+    );
     assert!(place.finished_runs("results") < 7);
 }
 
@@ -234,7 +274,11 @@ fn a_wrong_count_fails_the_sweep() {
     std::fs::write(place.path("e.toml"), format!("{EXPERIMENT}{check}")).unwrap();
     let output = place.run("results", &[]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("check failed:"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("check failed:"),
+        "{}",
+        stderr(&output)
+    );
 }
 
 #[test]
@@ -247,11 +291,17 @@ fn bad_input_is_refused_in_one_line() {
         (vec!["--set", "weights.bits=17"], "17"),
         (vec!["--set", "weights.mapping=afine"], "afine"),
         (vec!["--set", "model.weights=nowhere.pth"], "nowhere.pth"),
-        (vec!["--set", "model.weights=short.safetensors"], "short.safetensors"),
+        (
+            vec!["--set", "model.weights=short.safetensors"],
+            "short.safetensors",
+        ),
         (vec!["--set", "model.weights=picture.pth"], "picture.pth"),
         (vec!["--set", "model.name=resnet19"], "resnet19"),
         (vec!["--set", "dataset=nowhere"], "nowhere"),
-        (vec!["--set", "images=10001", "--set", "dataset=cifar10"], "cifar10"),
+        (
+            vec!["--set", "images=10001", "--set", "dataset=cifar10"],
+            "cifar10",
+        ),
         (vec!["--set", "device=abacus"], "abacus"),
         (vec!["--data", "nowhere"], "nowhere"),
         (vec!["--shard", "3/2"], "3/2"),
@@ -264,7 +314,10 @@ fn bad_input_is_refused_in_one_line() {
             .output()
             .unwrap();
         let text = stderr(&output);
-        let errors: Vec<_> = text.lines().filter(|line| line.starts_with("error:")).collect();
+        let errors: Vec<_> = text
+            .lines()
+            .filter(|line| line.starts_with("error:"))
+            .collect();
         assert!(!output.status.success(), "{arguments:?}");
         assert_eq!(errors.len(), 1, "{arguments:?}: {text}");
         assert!(errors[0].contains(expected), "{arguments:?}: {text}");

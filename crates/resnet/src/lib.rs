@@ -22,6 +22,7 @@ pub use error::Error;
 pub use fold::fold;
 pub use module::{Block, Downsample, ResNet, Tap};
 pub use quantize::{
-    BiasPolicy, BnMode, Decision, LayerReport, QuantizedNet, WeightQuantization, float_manifest, quantize,
+    BiasPolicy, BnMode, Decision, LayerReport, QuantizedNet, WeightQuantization, float_manifest,
+    quantize,
 };
 pub use state_dict::{HostTensor, StateDict};

@@ -279,11 +279,7 @@ impl Block {
         })
     }
 
-    fn forward(
-        &self,
-        x: Tensor<4>,
-        tap: &mut impl FnMut(&Tensor<4>, &Tensor<4>),
-    ) -> Tensor<4> {
+    fn forward(&self, x: Tensor<4>, tap: &mut impl FnMut(&Tensor<4>, &Tensor<4>)) -> Tensor<4> {
         let mut y = tapped(&self.conv1, self.bn1.as_ref(), x.clone(), tap);
         y = tapped(&self.conv2, self.bn2.as_ref(), relu(y), tap);
         if let Some(conv3) = &self.conv3 {

@@ -81,16 +81,16 @@ impl StateDict {
 
     /// The tensor called `name`; fails where there is none.
     pub fn require(&self, name: &str) -> Result<&HostTensor, Error> {
-        self.0.get(name).ok_or_else(|| Error::Missing {
-            name: quoted(name),
-        })
+        self.0
+            .get(name)
+            .ok_or_else(|| Error::Missing { name: quoted(name) })
     }
 
     /// Takes a tensor out; fails where there is none.
     pub fn take(&mut self, name: &str) -> Result<HostTensor, Error> {
-        self.0.remove(name).ok_or_else(|| Error::Missing {
-            name: quoted(name),
-        })
+        self.0
+            .remove(name)
+            .ok_or_else(|| Error::Missing { name: quoted(name) })
     }
 
     /// Whether there is a tensor called `name`.

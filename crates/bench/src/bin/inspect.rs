@@ -44,11 +44,9 @@ fn run() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     let planned = open(&arguments)?;
     let checkpoint = &planned.model.checkpoint;
-    let how = planned
-        .cell
-        .quantization
-        .as_ref()
-        .ok_or_else(|| anyhow!("weights.bits = 32 quantizes nothing, so there is nothing to compare"))?;
+    let how = planned.cell.quantization.as_ref().ok_or_else(|| {
+        anyhow!("weights.bits = 32 quantizes nothing, so there is nothing to compare")
+    })?;
     let reference = match how.bn {
         resnet::BnMode::Kept => checkpoint.state.clone(),
         resnet::BnMode::Folded => resnet::fold(&checkpoint.arch, &checkpoint.state)?,
@@ -61,8 +59,9 @@ fn run() -> Result<ExitCode> {
         let name = format!("{layer}.weight");
         let tensor = reference.require(&name)?;
         let values = Values::new(&name, &tensor.data, &tensor.shape)?;
-        let picture = bench::inspect::picture(&planned.model.name, layer, &values, &how.scheme)?;
-        std::fs::write(path, picture).with_context(|| format!("cannot write {}", path.display()))?;
+        let picture = bench::inspect::picture(layer, &values, &how.scheme)?;
+        std::fs::write(path, picture)
+            .with_context(|| format!("cannot write {}", path.display()))?;
         eprintln!("wrote {}", path.display());
     }
 
@@ -129,8 +128,16 @@ type Part = (&'static str, &'static str, fn(&LayerErrors) -> &Error);
 
 const PARTS: [Part; 3] = [
     ("weights", "weights", |errors| &errors.weights),
-    ("layer", "output of the layer alone, on float inputs", |errors| &errors.alone),
-    ("network", "output of the layer inside the quantized network", |errors| &errors.network),
+    (
+        "layer",
+        "output of the layer alone, on float inputs",
+        |errors| &errors.alone,
+    ),
+    (
+        "network",
+        "output of the layer inside the quantized network",
+        |errors| &errors.network,
+    ),
 ];
 
 /// Three tables that fit 80 columns.
@@ -150,7 +157,9 @@ fn print(inspection: &Inspection) {
                 short(error.max_abs),
                 short(error.mean_abs()),
                 short(error.mse()),
-                error.sqnr_db().map_or_else(|| "exact".to_owned(), |db| format!("{db:.2}"))
+                error
+                    .sqnr_db()
+                    .map_or_else(|| "exact".to_owned(), |db| format!("{db:.2}"))
             );
         }
     }
@@ -177,7 +186,9 @@ fn csv(inspection: &Inspection) -> String {
     for errors in &inspection.layers {
         for (name, _, part) in PARTS {
             let error = part(errors);
-            let sqnr = error.sqnr_db().map_or_else(String::new, |db| db.to_string());
+            let sqnr = error
+                .sqnr_db()
+                .map_or_else(String::new, |db| db.to_string());
             text += &format!(
                 "{},{name},{},{},{},{},{sqnr}\n",
                 errors.layer,

@@ -156,7 +156,11 @@ fn list(
             run.label
         );
     }
-    println!("{} runs, {done} done, {} due", runs.len(), runs.len() - done);
+    println!(
+        "{} runs, {done} done, {} due",
+        runs.len(),
+        runs.len() - done
+    );
     Ok(ExitCode::SUCCESS)
 }
 
