@@ -16,7 +16,7 @@
 //! are 0); then the range is the minimum and the maximum.
 
 use crate::extremes::extremes;
-use crate::range::step_error::squared_error;
+use crate::range::error_sum::squared_error;
 use crate::range::{entropy, gaussian, mse, percentile};
 use crate::{CodeRange, Mapping, QParams, RangeMethod, Reason, Scheme};
 

@@ -103,7 +103,7 @@ impl Layout {
     pub fn new(shape: &[usize], granularity: Granularity) -> Layout {
         let len: usize = shape.iter().product();
         let channels = shape.first().copied().unwrap_or(1);
-        let channel_len = if channels == 0 { 0 } else { len / channels };
+        let channel_len = len.checked_div(channels).unwrap_or(0);
         match granularity {
             Granularity::Tensor => Layout {
                 len,

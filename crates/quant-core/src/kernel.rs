@@ -149,7 +149,7 @@ mod tests {
             f32::MAX,
             f32::MIN,
         ]);
-        x.extend((0..500).map(|i| (crate::rounding::uniform(1, i) - 0.5) * 70_000.0));
+        x.extend((0..500).map(|i| (uniform(1, i) - 0.5) * 70_000.0));
         for (scale, zero_point, quant_min, quant_max) in [
             (1.0, 0, -127, 127),
             (0.25, 3, 0, 255),

@@ -123,7 +123,8 @@ mod tests {
     #[test]
     fn a_range_far_from_zero_is_quantized_by_the_letter_of_linear() {
         // The zero point is past 2^24 here, where float32 addition rounds; the formula of the preset is the rule all the same.
-        let w = [65_536.0, 65_536.008, 65_536.016, 65_536.023_f32];
+        // Neighbours in float32, whose spacing here is 1/128.
+        let w = [0, 1, 2, 3].map(|k| 65_536.0 + k as f32 / 128.0);
         let values = Values::new("w", &w, &[4]).unwrap();
         let linear = Scheme::linear(Bits::new(10).unwrap());
         let out = quantize(&values, &linear);
@@ -132,7 +133,7 @@ mod tests {
         let z = (-lo / s).round_ties_even();
         assert!(z.abs() > 16_777_216.0);
         for (x, y) in w.iter().zip(&out.values) {
-            let q = ((x / s).round_ties_even() + z).max(0.0).min(1023.0);
+            let q = ((x / s).round_ties_even() + z).clamp(0.0, 1023.0);
             assert_eq!(*y, s * (q - z));
         }
     }

@@ -248,7 +248,7 @@ proptest! {
         prop_assume!(s == 0.0 || z.abs() < 2e9);
         let out = quantize(&Values::new("w", &w, &[w.len()]).unwrap(), &Scheme::linear(bits));
         for (&x, y) in w.iter().zip(out.values) {
-            let expected = if s == 0.0 { x } else { s * (((x / s).round_ties_even() + z).max(0.0).min(top) - z) };
+            let expected = if s == 0.0 { x } else { s * (((x / s).round_ties_even() + z).clamp(0.0, top) - z) };
             prop_assert_eq!(y, expected);
         }
     }

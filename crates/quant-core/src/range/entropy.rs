@@ -14,7 +14,9 @@
 //! levels >= 2048 on (11 bits) only the whole range is left, and a group of a few hundred values, whose bins hold one value each, ends
 //! near its whole range as well: the method is for tensors and large groups.
 //!
-//! Cost: Q is constant over a level's filled bins, so a candidate costs one logarithm per level, not per bin.
+//! Cost: Q is constant over a level's filled bins, so a candidate costs two logarithms per level, not one per bin.
+
+use std::sync::LazyLock;
 
 use crate::maths::log2;
 
@@ -64,7 +66,7 @@ impl Histogram {
         for (i, &c) in counts.iter().enumerate() {
             count.push(count[i] + c);
             filled.push(filled[i] + u32::from(c > 0));
-            information.push(information[i] + c_log_c(f64::from(c)));
+            information.push(information[i] + c_log_c(c));
         }
         Histogram {
             counts: counts.to_vec(),
@@ -83,44 +85,57 @@ impl Histogram {
         }
         let (below, above) = (self.count[first], self.count[BINS] - self.count[last]);
         // sum P log P: as in the histogram, but for the two bins that take the outliers.
-        let edge = |bin: usize, more: u32| {
-            c_log_c(f64::from(self.counts[bin] + more)) - c_log_c(f64::from(self.counts[bin]))
-        };
+        let edge =
+            |bin: usize, more: u32| c_log_c(self.counts[bin] + more) - c_log_c(self.counts[bin]);
         let own = self.information[last] - self.information[first]
             + edge(first, below)
             + edge(last - 1, above);
         let mut cross = 0.0;
         let width = last - first;
+        let mut from = first;
         for level in 0..levels {
-            let (from, to) = (
-                first + level * width / levels,
-                first + (level + 1) * width / levels,
-            );
-            let q = f64::from(self.count[to] - self.count[from]);
+            let to = first + (level + 1) * width / levels;
+            let q = self.count[to] - self.count[from];
             let mut p = q;
             let mut filled = self.filled[to] - self.filled[from];
             if level == 0 && below > 0 {
-                p += f64::from(below);
+                p += below;
                 filled += u32::from(self.counts[from] == 0);
             }
             if level == levels - 1 && above > 0 {
-                p += f64::from(above);
+                p += above;
                 filled += u32::from(self.counts[to - 1] == 0);
             }
-            if p > 0.0 {
-                cross += p * log2(q.max(EMPTY_LEVEL) / f64::from(filled));
+            if p > 0 {
+                let log_q = if q == 0 {
+                    log2(EMPTY_LEVEL)
+                } else {
+                    log2_of_count(q)
+                };
+                cross += f64::from(p) * (log_q - log2_of_count(filled));
             }
+            from = to;
         }
         (own - cross) / total - log2(total) + log2(inside)
     }
 }
 
-fn c_log_c(count: f64) -> f64 {
-    if count > 1.0 {
-        count * log2(count)
+fn c_log_c(count: u32) -> f64 {
+    if count > 1 {
+        f64::from(count) * log2_of_count(count)
     } else {
         0.0
     }
+}
+
+/// log2 of a count above 0. Most counts are small, and the search asks for hundreds of thousands of them per group.
+fn log2_of_count(count: u32) -> f64 {
+    static SMALL: LazyLock<Vec<f64>> =
+        LazyLock::new(|| (0..4096).map(|c| log2(f64::from(c.max(1)))).collect());
+    SMALL
+        .get(count as usize)
+        .copied()
+        .unwrap_or_else(|| log2(f64::from(count)))
 }
 
 #[cfg(test)]

@@ -2,10 +2,10 @@
 //! `[-T, T]`; [`crate::fit`] turns those into a scale and a zero point.
 
 pub(crate) mod entropy;
+pub(crate) mod error_sum;
 pub(crate) mod gaussian;
 pub(crate) mod mse;
 pub(crate) mod percentile;
-pub(crate) mod step_error;
 
 use std::fmt;
 use std::str::FromStr;

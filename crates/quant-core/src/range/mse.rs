@@ -6,12 +6,10 @@
 //! when its sum is past the best. A power of two tries 12 halvings of the scale that clips nothing.
 //! The search rounds to nearest, whatever the scheme's rounding, so that it is a function of the values alone.
 //!
-//! Errors are summed in units of the candidate's step ([`crate::range::step_error`]) and multiplied by (s/s0)^p with s0 the scale of
-//! the whole range: tiny weights do not underflow. Ties keep the larger range.
+//! Errors are those of [`crate::range::error_sum`] in units of the scale of the whole range. Ties keep the larger range.
 
 use crate::QParams;
-use crate::maths::power;
-use crate::range::step_error::step_error;
+use crate::range::error_sum::error_sum;
 
 const COARSE: i32 = 40;
 const FINE: i32 = 8;
@@ -75,7 +73,8 @@ pub(crate) fn search_shift(group: &[f32], whole: QParams, exponent: f64) -> QPar
 struct Search<'a> {
     group: &'a [f32],
     exponent: f64,
-    whole_scale: f64,
+    /// The scale of the whole range.
+    unit: f32,
     best: QParams,
     best_range: (f32, f32),
     best_error: f64,
@@ -83,12 +82,11 @@ struct Search<'a> {
 
 impl<'a> Search<'a> {
     fn new(group: &'a [f32], whole: QParams, exponent: f64, range: (f32, f32)) -> Search<'a> {
-        let best_error = step_error(group, &whole, exponent, f64::INFINITY);
-        let whole_scale = f64::from(whole.scale);
+        let best_error = error_sum(group, &whole, whole.scale, exponent, f64::INFINITY);
         Search {
             group,
             exponent,
-            whole_scale,
+            unit: whole.scale,
             best: whole,
             best_range: range,
             best_error,
@@ -119,14 +117,13 @@ impl<'a> Search<'a> {
         let Some(candidate) = make(range.0, range.1) else {
             return false;
         };
-        let unit = power(f64::from(candidate.scale) / self.whole_scale, self.exponent);
-        let error = unit
-            * step_error(
-                self.group,
-                &candidate,
-                self.exponent,
-                self.best_error / unit,
-            );
+        let error = error_sum(
+            self.group,
+            &candidate,
+            self.unit,
+            self.exponent,
+            self.best_error,
+        );
         if error < self.best_error {
             (self.best, self.best_range, self.best_error) = (candidate, range, error);
             return true;
@@ -140,7 +137,7 @@ mod tests {
     use super::*;
     use crate::extremes::extremes;
     use crate::fit::affine;
-    use crate::range::step_error::squared_error;
+    use crate::range::error_sum::squared_error;
     use crate::rounding::uniform;
     use crate::{
         Bits, CodeRange, Granularity, Mapping, RangeMethod, Rounding, Scheme, Values, compare,
