@@ -14,7 +14,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use quant_core::{Comparison, Quantized, Rounding, Scheme, Values, bits_per_value, compare};
+use quant_core::{Comparison, Quantized, Scheme, Values, bits_per_value, compare};
 
 use crate::arch::{Arch, Shortcut};
 use crate::error::{Error, quoted};
@@ -205,7 +205,10 @@ impl QuantizedNet {
     ) -> Result<Quantized, Error> {
         let tensor = self.state.require(name)?;
         let values = Values::new(name, &tensor.data, &tensor.shape)?;
-        let quantized = quant_core::quantize(&values, &seeded_for(name, scheme));
+        let quantized = quant_core::quantize(
+            &values,
+            &scheme.with_rounding(scheme.rounding().for_tensor(name)),
+        );
         let shape = tensor.shape.clone();
         self.state
             .insert(name, HostTensor::new(shape, quantized.values.clone())?);
@@ -230,18 +233,6 @@ impl QuantizedNet {
         });
         Ok(quantized)
     }
-}
-
-/// Draws of stochastic rounding depend on the seed and on an element's place in its tensor; mixing in the tensor's name
-/// (FNV-1a) keeps layers of the same size from drawing the same numbers.
-fn seeded_for(name: &str, scheme: &Scheme) -> Scheme {
-    let Rounding::Stochastic { seed } = scheme.rounding() else {
-        return *scheme;
-    };
-    let mixed = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    scheme.with_rounding(Rounding::Stochastic { seed: seed ^ mixed })
 }
 
 fn kind_of(name: &str, state: &StateDict) -> &'static str {

@@ -31,7 +31,12 @@ impl RunLock {
     pub(crate) fn acquire(path: &Path, wait: Wait) -> Result<Option<RunLock>, Error> {
         let folder = path.parent().unwrap_or(Path::new("."));
         loop {
-            fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+            match fs::create_dir_all(folder) {
+                Ok(()) => {}
+                // It was there, and the last holder took it away while it was looked at.
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists && !folder.is_file() => continue,
+                Err(e) => return Err(Error::io("create", folder)(e)),
+            }
             let file = match File::options().create(true).append(true).open(path) {
                 Ok(file) => file,
                 // The last holder took the folder away between the two steps.
