@@ -261,7 +261,7 @@ impl Metrics {
                 n,
                 names::BITS,
             );
-            signal += c.signal;
+            signal += c.signal * n as f64;
             noise += c.mse * n as f64;
             bits += report.bits_stored;
             total += n;

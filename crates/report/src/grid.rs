@@ -7,6 +7,81 @@ pub(crate) struct Grid {
     pub rows: Vec<Vec<String>>,
 }
 
+impl Grid {
+    /// Leaves out the column of this heading, where there is one.
+    pub fn drop_column(&mut self, head: &str) {
+        let Some(place) = self.heads.iter().position(|h| h == head) else {
+            return;
+        };
+        self.heads.remove(place);
+        self.text_columns -= usize::from(place < self.text_columns);
+        for row in &mut self.rows {
+            row.remove(place);
+        }
+    }
+
+    fn widths(&self) -> Vec<usize> {
+        let longest = |column: usize| {
+            let cells = self.rows.iter().map(|row| shown(&row[column]));
+            cells
+                .map(|cell| cell.chars().count())
+                .fold(self.heads[column].chars().count(), usize::max)
+        };
+        (0..self.heads.len()).map(longest).collect()
+    }
+}
+
+/// A cell without its Markdown.
+fn shown(cell: &str) -> String {
+    cell.replace('`', "")
+}
+
+/// How many columns of a terminal [`text_grid`] takes.
+pub(crate) fn text_width(grid: &Grid) -> usize {
+    let widths = grid.widths();
+    widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1)
+}
+
+/// The grid as aligned columns, words to the left and numbers to the right, two spaces between.
+pub(crate) fn text_grid(grid: &Grid) -> String {
+    let widths = grid.widths();
+    let line = |cells: &[String]| {
+        let cells = cells.iter().zip(&widths).enumerate();
+        let padded = cells.map(|(i, (cell, &width))| {
+            let cell = shown(cell);
+            if i < grid.text_columns {
+                format!("{cell:<width$}")
+            } else {
+                format!("{cell:>width$}")
+            }
+        });
+        let line = padded.collect::<Vec<_>>().join("  ");
+        format!("{}\n", line.trim_end())
+    };
+    let rule = "-".repeat(text_width(grid));
+    let rows: String = grid.rows.iter().map(|row| line(row)).collect();
+    format!("{}{rule}\n{rows}", line(&grid.heads))
+}
+
+/// `text` in lines of at most `width` characters, broken at spaces.
+pub(crate) fn wrapped(text: &str, width: usize) -> String {
+    let mut out = String::new();
+    let mut column = 0;
+    for word in text.split_whitespace() {
+        let length = word.chars().count();
+        if column > 0 && column + 1 + length > width {
+            out.push('\n');
+            column = 0;
+        } else if column > 0 {
+            out.push(' ');
+            column += 1;
+        }
+        out.push_str(word);
+        column += length;
+    }
+    out + "\n"
+}
+
 /// The grid as a pipe table.
 pub(crate) fn markdown_grid(grid: &Grid) -> String {
     let escape = |cell: &String| cell.replace('|', "\\|").replace('\n', " ");
@@ -71,6 +146,29 @@ fn latex_text(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn text_is_aligned_and_a_dropped_column_is_gone() {
+        let mut grid = Grid {
+            heads: ["scheme", "bits", "run"].map(String::from).to_vec(),
+            text_columns: 1,
+            rows: vec![["affine", "8", "`0123`"].map(String::from).to_vec()],
+        };
+        assert_eq!(
+            text_grid(&grid),
+            "scheme  bits   run\n------------------\naffine     8  0123\n"
+        );
+        grid.drop_column("run");
+        assert_eq!(text_width(&grid), 12);
+        assert!(!text_grid(&grid).contains("0123"));
+    }
+
+    #[test]
+    fn wrapped_text_keeps_every_word_and_the_width() {
+        let text = "one two three four";
+        assert_eq!(wrapped(text, 9), "one two\nthree\nfour\n");
+        assert_eq!(wrapped("unbreakable", 3), "unbreakable\n");
+    }
 
     #[test]
     fn latex_text_is_escaped() {

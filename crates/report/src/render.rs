@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use crate::accuracy::{AccuracyTable, TableRow};
 use crate::axes::{bits_text, fixed};
-use crate::grid::{Grid, latex_grid, markdown_grid};
+use crate::grid::{Grid, latex_grid, markdown_grid, text_grid, text_width, wrapped};
 use crate::stats::p_text;
 
 impl AccuracyTable {
@@ -21,6 +21,34 @@ impl AccuracyTable {
         if let Some(wide) = self.wide() {
             text.push_str("\nTop-1 % against bits:\n\n");
             text.push_str(&markdown_grid(&wide));
+        }
+        text
+    }
+
+    /// The table for a terminal of `width` columns: the columns of [`AccuracyTable::markdown`] side by side, the least
+    /// needed ones left out until it fits, and the line that says what the numbers are.
+    pub fn text(&self, width: usize) -> String {
+        let mut grid = self.grid();
+        // The count of images stands in the line below; a run's id is needed only by who opens its folder.
+        for head in [
+            "n",
+            "run",
+            "SQNR dB",
+            "Δ points",
+            "p",
+            "95 % interval",
+            "top-5 %",
+        ] {
+            if text_width(&grid) > width {
+                grid.drop_column(head);
+            }
+        }
+        let mut text = text_grid(&grid);
+        if let Some(wide) = self.wide() {
+            text.push_str(&format!("\nTop-1 % against bits:\n\n{}", text_grid(&wide)));
+        }
+        for note in self.notes().iter().filter(|note| !note.is_empty()) {
+            text.push_str(&format!("\n{}", wrapped(&note.replace('`', ""), width)));
         }
         text
     }
