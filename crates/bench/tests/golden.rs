@@ -3,7 +3,16 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
+use bench::evaluate::{logits, outcome};
+use burn::tensor::Device;
+use dataset::decode::decode;
+use dataset::resize::{Geometry, resize_and_crop};
+use dataset::{Dataset, Normalization, Record, Sampling, Source};
+use quant_core::{Bits, Scheme};
+use resnet::{BiasPolicy, BnMode, ResNet, WeightQuantization};
 use tempfile::TempDir;
 
 /// The data folder, if it is set and holds `needed`.
@@ -75,5 +84,129 @@ fn imagenet_hits_are_those_of_torchvision() {
     if let Some(data) = data("imagenet/val") {
         sweep(&data, &["experiments/imagenet-weight-bits.toml"], 14);
         sweep(&data, &["experiments/imagenet-channel.toml"], 6);
+    }
+}
+
+/// A NumPy file's shape and raw little-endian values (format version 1, C order).
+fn npy(path: &Path) -> (Vec<usize>, Vec<u8>) {
+    let bytes = std::fs::read(path).unwrap();
+    assert_eq!(&bytes[..8], b"\x93NUMPY\x01\0", "{}", path.display());
+    let start = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+    let header = std::str::from_utf8(&bytes[10..start]).unwrap();
+    assert!(header.contains("'fortran_order': False"));
+    let shape = header
+        .split("'shape': (")
+        .nth(1)
+        .unwrap()
+        .split(')')
+        .next()
+        .unwrap();
+    let shape = shape
+        .split(',')
+        .filter_map(|extent| extent.trim().parse().ok())
+        .collect();
+    (shape, bytes[start..].to_vec())
+}
+
+/// 224 x 224 crops as a test set with made-up labels.
+fn crops(pixels: &[Vec<u8>]) -> Dataset {
+    let records = (0..pixels.len())
+        .map(|i| Record {
+            offset: i * 224 * 224 * 3,
+            label: 0,
+            digest: None,
+            id: None,
+        })
+        .collect();
+    let source = Source {
+        name: "crops".to_owned(),
+        preprocessing: "made elsewhere".to_owned(),
+        classes: (0..1000).map(|c| c.to_string()).collect(),
+        height: 224,
+        width: 224,
+        normalization: Normalization::IMAGENET,
+        sampling: Sampling::First,
+    };
+    Dataset::new(source, Arc::new(pixels.concat()), records).unwrap()
+}
+
+#[test]
+fn imagenet_logits_are_those_of_torchvision_and_our_crops_keep_every_class() {
+    let Some(data) = data("imagenet/samples") else {
+        return;
+    };
+    let golden = data.join("../golden/imagenet-resnet18");
+    if !golden.exists() {
+        eprintln!("skipped: {} is not there", golden.display());
+        return;
+    }
+    let mut names: Vec<String> = std::fs::read_dir(data.join("imagenet/samples"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    let theirs: Vec<Vec<u8>> = names
+        .iter()
+        .map(|name| {
+            let (shape, pixels) = npy(&golden.join(format!("crops/{name}.npy")));
+            assert_eq!(shape, [224, 224, 3]);
+            pixels
+        })
+        .collect();
+    let geometry = Geometry {
+        resize: 256,
+        crop: 224,
+    };
+    let ours: Vec<Vec<u8>> = names
+        .iter()
+        .map(|name| {
+            let bytes = std::fs::read(data.join("imagenet/samples").join(name)).unwrap();
+            let image = decode(&bytes).unwrap();
+            resize_and_crop(&image.pixels, image.width, image.height, geometry)
+        })
+        .collect();
+
+    let device = Device::flex();
+    let checkpoint = resnet::load(&data.join("weights/resnet18-pqf.pth"), None).unwrap();
+    let arch = &checkpoint.arch;
+    let how = WeightQuantization {
+        scheme: Scheme::linear(Bits::new(8).unwrap()),
+        bias: BiasPolicy::Same,
+        bn: BnMode::Kept,
+    };
+    let quantized = resnet::quantize(arch, &checkpoint.state, &how).unwrap();
+    for (state, file) in [
+        (&checkpoint.state, "logits_fp32.npy"),
+        (&quantized.state, "logits_w8.npy"),
+    ] {
+        let folded = resnet::fold(arch, state).unwrap();
+        let net = ResNet::from_state(arch, &folded, &device).unwrap();
+        let run = |pixels: &[Vec<u8>]| {
+            let running = AtomicBool::new(false);
+            logits(&net, &crops(pixels), &device, 2, 4, &|_| {}, &running).unwrap()
+        };
+        let (shape, bytes) = npy(&golden.join(file));
+        assert_eq!(shape, [names.len(), 1000]);
+        let expected: Vec<f32> = bytes
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .map(|word| f32::from_le_bytes(*word))
+            .collect();
+        let found = run(&theirs);
+        let largest = found
+            .iter()
+            .zip(&expected)
+            .map(|(a, b)| (a - b).abs())
+            .fold(0.0, f32::max);
+        eprintln!("{file}: largest difference {largest}");
+        assert!(largest <= 1e-3, "{file}: {largest}");
+        let classes = |logits: &[f32]| -> Vec<Option<u16>> {
+            logits
+                .chunks_exact(1000)
+                .map(|row| outcome(row, 0).map(|outcome| outcome.top1))
+                .collect()
+        };
+        assert_eq!(classes(&run(&ours)), classes(&expected), "{file}");
     }
 }

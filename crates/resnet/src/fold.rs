@@ -60,3 +60,59 @@ pub fn fold(arch: &Arch, state: &StateDict) -> Result<StateDict, Error> {
     }
     Ok(folded)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::random_state;
+
+    #[test]
+    fn a_channel_is_folded_by_the_formula_with_and_without_a_bias() {
+        let arch = Arch::parse("cifar-resnet20").unwrap();
+        let mut state = random_state(&arch, 1);
+        let set = |state: &mut StateDict, name: &str, value: f32| {
+            state.get_mut(name).unwrap().data[3] = value;
+        };
+        set(&mut state, "bn1.weight", 3.0);
+        set(&mut state, "bn1.bias", -1.0);
+        set(&mut state, "bn1.running_mean", 0.5);
+        set(&mut state, "bn1.running_var", 4.0 - BN_EPSILON as f32);
+        let first = state.get("conv1.weight").unwrap().data[3 * 27];
+
+        let folded = fold(&arch, &state).unwrap();
+        assert_eq!(
+            folded.get("conv1.weight").unwrap().data[3 * 27],
+            first * 1.5
+        );
+        assert_eq!(folded.get("conv1.bias").unwrap().data[3], -1.0 - 0.5 * 1.5);
+
+        let bias = HostTensor::new(vec![16], vec![2.5; 16]).unwrap();
+        state.insert("conv1.bias", bias);
+        let folded = fold(&arch, &state).unwrap();
+        assert_eq!(
+            folded.get("conv1.bias").unwrap().data[3],
+            -1.0 + (2.5 - 0.5) * 1.5
+        );
+    }
+
+    #[test]
+    fn a_folded_state_has_the_tensors_of_a_folded_network_and_folds_to_itself() {
+        for name in ["cifar-resnet20", "cifar-resnet20-b", "resnet18"] {
+            let arch = Arch::parse(name).unwrap().with_classes(3);
+            let folded = fold(&arch, &random_state(&arch, 2)).unwrap();
+            let expected: std::collections::BTreeMap<_, _> =
+                arch.expected_folded().into_iter().collect();
+            assert_eq!(folded.shapes(), expected, "{name}");
+            assert_eq!(fold(&arch, &folded).unwrap(), folded);
+        }
+    }
+
+    #[test]
+    fn a_missing_statistic_is_named() {
+        let arch = Arch::parse("cifar-resnet20").unwrap();
+        let mut state = random_state(&arch, 3);
+        state.remove("layer2.0.bn1.running_var");
+        let error = fold(&arch, &state).unwrap_err().to_string();
+        assert!(error.contains("layer2.0.bn1.running_var"), "{error}");
+    }
+}

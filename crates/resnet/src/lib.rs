@@ -15,6 +15,8 @@ mod fold;
 mod module;
 mod quantize;
 mod state_dict;
+#[cfg(test)]
+mod testing;
 
 pub use arch::{Arch, BN_EPSILON, BlockSpec, ConvUnit, Family, Layout, Shortcut};
 pub use checkpoint::{Checkpoint, load, read_tensors, save_safetensors};

@@ -366,3 +366,116 @@ fn host<const D: usize>(tensor: Tensor<D>) -> HostTensor {
         .expect("the network's parameters are float32");
     HostTensor::new(shape, data).expect("a tensor's data fills its shape")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fold::fold;
+    use crate::testing::random_state;
+    use burn::tensor::Distribution;
+
+    fn images(n: usize, side: usize, device: &Device) -> Tensor<4> {
+        device.seed(5);
+        Tensor::random([n, 3, side, side], Distribution::Normal(0.0, 1.0), device)
+    }
+
+    fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+        tensor.into_data().try_to_vec().unwrap()
+    }
+
+    #[test]
+    fn a_state_comes_back_as_it_went_in_for_every_network() {
+        let device = Device::flex();
+        for arch in Arch::all() {
+            if arch.name() == "resnet152" {
+                continue; // 240 MB for no other code than resnet101's
+            }
+            let arch = arch.with_classes(7);
+            let state = random_state(&arch, 1);
+            let net = ResNet::from_state(&arch, &state, &device).unwrap();
+            assert_eq!(net.to_state(&arch), state, "{arch}");
+            let folded = fold(&arch, &state).unwrap();
+            let net = ResNet::from_state(&arch, &folded, &device).unwrap();
+            assert_eq!(net.to_state(&arch), folded, "{arch}");
+        }
+    }
+
+    #[test]
+    fn folding_changes_logits_by_rounding_alone() {
+        let device = Device::flex();
+        for (name, side) in [
+            ("cifar-resnet20", 32),
+            ("cifar-resnet32-b", 32),
+            ("resnet18", 64),
+            ("resnet50", 64),
+        ] {
+            let arch = Arch::parse(name).unwrap().with_classes(10);
+            let state = random_state(&arch, 2);
+            let kept = ResNet::from_state(&arch, &state, &device).unwrap();
+            let folded = ResNet::from_state(&arch, &fold(&arch, &state).unwrap(), &device).unwrap();
+            let kept = values(kept.forward(images(2, side, &device)));
+            let folded = values(folded.forward(images(2, side, &device)));
+            let largest = kept.iter().fold(0.0_f32, |m, v| m.max(v.abs()));
+            for (a, b) in kept.iter().zip(&folded) {
+                assert!((a - b).abs() <= 1e-4 * largest, "{name}: {a} {b}");
+            }
+            assert!(largest > 0.0);
+        }
+    }
+
+    #[test]
+    fn the_tap_sees_every_layer_once_and_each_layer_alone_repeats_its_output() {
+        let device = Device::flex();
+        let arch = Arch::parse("cifar-resnet20-b").unwrap();
+        let layout = arch.layout();
+        let net = ResNet::from_state(&arch, &random_state(&arch, 3), &device).unwrap();
+        let mut seen = Vec::new();
+        let logits = net.forward_tapped(images(2, 32, &device), &mut |index, input, output| {
+            let alone = net.forward_layer(index, input.clone()).unwrap();
+            assert_eq!(values(alone), values(output.clone()), "layer {index}");
+            seen.push((index, output.dims()[1]));
+        });
+        let units = layout.units();
+        let expected: Vec<_> = units
+            .iter()
+            .map(|unit| unit.output)
+            .chain([layout.classes])
+            .enumerate()
+            .collect();
+        assert_eq!(seen, expected);
+        assert_eq!(logits.dims(), [2, 10]);
+        assert!(
+            net.forward_layer(units.len() + 1, images(1, 32, &device))
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn the_option_a_shortcut_takes_every_second_pixel_and_pads_channels_evenly() {
+        let device = Device::flex();
+        let x = images(1, 5, &device);
+        let y = pad_channels(x.clone(), 2);
+        assert_eq!(y.dims(), [1, 7, 3, 3]);
+        let (x, y) = (values(x), values(y));
+        assert!(y[..18].iter().chain(&y[45..]).all(|v| *v == 0.0));
+        assert_eq!(y[18..21], [x[0], x[2], x[4]]);
+        assert_eq!(y[21], x[10]);
+    }
+
+    #[test]
+    fn a_missing_or_misshapen_tensor_is_named() {
+        let device = Device::flex();
+        let arch = Arch::parse("cifar-resnet20").unwrap();
+        let mut state = random_state(&arch, 4);
+        let weight = state.remove("layer3.1.conv2.weight").unwrap();
+        let error = ResNet::from_state(&arch, &state, &device).unwrap_err();
+        assert!(
+            error.to_string().contains("layer3.1.conv2.weight"),
+            "{error}"
+        );
+        let flat = HostTensor::new(vec![weight.len()], weight.data).unwrap();
+        state.insert("layer3.1.conv2.weight", flat);
+        let error = ResNet::from_state(&arch, &state, &device).unwrap_err();
+        assert!(error.to_string().contains("[64, 64, 3, 3]"), "{error}");
+    }
+}

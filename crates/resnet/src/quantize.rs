@@ -322,3 +322,146 @@ impl FromStr for BiasPolicy {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::random_state;
+    use quant_core::{Bits, CodeRange, Granularity, Mapping, RangeMethod, Rounding};
+    use std::collections::HashSet;
+
+    fn linear(bits: u32, bias: BiasPolicy, bn: BnMode) -> WeightQuantization {
+        WeightQuantization {
+            scheme: Scheme::linear(Bits::new(bits).unwrap()),
+            bias,
+            bn,
+        }
+    }
+
+    fn distinct(values: &[f32]) -> usize {
+        values
+            .iter()
+            .map(|v| v.to_bits())
+            .collect::<HashSet<_>>()
+            .len()
+    }
+
+    #[test]
+    fn every_weight_tensor_holds_at_most_as_many_numbers_as_there_are_codes() {
+        let arch = Arch::parse("cifar-resnet20-b").unwrap();
+        let state = random_state(&arch, 1);
+        for bn in [BnMode::Kept, BnMode::Folded] {
+            let net = quantize(&arch, &state, &linear(3, BiasPolicy::Same, bn)).unwrap();
+            let layout = arch.layout();
+            let names = layout.units().into_iter().map(|unit| unit.conv.clone());
+            for layer in names.chain([layout.classifier.clone()]) {
+                let weight = net.state.get(&format!("{layer}.weight")).unwrap();
+                assert!(distinct(&weight.data) <= 8, "{layer}");
+                if let Some(bias) = net.state.get(&format!("{layer}.bias")) {
+                    assert!(distinct(&bias.data) <= 8, "{layer} bias");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_manifest_names_every_tensor_and_says_why() {
+        let arch = Arch::parse("cifar-resnet20").unwrap();
+        let state = random_state(&arch, 2);
+        let how = linear(4, BiasPolicy::Float, BnMode::Kept);
+        let net = quantize(&arch, &state, &how).unwrap();
+        let listed: HashSet<&str> = net
+            .manifest
+            .iter()
+            .filter(|decision| decision.kind != "activation")
+            .map(|decision| decision.tensor.as_str())
+            .collect();
+        assert_eq!(listed, state.names().map(String::as_str).collect());
+        assert!(
+            net.manifest
+                .iter()
+                .all(|decision| !decision.reason.is_empty())
+        );
+        let quantized = net.manifest.iter().filter(|d| d.quantized).count();
+        assert_eq!(quantized, arch.layout().units().len() + 1);
+        let float = float_manifest(&arch, &state);
+        assert!(
+            float
+                .iter()
+                .all(|decision| !decision.quantized && decision.bits == 32)
+        );
+        assert_eq!(float.len(), net.manifest.len());
+    }
+
+    #[test]
+    fn biases_stay_in_float_or_get_codes_of_their_own() {
+        let arch = Arch::parse("cifar-resnet20").unwrap();
+        let state = random_state(&arch, 3);
+        let float = quantize(&arch, &state, &linear(2, BiasPolicy::Float, BnMode::Kept)).unwrap();
+        assert_eq!(float.state.get("linear.bias"), state.get("linear.bias"));
+        let same = quantize(&arch, &state, &linear(2, BiasPolicy::Same, BnMode::Kept)).unwrap();
+        assert!(distinct(&same.state.get("linear.bias").unwrap().data) <= 4);
+    }
+
+    #[test]
+    fn per_channel_folding_before_or_after_quantizing_is_the_same_network() {
+        let arch = Arch::parse("cifar-resnet20").unwrap();
+        let mut state = random_state(&arch, 4);
+        // Powers of two pass through every rounding unchanged, so that equality is exact.
+        for unit in arch.layout().units() {
+            state
+                .get_mut(&format!("{}.weight", unit.bn))
+                .unwrap()
+                .data
+                .fill(0.5);
+            let variance = state.get_mut(&format!("{}.running_var", unit.bn)).unwrap();
+            variance.data.fill(4.0 - crate::arch::BN_EPSILON as f32);
+        }
+        let scheme = Scheme::new(
+            Bits::new(4).unwrap(),
+            Mapping::Symmetric,
+            CodeRange::Narrow,
+            Granularity::Channel,
+            RangeMethod::MinMax,
+            Rounding::HalfEven,
+        )
+        .unwrap();
+        let run = |bn| {
+            let how = WeightQuantization {
+                scheme,
+                bias: BiasPolicy::Float,
+                bn,
+            };
+            fold(&arch, &quantize(&arch, &state, &how).unwrap().state).unwrap()
+        };
+        assert_eq!(run(BnMode::Kept), run(BnMode::Folded));
+    }
+
+    #[test]
+    fn a_network_of_constants_is_refused_because_nothing_would_be_quantized() {
+        let arch = Arch::parse("cifar-resnet20").unwrap();
+        let mut state = random_state(&arch, 5);
+        for (name, shape) in arch.expected() {
+            let n = shape.iter().product();
+            state.insert(name, HostTensor::new(shape, vec![1.0; n]).unwrap());
+        }
+        let how = linear(4, BiasPolicy::Same, BnMode::Kept);
+        let error = quantize(&arch, &state, &how).unwrap_err().to_string();
+        assert!(error.contains("nothing was quantized"), "{error}");
+    }
+
+    #[test]
+    fn layers_of_one_size_draw_their_own_numbers_under_stochastic_rounding() {
+        let arch = Arch::parse("cifar-resnet20").unwrap();
+        let mut state = random_state(&arch, 6);
+        let twin = state.get("layer1.0.conv1.weight").unwrap().clone();
+        state.insert("layer1.0.conv2.weight", twin);
+        let mut how = linear(4, BiasPolicy::Float, BnMode::Kept);
+        how.scheme = how.scheme.with_rounding(Rounding::Stochastic { seed: 1 });
+        let net = quantize(&arch, &state, &how).unwrap();
+        assert_ne!(
+            net.state.get("layer1.0.conv1.weight"),
+            net.state.get("layer1.0.conv2.weight")
+        );
+    }
+}
