@@ -397,3 +397,149 @@ fn quantized_config(how: &WeightQuantization, method: &str, seed: u64, device: &
         ..float_config(device)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cell(pairs: &[(&str, Scalar)]) -> Result<Cell> {
+        let mut settings: Settings = pairs
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), value.clone()))
+            .collect();
+        settings
+            .entry("model.name".to_owned())
+            .or_insert_with(|| text("m"));
+        Cell::new(&settings)
+    }
+
+    fn text(word: &str) -> Scalar {
+        Scalar::Text(word.to_owned())
+    }
+
+    fn bits(bits: i64) -> (&'static str, Scalar) {
+        ("weights.bits", Scalar::Integer(bits))
+    }
+
+    fn error(pairs: &[(&str, Scalar)]) -> String {
+        format!("{:#}", cell(pairs).unwrap_err())
+    }
+
+    #[test]
+    fn every_float_cell_is_the_same_run_whatever_else_it_says() {
+        let plain = cell(&[bits(32)]).unwrap();
+        let other = cell(&[
+            bits(32),
+            ("weights.mapping", text("symmetric")),
+            ("weights.granularity", text("channel")),
+            ("bn", text("folded")),
+            ("method", text("linear")),
+            ("seed", Scalar::Integer(3)),
+        ])
+        .unwrap();
+        assert!(plain.quantization.is_none());
+        assert_eq!(plain.config, other.config);
+        assert_eq!(cell(&[bits(4)]).unwrap().baseline().config, plain.config);
+    }
+
+    #[test]
+    fn linear_is_the_original_method() {
+        let cell = cell(&[bits(5), ("method", text("linear"))]).unwrap();
+        let how = cell.quantization.unwrap();
+        assert_eq!(how.scheme, Scheme::linear(Bits::new(5).unwrap()));
+        assert_eq!((how.bias, how.bn), (BiasPolicy::Same, BnMode::Kept));
+        let wrong = error(&[
+            bits(5),
+            ("method", text("linear")),
+            ("weights.mapping", text("symmetric")),
+        ]);
+        assert!(wrong.contains("weights.mapping"), "{wrong}");
+    }
+
+    #[test]
+    fn defaults_are_those_that_the_help_names() {
+        let config = cell(&[]).unwrap().config;
+        assert_eq!(config.weights_bits, 8);
+        assert_eq!(config.method, "ptq");
+        assert_eq!(config.weights_mapping.as_deref(), Some("affine"));
+        assert_eq!(config.weights_granularity.as_deref(), Some("tensor"));
+        assert_eq!(config.weights_range.as_deref(), Some("minmax"));
+        assert_eq!(config.weights_rounding.as_deref(), Some("half_even"));
+        assert_eq!(config.bias.as_deref(), Some("float"));
+        assert_eq!(config.bn.as_deref(), Some("kept"));
+        let group = cell(&[("weights.granularity", text("group"))])
+            .unwrap()
+            .config;
+        assert_eq!(group.weights_group_size, Some(DEFAULT_GROUP_SIZE as u32));
+    }
+
+    #[test]
+    fn a_setting_that_does_not_apply_is_refused_by_name() {
+        for (key, value, with) in [
+            (
+                "weights.group_size",
+                Scalar::Integer(8),
+                ("weights.granularity", text("tensor")),
+            ),
+            (
+                "weights.percentile",
+                Scalar::Float(99.0),
+                ("weights.range", text("mse")),
+            ),
+            (
+                "weights.mse_exponent",
+                Scalar::Float(2.4),
+                ("weights.range", text("minmax")),
+            ),
+            (
+                "weights.narrow",
+                Scalar::Bool(true),
+                ("weights.mapping", text("affine")),
+            ),
+        ] {
+            let message = error(&[(key, value), with]);
+            assert!(
+                message.contains(key.rsplit('.').next().unwrap()),
+                "{key}: {message}"
+            );
+        }
+    }
+
+    #[test]
+    fn values_out_of_range_and_wrong_words_say_what_is_allowed() {
+        assert!(error(&[bits(0)]).contains("1 to 32"));
+        assert!(error(&[bits(20)]).contains("16"));
+        assert!(error(&[("weights.mapping", text("afine"))]).contains("power_of_two"));
+        assert!(error(&[("bias", text("int32"))]).contains("activations"));
+        assert!(error(&[("activations.bits", Scalar::Integer(8))]).contains("only 32"));
+        assert!(error(&[("method", text("qat"))]).contains("ptq"));
+        assert!(error(&[bits(1), ("weights.mapping", text("symmetric"))]).contains("2 bits"));
+        assert!(error(&[("model.weights", text("a.pth"))]).contains("two models"));
+    }
+
+    #[test]
+    fn the_seed_matters_to_stochastic_rounding_alone() {
+        let seeded = |rounding: &str, seed: i64| {
+            cell(&[
+                ("weights.rounding", text(rounding)),
+                ("seed", Scalar::Integer(seed)),
+            ])
+            .unwrap()
+            .config
+        };
+        assert_eq!(seeded("half_even", 1), seeded("half_even", 2));
+        assert_ne!(seeded("stochastic", 1), seeded("stochastic", 2));
+    }
+
+    #[test]
+    fn an_assignment_is_a_key_and_values_and_bare_words_are_texts() {
+        let (key, values) = parse_assignment("weights.bits = [8, 4]").unwrap();
+        assert_eq!(key, "weights.bits");
+        assert_eq!(values, [Scalar::Integer(8), Scalar::Integer(4)]);
+        let (_, values) = parse_assignment("model.weights=/a/b.pth").unwrap();
+        assert_eq!(values, [text("/a/b.pth")]);
+        assert!(parse_assignment("weights.bits").is_err());
+        assert!(parse_assignment("weights.bits=[]").is_err());
+        assert!(parse_assignment("bits=4").is_err());
+    }
+}

@@ -31,10 +31,18 @@ struct Arguments {
     /// Write the numbers as CSV.
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
+    /// Write the test set's first images as one PNG, a column for each class, and stop.
+    #[arg(long, value_name = "FILE.png")]
+    contact_sheet: Option<PathBuf>,
     /// Draw the weights of the layer named by --layer, with the quantization grid, as SVG.
     #[arg(long, value_name = "FILE", requires = "layers")]
     picture: Option<PathBuf>,
 }
+
+/// A contact sheet shows at most this many classes,
+const SHEET_COLUMNS: usize = 10;
+/// and this many images of each.
+const SHEET_ROWS: usize = 5;
 
 fn main() -> ExitCode {
     exit_code(run())
@@ -43,6 +51,13 @@ fn main() -> ExitCode {
 fn run() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     let planned = open(&arguments)?;
+    if let Some(path) = &arguments.contact_sheet {
+        let set = &planned.set.data;
+        dataset::contact_sheet(set, SHEET_COLUMNS.min(set.classes().len()), SHEET_ROWS, 2)
+            .write_png(path)?;
+        eprintln!("wrote {}", path.display());
+        return Ok(ExitCode::SUCCESS);
+    }
     let checkpoint = &planned.model.checkpoint;
     let how = planned.cell.quantization.as_ref().ok_or_else(|| {
         anyhow!("weights.bits = 32 quantizes nothing, so there is nothing to compare")

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use bench::cli::exit_code;
 use clap::Parser;
 use report::{Output, outputs, splice};
 
@@ -18,7 +19,12 @@ struct Args {
     /// Experiments: names of folders in the results folder; all of them when none is given.
     experiments: Vec<String>,
     /// Results folder.
-    #[arg(long, default_value = "results", value_name = "DIR")]
+    #[arg(
+        long,
+        env = "QUANTLAB_RESULTS",
+        default_value = "results",
+        value_name = "DIR"
+    )]
     results: PathBuf,
     /// Put each table between `<!-- EXPERIMENT:begin -->` and `<!-- EXPERIMENT:end -->` of this file. An experiment that
     /// was named must have its markers; of the others, those without are left out.
@@ -30,13 +36,7 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    match run(&Args::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("table: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(run(&Args::parse()).map(|()| ExitCode::SUCCESS))
 }
 
 fn run(args: &Args) -> Result<()> {
