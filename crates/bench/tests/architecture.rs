@@ -17,7 +17,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     (
         "bench",
         &["quant-core", "resnet", "dataset", "results", "report"],
-        &["burn", "clap", "indicatif"],
+        &["burn", "clap", "indicatif", "safetensors"],
     ),
 ];
 
