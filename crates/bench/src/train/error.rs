@@ -90,7 +90,7 @@ pub enum TrainError {
         folder: PathBuf,
     },
     /// Reading or writing failed.
-    #[error("{path}: {source}")]
+    #[error("cannot read or write {path}")]
     Io {
         /// The file or folder.
         path: PathBuf,
