@@ -262,33 +262,14 @@ impl Work<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use dataset::{Normalization, Record, Sampling, Source};
     use resnet::Arch;
 
     use super::*;
+    use crate::testing::small_images;
 
     fn images(n: usize) -> Dataset {
-        let pixels: Vec<u8> = (0..n * 3072).map(|i| (i * i % 251) as u8).collect();
-        let records = (0..n)
-            .map(|i| Record {
-                offset: i * 3072,
-                label: (i % 10) as u16,
-                digest: None,
-                id: None,
-            })
-            .collect();
-        let source = Source {
-            name: "made up".into(),
-            preprocessing: "none".into(),
-            classes: (0..10).map(|c| c.to_string()).collect(),
-            height: 32,
-            width: 32,
-            normalization: Normalization::IMAGENET,
-            sampling: Sampling::First,
-        };
-        Dataset::new(source, Arc::new(pixels), records).unwrap()
+        let pixels = (0..n * 3072).map(|i| (i * i % 251) as u8).collect();
+        small_images(pixels, 10)
     }
 
     fn net(classes: usize) -> (ResNet, Device) {

@@ -18,7 +18,7 @@ use std::time::Duration;
 use anyhow::{Result, anyhow, bail};
 
 use archive::Unpacked;
-use disk::{Lock, Part};
+use disk::{Part, lock};
 pub use item::{Item, State};
 use transfer::Policy;
 
@@ -67,7 +67,7 @@ pub fn fetch(item: &Item, policy: &Policy, force: bool, watch: &dyn Fn(Event)) -
     if item.is_whole()? {
         return Ok(Outcome::Present);
     }
-    let _lock = Lock::on(&item.file, || watch(Event::Waiting))?;
+    let _lock = lock(&item.file, || watch(Event::Waiting))?;
     if item.members.is_empty() {
         return Ok(match fetch_file(item, policy, force, watch)? {
             (_, false) => Outcome::Present,

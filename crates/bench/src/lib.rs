@@ -19,4 +19,6 @@ pub mod registry;
 pub mod settings;
 pub mod sources;
 pub mod sweep;
+#[cfg(test)]
+mod testing;
 pub mod train;

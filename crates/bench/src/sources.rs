@@ -12,9 +12,6 @@ use resnet::{Arch, Checkpoint};
 use crate::registry::{DatasetEntry, Format, Registry};
 use crate::settings::ModelChoice;
 
-/// Size of the synthetic test split.
-pub const SYNTHETIC_TEST_IMAGES: usize = 10_000;
-
 /// A loaded checkpoint and how it is called.
 #[derive(Debug)]
 pub struct Model {
@@ -139,7 +136,7 @@ impl Sources {
     fn open_entry(&self, name: &str, entry: &DatasetEntry, images: u64) -> Result<Dataset> {
         if entry.format == Format::Synthetic {
             let n = match images as usize {
-                0 => SYNTHETIC_TEST_IMAGES,
+                0 => synthetic::TEST_IMAGES,
                 n => n,
             };
             return Ok(synthetic::generate(entry.seed, Split::Test, n));

@@ -1,6 +1,8 @@
 //! From 8-bit values to what a network sees:
 //!
-//!     y = (v / 255 - mean) / std      (1)
+//! ```text
+//! y = (v / 255 - mean) / std      (1)
+//! ```
 //!
 //! all in f32 and in this order, which is what torchvision's `ToTensor` and `Normalize` compute. A channel has only
 //! 256 different inputs, so (1) is a table.

@@ -13,7 +13,7 @@
 //! folder of another name, syncs it, and renames it.
 //!
 //! In reading order: [`Config`] and [`run_id`] say what a run is, [`RunRow`] and its companions what a file holds,
-//! [`Store`] how files come and go, [`RunLock`] how several processes share one folder.
+//! [`Store`] how files come and go, [`FileLock`] how several processes share one folder.
 
 mod config;
 mod error;
@@ -26,6 +26,6 @@ mod store;
 pub use config::{Config, FLOAT_BITS, METHOD_FLOAT, run_id};
 pub use error::Error;
 pub use file::{check_columns, read_rows, write_rows};
-pub use lock::RunLock;
+pub use lock::{FileLock, Wait};
 pub use rows::{ManifestRow, MetricRow, PredictionRow, Row, Run, RunRow, SCHEMA, Status};
 pub use store::{MANIFEST_FILE, METRICS_FILE, PREDICTIONS_FILE, RUN_FILE, Store, is_run_id};

@@ -1,7 +1,7 @@
-//! One lock per run, so that several processes may share a results folder.
+//! Locks between processes: one per run, so that several may share a results folder, and for whatever else has a file.
 //!
-//! The lock is the operating system's advisory lock on `results/<experiment>/.locks/<run_id>.lock`: it goes with its
-//! process, even by `kill -9`. The file is removed by the holder before it lets go. A process that waited on the removed
+//! A lock is the operating system's advisory lock on a file made for it (a run's is
+//! `results/<experiment>/.locks/<run_id>.lock`): it goes with its process, even by `kill -9`. The file is removed by the holder before it lets go. A process that waited on the removed
 //! file then holds a lock that nobody can see, so after every acquisition the file under the name is compared with the
 //! file that was locked, and a difference means: try again.
 
@@ -11,24 +11,29 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 
-/// The right to work on one run; dropped, or its process gone, another process may have it.
+/// The right to work on something; dropped, or its process gone, another process may have it.
 #[derive(Debug)]
 #[must_use = "the lock is free again as soon as this is dropped"]
-pub struct RunLock {
+pub struct FileLock {
     file: File,
     path: PathBuf,
 }
 
 /// Whether to wait for another holder.
 #[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Wait {
+pub enum Wait {
+    /// Until it lets go.
     Yes,
+    /// Not at all.
     No,
 }
 
-impl RunLock {
+impl FileLock {
     /// Locks `path`, creating it and its folder. `None` when another holds it and `wait` is [`Wait::No`].
-    pub(crate) fn acquire(path: &Path, wait: Wait) -> Result<Option<RunLock>, Error> {
+    ///
+    /// # Errors
+    /// [`Error::Io`] where the file or its folder cannot be made or locked.
+    pub fn acquire(path: &Path, wait: Wait) -> Result<Option<FileLock>, Error> {
         let folder = path.parent().unwrap_or(Path::new("."));
         loop {
             match fs::create_dir_all(folder) {
@@ -53,7 +58,7 @@ impl RunLock {
                 }
             }
             if still_named(&file, path) {
-                return Ok(Some(RunLock {
+                return Ok(Some(FileLock {
                     file,
                     path: path.to_path_buf(),
                 }));
@@ -62,7 +67,7 @@ impl RunLock {
     }
 }
 
-impl Drop for RunLock {
+impl Drop for FileLock {
     fn drop(&mut self) {
         // Removed while held: whoever opens the name from now on gets another file. What fails here costs nothing but an
         // empty file, which the next holder takes over.
@@ -104,12 +109,12 @@ mod tests {
     fn a_second_holder_is_refused_until_the_first_lets_go() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(".locks/a.lock");
-        let first = RunLock::acquire(&path, Wait::No).unwrap();
+        let first = FileLock::acquire(&path, Wait::No).unwrap();
         assert!(first.is_some());
-        assert!(RunLock::acquire(&path, Wait::No).unwrap().is_none());
+        assert!(FileLock::acquire(&path, Wait::No).unwrap().is_none());
         drop(first);
         assert!(!REMOVE || !folder.path().join(".locks").exists());
-        assert!(RunLock::acquire(&path, Wait::No).unwrap().is_some());
+        assert!(FileLock::acquire(&path, Wait::No).unwrap().is_some());
     }
 
     #[test]
@@ -123,7 +128,7 @@ mod tests {
                 scope.spawn(move || {
                     for _ in 0..100 {
                         let wait = if thread % 2 == 0 { Wait::Yes } else { Wait::No };
-                        let Some(lock) = RunLock::acquire(path, wait).unwrap() else {
+                        let Some(lock) = FileLock::acquire(path, wait).unwrap() else {
                             continue;
                         };
                         assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 use crate::file::{read_rows, write_rows};
-use crate::lock::{RunLock, Wait};
+use crate::lock::{FileLock, Wait};
 use crate::rows::{Row, Run, RunRow, Status};
 
 /// File of the run row.
@@ -223,7 +223,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Name`], [`Error::Io`].
-    pub fn lock(&self, experiment: &str, run_id: &str) -> Result<RunLock, Error> {
+    pub fn lock(&self, experiment: &str, run_id: &str) -> Result<FileLock, Error> {
         loop {
             if let Some(lock) = self.acquire(experiment, run_id, Wait::Yes)? {
                 return Ok(lock);
@@ -235,7 +235,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Name`], [`Error::Io`].
-    pub fn try_lock(&self, experiment: &str, run_id: &str) -> Result<Option<RunLock>, Error> {
+    pub fn try_lock(&self, experiment: &str, run_id: &str) -> Result<Option<FileLock>, Error> {
         self.acquire(experiment, run_id, Wait::No)
     }
 
@@ -275,10 +275,10 @@ impl Store {
         experiment: &str,
         run_id: &str,
         wait: Wait,
-    ) -> Result<Option<RunLock>, Error> {
+    ) -> Result<Option<FileLock>, Error> {
         self.run_dir(experiment, run_id)?;
         let folder = self.experiment_dir(experiment)?;
-        let lock = RunLock::acquire(&folder.join(LOCKS).join(format!("{run_id}.lock")), wait)?;
+        let lock = FileLock::acquire(&folder.join(LOCKS).join(format!("{run_id}.lock")), wait)?;
         if lock.is_some() {
             for (_, path) in temporary_folders(&folder)?
                 .into_iter()

@@ -7,11 +7,12 @@
 //! FILE.lock          held by the process that works on FILE; the system frees it when that process dies
 //! ```
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
+use results::{FileLock, Wait};
 use sha2::{Digest, Sha256};
 
 /// SHA-256 as published: all 64 hex digits, or at least the first 8 where no more is known.
@@ -172,70 +173,15 @@ pub fn rename(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The right to work on a file, kept until dropped.
-#[derive(Debug)]
-pub struct Lock {
-    path: PathBuf,
-    _file: File,
-}
-
-impl Lock {
-    /// Waits until no other process works on `file`; `waiting` is called once if there is one.
-    pub fn on(file: &Path, waiting: impl FnOnce()) -> Result<Self> {
-        let folder = file
-            .parent()
-            .ok_or_else(|| anyhow!("{} is no file's name", file.display()))?;
-        std::fs::create_dir_all(folder)
-            .with_context(|| format!("cannot create {}", folder.display()))?;
-        let path = beside(file, ".lock");
-        let failed = || format!("cannot lock {}", path.display());
-        let mut waiting = Some(waiting);
-        loop {
-            let lock = OpenOptions::new()
-                .create(true)
-                .truncate(false)
-                .write(true)
-                .open(&path)
-                .with_context(failed)?;
-            match lock.try_lock() {
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => {
-                    if let Some(waiting) = waiting.take() {
-                        waiting();
-                    }
-                    lock.lock().with_context(failed)?;
-                }
-                Err(TryLockError::Error(e)) => return Err(e).with_context(failed),
-            }
-            // Whoever held it may have removed the name meanwhile: then this lock guards nothing.
-            if still_named(&lock, &path) {
-                return Ok(Self { path, _file: lock });
-            }
-        }
+/// The right to work on `file`, kept until dropped. Waits until no other process has it; `waiting` is called if one does.
+pub fn lock(file: &Path, waiting: impl FnOnce()) -> Result<FileLock> {
+    let path = beside(file, ".lock");
+    if let Some(lock) = FileLock::acquire(&path, Wait::No)? {
+        return Ok(lock);
     }
-}
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        // Elsewhere than on Unix a removed lock cannot be told from the next one, so the empty file stays.
-        if cfg!(unix) {
-            let _ = std::fs::remove_file(&self.path);
-        }
-    }
-}
-
-#[cfg(unix)]
-fn still_named(file: &File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    match (file.metadata(), path.metadata()) {
-        (Ok(held), Ok(named)) => (held.dev(), held.ino()) == (named.dev(), named.ino()),
-        _ => false,
-    }
-}
-
-#[cfg(not(unix))]
-fn still_named(_: &File, _: &Path) -> bool {
-    true
+    waiting();
+    FileLock::acquire(&path, Wait::Yes)?
+        .ok_or_else(|| anyhow!("{} is held by another process", path.display()))
 }
 
 #[cfg(test)]
@@ -275,7 +221,7 @@ mod tests {
             for _ in 0..8 {
                 scope.spawn(|| {
                     for _ in 0..20 {
-                        let _lock = Lock::on(&file, || ()).unwrap();
+                        let _lock = lock(&file, || ()).unwrap();
                         assert_eq!(inside.fetch_add(1, std::sync::atomic::Ordering::SeqCst), 0);
                         std::thread::yield_now();
                         inside.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);

@@ -316,13 +316,11 @@ fn check_finite<'s>(
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-    use std::sync::Arc;
     use std::sync::atomic::AtomicUsize;
-
-    use dataset::{Normalization, Record, Sampling, Source};
 
     use super::super::config::tests::config;
     use super::*;
+    use crate::testing::small_images;
 
     /// Stripes of a class's own direction and colour, so that there is something to learn.
     fn images(n: usize) -> Dataset {
@@ -340,24 +338,7 @@ mod tests {
                 }
             })
             .collect();
-        let records = (0..n)
-            .map(|i| Record {
-                offset: i * 3072,
-                label: (i % 4) as u16,
-                digest: None,
-                id: None,
-            })
-            .collect();
-        let source = Source {
-            name: "made up".into(),
-            preprocessing: "none".into(),
-            classes: (0..4).map(|c| c.to_string()).collect(),
-            height: 32,
-            width: 32,
-            normalization: Normalization::IMAGENET,
-            sampling: Sampling::First,
-        };
-        Dataset::new(source, Arc::new(pixels), records).unwrap()
+        small_images(pixels, 4)
     }
 
     /// Raises `stop` after a number of steps.
