@@ -7,8 +7,8 @@
 //!
 //! Per image, with logits z (f32) and label y:
 //! - top-1 is the first class with the largest logit;
-//! - the label is in the top 5 if fewer than 5 logits are strictly greater than z_y: a tie goes to the label (PyTorch's
-//!   `topk` leaves the order of equal values open);
+//! - the label is in the top 5 if fewer than 5 classes come before it, where equal logits stand in the order of their
+//!   classes, as for top-1 (PyTorch's `topk` leaves the order of equal values open);
 //! - loss = log(sum_j exp(z_j - max z)) - (z_y - max z), in f64.
 //!
 //! A NaN among the logits has no order: such an image gets top-1 [`NO_CLASS`], is not in the top 5, and its loss is NaN.
@@ -30,7 +30,7 @@ pub const NO_CLASS: u16 = u16::MAX;
 pub struct Outcome {
     /// The first class with the largest logit, or [`NO_CLASS`].
     pub top1: u16,
-    /// Whether fewer than five logits are strictly greater than the label's.
+    /// Whether fewer than five classes come before the label, equal logits in the order of their classes.
     pub in_top5: bool,
     /// Cross-entropy in nats, in f64 from the f32 logits; NaN where a logit is NaN or the largest one is infinite.
     pub loss: f64,
@@ -147,12 +147,16 @@ pub fn outcome(logits: &[f32], label: u16) -> Option<Outcome> {
             (top1, largest) = (class, z);
         }
     }
-    let greater = logits.iter().filter(|&&z| z > of_label).count();
+    let before = logits
+        .iter()
+        .enumerate()
+        .filter(|&(class, &z)| z > of_label || (z == of_label && class < usize::from(label)))
+        .count();
     let max = f64::from(largest);
     let sum: f64 = logits.iter().map(|&z| (f64::from(z) - max).exp()).sum();
     Some(Outcome {
         top1: u16::try_from(top1).unwrap_or(NO_CLASS),
-        in_top5: greater < 5,
+        in_top5: before < 5,
         loss: sum.ln() - (f64::from(of_label) - max),
     })
 }
@@ -325,8 +329,12 @@ mod tests {
     fn ties_and_nan_have_a_defined_outcome() {
         let tied = outcome(&[1.0, 3.0, 3.0, 0.0, 0.0, 0.0, 0.0], 2).unwrap();
         assert_eq!((tied.top1, tied.in_top5), (1, true));
-        let fifth = outcome(&[5.0, 4.0, 3.0, 2.0, 1.0, 1.0], 5).unwrap();
+        let fifth = outcome(&[5.0, 4.0, 3.0, 2.0, 1.0, 1.0], 4).unwrap();
         assert!(fifth.in_top5);
+        let tied_behind = outcome(&[5.0, 4.0, 3.0, 2.0, 1.0, 1.0], 5).unwrap();
+        assert!(!tied_behind.in_top5);
+        let constant = (0..10).filter(|&label| outcome(&[0.0; 10], label).unwrap().in_top5);
+        assert_eq!(constant.count(), 5);
         let sixth = outcome(&[5.0, 4.0, 3.0, 2.0, 1.0, 0.0], 5).unwrap();
         assert!(!sixth.in_top5);
         let nan = outcome(&[f32::NAN, 1.0], 1).unwrap();

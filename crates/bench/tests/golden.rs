@@ -57,6 +57,18 @@ fn sweep(data: &Path, arguments: &[&str], checks: usize) {
 }
 
 #[test]
+fn the_shipped_model_hits_what_the_committed_results_say() {
+    let scratch = TempDir::new().unwrap();
+    std::fs::create_dir(scratch.path().join("data")).unwrap();
+    let set = "weights.bits=[32, 8, 3]";
+    sweep(
+        &scratch.path().join("data"),
+        &["experiments/weight-bits.toml", "--set", set],
+        3,
+    );
+}
+
+#[test]
 fn cifar10_hits_of_the_original_method_are_those_of_pytorch() {
     if let Some(data) = data("cifar10/test_batch.bin") {
         sweep(&data, &["experiments/cifar10-weight-bits.toml"], 9 - 1);
