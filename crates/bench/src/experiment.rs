@@ -216,6 +216,7 @@ impl Experiment {
 struct Leaf<'t, 'i> {
     key: String,
     line: usize,
+    offset: usize,
     value: &'t DeValue<'i>,
 }
 
@@ -263,11 +264,14 @@ fn leaves<'t, 'i>(text: &str, prefix: &str, table: &'t DeTable<'i>) -> Result<Ve
                 found.push(Leaf {
                     key: name,
                     line,
+                    offset: key.span().start,
                     value,
                 });
             }
         }
     }
+    // `weights.bits` behind `bn` stays behind it, though the parser puts it into one table with `weights.mapping`.
+    found.sort_by_key(|leaf| leaf.offset);
     Ok(found)
 }
 
@@ -363,6 +367,19 @@ mod tests {
             .map(|cell| format!("{} {}", cell["weights.bits"], cell["bn"]))
             .collect();
         assert_eq!(shown, ["8 kept", "8 folded", "4 kept", "4 folded"]);
+    }
+
+    #[test]
+    fn keys_of_one_table_stay_where_they_were_written() {
+        let text = "question = 'q'\nexpects = 'e'\n[vary]\nweights.mapping = ['affine']\nbn = ['kept']\n\
+            weights.bits = [8]\n";
+        let experiment = Experiment::parse("x", text).unwrap();
+        let keys: Vec<_> = experiment
+            .vary
+            .iter()
+            .map(|(key, _)| key.as_str())
+            .collect();
+        assert_eq!(keys, ["weights.mapping", "bn", "weights.bits"]);
     }
 
     #[test]

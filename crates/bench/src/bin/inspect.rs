@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use bench::cli::{Folders, decoding_bar, exit_code};
 use bench::experiment::Scalar;
 use bench::inspect::{Error, Inspection, LayerErrors, inspect};
@@ -67,8 +67,13 @@ fn run() -> Result<ExitCode> {
         resnet::BnMode::Folded => resnet::fold(&checkpoint.arch, &checkpoint.state)?,
     };
     let quantized = resnet::quantize(&checkpoint.arch, &checkpoint.state, how)?;
-    for layer in &arguments.layers {
-        reference.require(&format!("{layer}.weight"))?;
+    if let Some(unknown) = arguments
+        .layers
+        .iter()
+        .find(|layer| !reference.contains(&format!("{layer}.weight")))
+    {
+        let known: Vec<_> = quantized.layers.iter().map(|l| l.layer.as_str()).collect();
+        bail!("no layer `{unknown}`; there are {}", known.join(", "));
     }
     if let (Some(path), Some(layer)) = (&arguments.picture, arguments.layers.first()) {
         let name = format!("{layer}.weight");
