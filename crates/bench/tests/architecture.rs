@@ -11,7 +11,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
         &["quant-core"],
         &["burn", "pytorch-reader", "safetensors"],
     ),
-    ("dataset", &[], &["zune-jpeg", "png"]),
+    ("dataset", &[], &["mozjpeg", "png"]),
     ("results", &[], &["csv"]),
     ("report", &["results"], &["polars", "plotters"]),
     (
@@ -31,7 +31,7 @@ const HEAVY: &[&str] = &[
     "plotters",
     "clap",
     "indicatif",
-    "zune-jpeg",
+    "mozjpeg",
     "png",
     "csv",
 ];

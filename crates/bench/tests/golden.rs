@@ -143,7 +143,7 @@ fn crops(pixels: &[Vec<u8>]) -> Dataset {
 }
 
 #[test]
-fn imagenet_logits_are_those_of_torchvision_and_our_crops_keep_every_class() {
+fn imagenet_crops_are_those_of_pillow_and_logits_those_of_torchvision() {
     let Some(data) = data("imagenet/samples") else {
         return;
     };
@@ -169,14 +169,12 @@ fn imagenet_logits_are_those_of_torchvision_and_our_crops_keep_every_class() {
         resize: 256,
         crop: 224,
     };
-    let ours: Vec<Vec<u8>> = names
-        .iter()
-        .map(|name| {
-            let bytes = std::fs::read(data.join("imagenet/samples").join(name)).unwrap();
-            let image = decode(&bytes).unwrap();
-            resize_and_crop(&image.pixels, image.width, image.height, geometry)
-        })
-        .collect();
+    for (name, theirs) in names.iter().zip(&theirs) {
+        let bytes = std::fs::read(data.join("imagenet/samples").join(name)).unwrap();
+        let image = decode(&bytes).unwrap();
+        let ours = resize_and_crop(&image.pixels, image.width, image.height, geometry);
+        assert!(ours == *theirs, "{name}: the crop is not Pillow's");
+    }
 
     let device = Device::flex();
     let checkpoint = resnet::load(&data.join("weights/resnet18-pqf.pth"), None).unwrap();
@@ -193,10 +191,6 @@ fn imagenet_logits_are_those_of_torchvision_and_our_crops_keep_every_class() {
     ] {
         let folded = resnet::fold(arch, state).unwrap();
         let net = ResNet::from_state(arch, &folded, &device).unwrap();
-        let run = |pixels: &[Vec<u8>]| {
-            let running = AtomicBool::new(false);
-            logits(&net, &crops(pixels), &device, 2, 4, &|_| {}, &running).unwrap()
-        };
         let (shape, bytes) = npy(&golden.join(file));
         assert_eq!(shape, [names.len(), 1000]);
         let expected: Vec<f32> = bytes
@@ -205,7 +199,8 @@ fn imagenet_logits_are_those_of_torchvision_and_our_crops_keep_every_class() {
             .iter()
             .map(|word| f32::from_le_bytes(*word))
             .collect();
-        let found = run(&theirs);
+        let running = AtomicBool::new(false);
+        let found = logits(&net, &crops(&theirs), &device, 2, 4, &|_| {}, &running).unwrap();
         let largest = found
             .iter()
             .zip(&expected)
@@ -219,6 +214,6 @@ fn imagenet_logits_are_those_of_torchvision_and_our_crops_keep_every_class() {
                 .map(|row| outcome(row, 0).map(|outcome| outcome.top1))
                 .collect()
         };
-        assert_eq!(classes(&run(&ours)), classes(&expected), "{file}");
+        assert_eq!(classes(&found), classes(&expected), "{file}");
     }
 }

@@ -1,4 +1,5 @@
-//! Bytes of a JPEG or PNG file to 8-bit RGB, as Pillow's `Image.open(file).convert("RGB")` makes it.
+//! Bytes of a JPEG or PNG file to 8-bit RGB, as Pillow's `Image.open(file).convert("RGB")` makes it: for files
+//! that are not damaged, to the last bit.
 //!
 //! The format is told by the first bytes, never by the name: real sets hold PNG bytes in files called `.JPEG`. Alpha and
 //! transparency are dropped, not blended; EXIF orientation, gamma and colour profiles are ignored: so does torchvision.
@@ -27,7 +28,7 @@ pub struct Rgb {
 pub const MAX_PIXELS: u64 = 178_956_970;
 
 /// Names the decoders and their versions, so that pixels cached from other decoders are not mistaken for theirs.
-pub const DECODER: &str = "zune-jpeg 0.5.15 portable; png 0.18.1";
+pub const DECODER: &str = "mozjpeg 0.10.13; mozjpeg-sys 2.2.3; png 0.18.1";
 
 /// Decodes a JPEG or PNG file.
 ///
@@ -39,7 +40,8 @@ pub fn decode(bytes: &[u8]) -> Result<Rgb, Error> {
         [0x89, b'P', b'N', b'G', 0x0D, 0x0A, 0x1A, 0x0A, ..] => png::decode,
         _ => return Err(unknown(bytes)),
     };
-    // Neither decoder is known to panic, but neither promises not to, and one bad file must not end a long run.
+    // What libjpeg reports by unwinding is caught by `jpeg`. Beyond that neither decoder is known to panic, but neither
+    // promises not to, and one bad file must not end a long run.
     std::panic::catch_unwind(|| decoder(bytes))
         .unwrap_or_else(|_| Err(bad("corrupt: its decoder gave up")))
 }

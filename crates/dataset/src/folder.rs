@@ -1,9 +1,8 @@
 //! A folder of class folders of JPEG and PNG images, as torchvision's `ImageFolder` with `Resize`, `CenterCrop` reads it.
 //!
 //! `root/CLASS/.../IMAGE`: `listing` says which files and in which order, `classes` which label, [`crate::decode`]
-//! and [`crate::resize`] make `[crop, crop, 3]` pixels of each, and the cache keeps them. PNG images give exactly the
-//! pixels of Pillow, JPEG images the same within the decoder's rounding (at most 0.42 grey levels on average over a
-//! file, measured; see `decode/jpeg.rs`).
+//! and [`crate::resize`] make `[crop, crop, 3]` pixels of each, and the cache keeps them, exactly those of Pillow
+//! and torchvision.
 
 pub(crate) mod classes;
 pub(crate) mod listing;
