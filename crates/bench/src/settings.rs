@@ -328,7 +328,9 @@ impl Reader {
         let granularity = granularity.as_deref().unwrap_or("tensor");
         let group = match (granularity, group) {
             ("group", None) => Some(DEFAULT_GROUP_SIZE),
-            (_, group) => group.map(|size| size as usize),
+            ("group", size) => size.map(|size| size as usize),
+            (_, Some(_)) => bail!("weights.group_size goes with weights.granularity = group"),
+            (_, None) => None,
         };
         let granularity = Granularity::named(granularity, group)?;
         let percentile = self.number("weights.percentile")?;

@@ -19,6 +19,9 @@ pub struct FileLock {
     path: PathBuf,
 }
 
+/// Name of the folder in an experiment's folder that holds its runs' locks.
+pub(crate) const LOCKS: &str = ".locks";
+
 /// Whether to wait for another holder.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Wait {
@@ -74,8 +77,9 @@ impl Drop for FileLock {
         if REMOVE
             && fs::remove_file(&self.path).is_ok()
             && let Some(folder) = self.path.parent()
+            && folder.ends_with(LOCKS)
         {
-            // Succeeds for the last lock of the experiment alone, since the folder must be empty.
+            // A folder made for locks alone. Succeeds for the last of them, since it must be empty.
             let _ = fs::remove_dir(folder);
         }
         let _ = self.file.unlock();

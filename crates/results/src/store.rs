@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 use crate::file::{read_rows, write_rows};
-use crate::lock::{FileLock, Wait};
+use crate::lock::{FileLock, LOCKS, Wait};
 use crate::rows::{Row, Run, RunRow, Status};
 
 /// File of the run row.
@@ -23,7 +23,6 @@ pub const PREDICTIONS_FILE: &str = "predictions.csv";
 /// File of the quantization manifest.
 pub const MANIFEST_FILE: &str = "manifest.csv";
 
-const LOCKS: &str = ".locks";
 const TEMPORARY: &str = ".tmp";
 
 /// A results folder.
