@@ -59,8 +59,8 @@ impl Progress {
         }
     }
 
-    /// Run `index` is there already.
-    pub fn skip(&self, _index: usize, _run: &PlannedRun) {
+    /// A run is there already.
+    pub fn skip(&self) {
         self.total.inc(1);
         // Time left is about the runs that still cost something.
         self.total.reset_eta();

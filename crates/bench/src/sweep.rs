@@ -62,7 +62,7 @@ impl Sweep<'_> {
                 }
                 if self.store.is_complete(self.experiment, &run.run_id)? {
                     summary.skipped += 1;
-                    progress.skip(index, run);
+                    progress.skip();
                     continue;
                 }
                 let lock = if wait || run.is_baseline() {
@@ -77,7 +77,7 @@ impl Sweep<'_> {
                 // Between the look and the lock somebody may have finished it.
                 if self.store.is_complete(self.experiment, &run.run_id)? {
                     summary.skipped += 1;
-                    progress.skip(index, run);
+                    progress.skip();
                     continue;
                 }
                 let device = device::open(&run.config.device)?;

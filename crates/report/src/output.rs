@@ -96,16 +96,20 @@ pub fn outputs(
     Ok((table, outputs))
 }
 
-/// Writes the files of [`outputs`] and gives the paths of those that are there now.
+/// Writes the files of [`outputs`]; gives the table and the paths of the files that are there now.
 ///
 /// # Errors
 /// Those of [`crate::accuracy_table`], and [`Error::Io`].
-pub fn write_all(results_root: &Path, experiment: &str) -> Result<Vec<PathBuf>, Error> {
-    let (_, outputs) = outputs(results_root, experiment)?;
+pub fn write_all(
+    results_root: &Path,
+    experiment: &str,
+) -> Result<(AccuracyTable, Vec<PathBuf>), Error> {
+    let (table, outputs) = outputs(results_root, experiment)?;
     outputs.iter().try_for_each(Output::write)?;
-    Ok(outputs
+    let written = outputs
         .into_iter()
         .filter(|output| output.text.is_some())
         .map(|output| output.path)
-        .collect())
+        .collect();
+    Ok((table, written))
 }

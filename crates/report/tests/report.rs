@@ -355,7 +355,7 @@ fn files_appear_beside_the_runs_and_go_when_there_is_nothing_to_show() {
     };
     let sqnr = folder.path().join(E).join("sqnr.svg");
     fs::write(&sqnr, "of runs that are gone").unwrap();
-    let written = names(write_all(folder.path(), E).unwrap());
+    let written = names(write_all(folder.path(), E).unwrap().1);
     assert_eq!(
         written,
         ["table.md", "table.csv", "table.tex", "accuracy.svg"]
@@ -371,7 +371,7 @@ fn files_appear_beside_the_runs_and_go_when_there_is_nothing_to_show() {
             30.0,
         )],
     );
-    assert_eq!(names(write_all(folder.path(), E).unwrap()).len(), 5);
+    assert_eq!(names(write_all(folder.path(), E).unwrap().1).len(), 5);
     assert!(
         outputs(folder.path(), E)
             .unwrap()
@@ -407,5 +407,5 @@ fn only_failed_runs_still_make_a_table() {
         markdown.contains("| 4 | failed |") && markdown.contains("no memory"),
         "{markdown}"
     );
-    assert_eq!(write_all(folder.path(), E).unwrap().len(), 3);
+    assert_eq!(write_all(folder.path(), E).unwrap().1.len(), 3);
 }

@@ -165,13 +165,13 @@ fn list(
 }
 
 fn report(results: &std::path::Path, experiment: &str) -> Result<()> {
-    let table = report::accuracy_table(results, experiment)?;
+    let (table, written) = report::write_all(results, experiment)?;
     // A person sees aligned columns, a file or a pipe gets Markdown.
     match terminal_size::terminal_size_of(std::io::stdout()) {
         Some((width, _)) => println!("\n{}", table.text(usize::from(width.0))),
         None => println!("{}", table.markdown()),
     }
-    for path in report::write_all(results, experiment)? {
+    for path in written {
         eprintln!("wrote {}", path.display());
     }
     Ok(())
