@@ -1,0 +1,236 @@
+//! Float32: `out = max(sum * scale + shift + add, floor)`.
+//!
+//! Rounding: with fused multiply-add every product and sum is rounded once, so a sum of `K` products is within
+//! `K u / (1 - K u)` of the exact one, relative to the sum of absolute values, u = 2^-24 (Higham, Accuracy and
+//! Stability of Numerical Algorithms, section 3.1); without, the same with `K + 1`.
+
+use std::hint::black_box;
+
+use crate::kernel::tile::prefetch;
+use crate::kernel::{Arithmetic, Isa, Kernels, Lanes};
+
+/// Float32 throughout.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Float32;
+
+/// The epilogue's operands.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Post<'a> {
+    /// Per output channel, filled up by [`VECTOR`] values. Ones where nothing is multiplied: that is exact, and a branch
+    /// would cost more.
+    pub scale: &'a [f32],
+    /// Per output channel, filled up likewise.
+    pub shift: &'a [f32],
+    /// A map, and for each output pixel its place in it.
+    pub add: Option<(&'a [f32], &'a [u32])>,
+    /// `max(x, floor)` comes last: 0 for a ReLU, minus infinity for none.
+    pub floor: f32,
+}
+
+/// Floats in the widest register.
+pub(crate) const VECTOR: usize = 16;
+
+impl Arithmetic for Float32 {
+    type In = f32;
+    type Weight = f32;
+    type Sum = f32;
+    type Out = f32;
+    type Post<'a> = Post<'a>;
+
+    fn covers(post: &Post<'_>, pixels: usize, channels: usize) -> bool {
+        let long = |values: &[f32]| values.len() >= channels + VECTOR;
+        let added = post.add.is_none_or(|(map, places)| {
+            places.get(..pixels).is_some_and(|places| {
+                places
+                    .iter()
+                    .all(|&place| place as usize + channels <= map.len())
+            })
+        });
+        long(post.scale) && long(post.shift) && added
+    }
+}
+
+/// The registers of an instruction set that hold floats.
+///
+/// # Safety
+/// As for [`Lanes`].
+pub(crate) trait Floats: Copy + Sized + 'static {
+    type Register: Copy;
+    const LANES: usize;
+
+    unsafe fn splat(x: f32) -> Self::Register;
+    unsafe fn load(from: *const f32) -> Self::Register;
+    unsafe fn load_splat(from: *const f32) -> Self::Register;
+    unsafe fn store(to: *mut f32, x: Self::Register);
+    unsafe fn add(x: Self::Register, y: Self::Register) -> Self::Register;
+    /// `x * y + z`.
+    unsafe fn multiply_add(
+        x: Self::Register,
+        y: Self::Register,
+        z: Self::Register,
+    ) -> Self::Register;
+    /// `max(x, floor)`, a NaN in `x` staying NaN.
+    unsafe fn at_least(x: Self::Register, floor: Self::Register) -> Self::Register;
+}
+
+impl<F: Floats> Lanes for F {
+    type Of = Float32;
+    type Acc = F::Register;
+    type Factor = F::Register;
+    const LANES: usize = F::LANES;
+    const STEP: usize = 1;
+
+    // SAFETY, for all of these: they only pass on what the caller promises.
+    #[inline(always)]
+    unsafe fn zero() -> F::Register {
+        unsafe { F::splat(0.0) }
+    }
+    #[inline(always)]
+    unsafe fn load_sums(from: *const f32) -> F::Register {
+        unsafe { F::load(from) }
+    }
+    #[inline(always)]
+    unsafe fn store_sums(to: *mut f32, sums: F::Register) {
+        unsafe { F::store(to, sums) }
+    }
+    #[inline(always)]
+    unsafe fn weights(from: *const f32) -> F::Register {
+        unsafe { F::load(from) }
+    }
+    #[inline(always)]
+    unsafe fn spread(from: *const f32) -> F::Register {
+        unsafe { F::load_splat(from) }
+    }
+    #[inline(always)]
+    unsafe fn inputs(from: *const f32) -> F::Register {
+        unsafe { F::load(from) }
+    }
+    #[inline(always)]
+    unsafe fn multiply_add(sums: F::Register, a: F::Register, b: F::Register) -> F::Register {
+        unsafe { F::multiply_add(a, b, sums) }
+    }
+
+    // SAFETY, for the last three: the driver has made sure of `covers`, so whole vectors of scale and shift are there, and
+    // as many channels of the added map and of the output as exist.
+    #[inline(always)]
+    unsafe fn prefetch(post: &Post<'_>, pixel: usize, channel: usize) {
+        unsafe {
+            if let Some((map, places)) = post.add {
+                prefetch(map.as_ptr().add(place(places, pixel) + channel));
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn finish(
+        post: &Post<'_>,
+        sums: F::Register,
+        pixel: usize,
+        channel: usize,
+        out: *mut f32,
+    ) {
+        unsafe {
+            let add = post
+                .add
+                .map(|(map, places)| F::load(map.as_ptr().add(place(places, pixel) + channel)));
+            F::store(out, epilogue::<F>(post, sums, channel, add));
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn finish_some(
+        post: &Post<'_>,
+        sums: F::Register,
+        pixel: usize,
+        channel: usize,
+        count: usize,
+        out: *mut f32,
+    ) {
+        unsafe {
+            let mut some = [0.0; VECTOR];
+            let add = post.add.map(|(map, places)| {
+                let from = map.as_ptr().add(place(places, pixel) + channel);
+                from.copy_to_nonoverlapping(some.as_mut_ptr(), count);
+                F::load(some.as_ptr())
+            });
+            F::store(some.as_mut_ptr(), epilogue::<F>(post, sums, channel, add));
+            some.as_ptr().copy_to_nonoverlapping(out, count);
+        }
+    }
+}
+
+/// Where output pixel `pixel` lies in the added map.
+#[inline(always)]
+unsafe fn place(places: &[u32], pixel: usize) -> usize {
+    // SAFETY: there is a place for each output pixel (`covers`).
+    unsafe { *places.get_unchecked(pixel) as usize }
+}
+
+/// The formula of the module's header.
+#[inline(always)]
+unsafe fn epilogue<F: Floats>(
+    post: &Post<'_>,
+    sums: F::Register,
+    channel: usize,
+    add: Option<F::Register>,
+) -> F::Register {
+    // SAFETY: whole vectors of scale and shift are there (`covers`).
+    unsafe {
+        let scale = F::load(post.scale.as_ptr().add(channel));
+        let shift = F::load(post.shift.as_ptr().add(channel));
+        let mut y = F::multiply_add(sums, scale, shift);
+        if let Some(add) = add {
+            y = F::add(y, add);
+        }
+        F::at_least(y, F::splat(post.floor))
+    }
+}
+
+/// An instruction set's float32 functions.
+pub(crate) struct FloatKernels {
+    /// Convolutions.
+    pub kernels: Kernels<Float32>,
+    /// Multiplies and adds in registers, so many rounds; see `peak.rs`.
+    pub peak: unsafe fn(u64) -> f32,
+    /// Floating-point operations in one round.
+    pub peak_operations: u64,
+}
+
+/// The functions of `isa`, which the processor must have: it is a result of [`Isa::check`] or [`Isa::available`].
+pub(crate) fn float32(isa: Isa) -> &'static FloatKernels {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => &super::avx512::FLOAT32,
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => &super::avx2::FLOAT32,
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon => &super::neon::FLOAT32,
+        _ => &super::portable::FLOAT32,
+    }
+}
+
+/// `CHAINS` independent chains of multiply-add that touch no memory: enough of them to keep every unit busy.
+///
+/// # Safety
+/// As for [`Lanes`].
+#[inline(always)]
+pub(super) unsafe fn peak_rounds<F: Floats, const CHAINS: usize>(rounds: u64) -> f32 {
+    // SAFETY: the caller's promise; the store goes to an array of the widest register's size.
+    unsafe {
+        // Hidden from the compiler, which would otherwise see that nothing changes and drop the loop.
+        let (x, y) = (F::splat(black_box(0.999_999)), F::splat(black_box(1e-6)));
+        let mut chains = [F::splat(1.0); CHAINS];
+        for _ in 0..rounds {
+            for chain in &mut chains {
+                *chain = F::multiply_add(*chain, x, y);
+            }
+        }
+        let mut total = F::splat(0.0);
+        for chain in chains {
+            total = F::add(total, chain);
+        }
+        let mut lanes = [0.0; VECTOR];
+        F::store(lanes.as_mut_ptr(), total);
+        lanes.iter().sum()
+    }
+}

@@ -1,0 +1,28 @@
+//! What runs in registers: one loop, written once, for every instruction set and every pair of element types.
+//!
+//! A tile is `ROWS` output pixels times `V` vectors of output channels. For every tap and input channel it loads `V`
+//! vectors of weights once, spreads one input value per pixel over a vector, and multiplies and adds; when the sums are
+//! whole it hands them, still in registers, to the epilogue. Each output is summed by one chain in one order (taps row
+//! by row, channels within a tap), so it does not depend on how the pixels are cut into tiles, groups and threads.
+//!
+//! An instruction set is an implementation of [`Lanes`]; a pair of element types with its epilogue is an
+//! implementation of [`Arithmetic`].
+
+#![allow(unsafe_code)]
+
+mod avx2;
+mod avx512;
+mod conv;
+mod depthwise;
+mod float;
+mod isa;
+mod neon;
+mod peak;
+mod portable;
+mod tile;
+
+pub(crate) use conv::{Convolution, Geometry};
+pub(crate) use float::{Float32, Post, VECTOR, float32};
+pub use isa::Isa;
+pub use peak::peak;
+pub(crate) use tile::{Arithmetic, DepthwiseJob, Job, Kernels, Lanes, Segment};

@@ -1,0 +1,176 @@
+//! Where the values of a map lie in memory.
+//!
+//! Maps are channels-last, with a border of zeros as wide as the widest padding among the convolutions that read them,
+//! so that no convolution has to look whether a tap lies outside:
+//!
+//! ```text
+//! offset(n, y, x, c) = ((n * (top + h + bottom) + y + top) * (left + w + right) + x + left) * pitch + c
+//! ```
+//!
+//! `pitch` is the distance of neighbouring pixels: the channels, or one cache line more where they are a large power of
+//! two, because then the pixels of a tile would all fall into the same few sets of the cache.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::shape::{Padding, Shape, Window};
+
+/// A map's shape, its border, and the distance of its pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Layout {
+    pub shape: Shape,
+    pub border: Padding,
+    pub pitch: usize,
+}
+
+/// Pixels whose distance in bytes is a multiple of this collide.
+const COLLIDING: usize = 2048;
+
+impl Layout {
+    /// A map without border.
+    pub fn new(shape: Shape) -> Self {
+        let bytes = shape.channels * size_of::<f32>();
+        let pitch = if bytes.is_multiple_of(COLLIDING) && shape.height * shape.width > 1 {
+            shape.channels + 16
+        } else {
+            shape.channels
+        };
+        Self {
+            shape,
+            border: Padding::default(),
+            pitch,
+        }
+    }
+
+    /// Widens the border to what `window` reads.
+    pub fn cover(&mut self, window: &Window, output: Shape) {
+        let reach = |size: usize, count: usize, axis: usize, before: usize| {
+            let last = (count - 1) * window.stride[axis]
+                + (window.kernel[axis] - 1) * window.dilation[axis]
+                + 1;
+            last.saturating_sub(before + size)
+        };
+        let Padding { top, left, .. } = window.padding;
+        let border = &mut self.border;
+        border.top = border.top.max(top);
+        border.left = border.left.max(left);
+        let (bottom, right) = (
+            reach(self.shape.height, output.height, 0, top),
+            reach(self.shape.width, output.width, 1, left),
+        );
+        border.bottom = border.bottom.max(bottom);
+        border.right = border.right.max(right);
+    }
+
+    /// Distance of a pixel to the one below it.
+    pub fn row(&self) -> usize {
+        (self.border.left + self.shape.width + self.border.right) * self.pitch
+    }
+
+    /// Distance of a pixel to the same one in the next image.
+    pub fn image(&self) -> usize {
+        (self.border.top + self.shape.height + self.border.bottom) * self.row()
+    }
+
+    /// Offset of pixel (y, x) of image 0, channel 0.
+    pub fn pixel(&self, y: usize, x: usize) -> usize {
+        (y + self.border.top) * self.row() + (x + self.border.left) * self.pitch
+    }
+
+    /// Reads `images`, `[n, c, h, w]`.
+    pub fn read_planar(&self, n: usize, images: &[f32], values: &mut [f32]) {
+        self.each_row(n, |planar, start| {
+            for (x, &value) in images[planar].iter().enumerate() {
+                values[start + x * self.pitch] = value;
+            }
+        });
+    }
+
+    /// Writes `[n, c, h, w]`.
+    pub fn write_planar(&self, n: usize, values: &[f32], planar: &mut [f32]) {
+        self.each_row(n, |row, start| {
+            for (x, value) in planar[row].iter_mut().enumerate() {
+                *value = values[start + x * self.pitch];
+            }
+        });
+    }
+
+    /// For each row of a channel, its range in `[n, c, h, w]` and where it starts here.
+    fn each_row(&self, n: usize, mut body: impl FnMut(Range<usize>, usize)) {
+        let Shape {
+            channels,
+            height,
+            width,
+        } = self.shape;
+        for image in 0..n {
+            for y in 0..height {
+                let start = image * self.image() + self.pixel(y, 0);
+                for channel in 0..channels {
+                    let planar = ((image * channels + channel) * height + y) * width;
+                    body(planar..planar + width, start + channel);
+                }
+            }
+        }
+    }
+}
+
+/// The offset of each of a group's pixels, counted through (image, row, column).
+#[derive(Clone, Debug)]
+pub(crate) struct Table {
+    offsets: Arc<[u32]>,
+    largest: usize,
+}
+
+impl Table {
+    /// Where the pixels of `layout` lie.
+    pub fn pixels(layout: &Layout, group: usize) -> Self {
+        let Shape { height, width, .. } = layout.shape;
+        Self::new(layout.image(), [height, width], group, |y, x| {
+            layout.pixel(y, x)
+        })
+    }
+
+    /// For each output pixel of `window` over `layout`, where its first tap lies. The border must cover the window.
+    pub fn first_taps(layout: &Layout, window: &Window, output: Shape, group: usize) -> Self {
+        let Padding { top, left, .. } = window.padding;
+        let corner =
+            (layout.border.top - top) * layout.row() + (layout.border.left - left) * layout.pitch;
+        Self::new(
+            layout.image(),
+            [output.height, output.width],
+            group,
+            |y, x| {
+                corner + y * window.stride[0] * layout.row() + x * window.stride[1] * layout.pitch
+            },
+        )
+    }
+
+    fn new(
+        image: usize,
+        [height, width]: [usize; 2],
+        group: usize,
+        offset: impl Fn(usize, usize) -> usize,
+    ) -> Self {
+        let offset = &offset;
+        let offsets: Arc<[u32]> = (0..group)
+            .flat_map(|n| {
+                (0..height).flat_map(move |y| {
+                    // A graph's values are small enough for 32 bits, see `graph::LARGEST` and `program::compile`.
+                    (0..width).map(move |x| (n * image + offset(y, x)) as u32)
+                })
+            })
+            .collect();
+        let largest = offsets.iter().copied().max().unwrap_or(0) as usize;
+        Self { offsets, largest }
+    }
+
+    /// All offsets.
+    pub fn offsets(&self) -> &[u32] {
+        &self.offsets
+    }
+
+    /// The largest of them.
+    pub fn largest(&self) -> usize {
+        self.largest
+    }
+}

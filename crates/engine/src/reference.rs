@@ -1,0 +1,154 @@
+//! The plain twin: every node by its definition, in float64, with a bound on what float32 may make of it.
+//!
+//! The bound of a sum of K products is `(K + 4) u sum |w x|`, u = 2^-24, whatever the order (Higham, Accuracy and
+//! Stability of Numerical Algorithms, section 3.1); errors of the inputs come through with `sum |w|`.
+
+use crate::graph::{Graph, Op};
+use crate::shape::{Shape, Window};
+
+/// A value and how far a float32 result may lie from it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Bounded {
+    pub value: f64,
+    pub error: f64,
+}
+
+const UNIT: f64 = 1.0 / (1u64 << 24) as f64;
+
+/// The value of every node for one image, `[c, h, w]` each.
+pub(crate) fn evaluate(graph: &Graph, image: &[f32]) -> Vec<Vec<Bounded>> {
+    let exact = |&x: &f32| Bounded {
+        value: f64::from(x),
+        error: 0.0,
+    };
+    let mut values: Vec<Vec<Bounded>> = vec![image.iter().map(exact).collect()];
+    for placed in &graph.nodes {
+        let from = graph.shape(placed.input);
+        let input = Map {
+            shape: from,
+            values: &values[placed.input],
+        };
+        let mut out = Vec::with_capacity(placed.shape.len());
+        for c in 0..placed.shape.channels {
+            for y in 0..placed.shape.height {
+                for x in 0..placed.shape.width {
+                    out.push(element(&placed.node.op, &input, [c, y, x]));
+                }
+            }
+        }
+        for (i, out) in out.iter_mut().enumerate() {
+            if let Some(add) = placed.add {
+                let other = values[add][i];
+                out.value += other.value;
+                out.error += other.error + UNIT * out.value.abs();
+            }
+            if placed.node.relu {
+                out.value = out.value.max(0.0);
+            }
+        }
+        values.push(out);
+    }
+    values.remove(0);
+    values
+}
+
+struct Map<'a> {
+    shape: Shape,
+    values: &'a [Bounded],
+}
+
+impl Map<'_> {
+    /// (channel, row, column), the last two counted from the upper left corner of the padding; none outside the map.
+    fn at(&self, c: usize, [y, x]: [usize; 2], window: &Window) -> Option<Bounded> {
+        let y = y.checked_sub(window.padding.top)?;
+        let x = x.checked_sub(window.padding.left)?;
+        let Shape { height, width, .. } = self.shape;
+        (y < height && x < width).then(|| self.values[(c * height + y) * width + x])
+    }
+
+    /// The taps of a window, those outside as none.
+    fn taps<'a>(
+        &'a self,
+        c: usize,
+        [y, x]: [usize; 2],
+        window: &'a Window,
+    ) -> impl Iterator<Item = Option<Bounded>> + 'a {
+        (0..window.kernel[0]).flat_map(move |ky| {
+            (0..window.kernel[1]).map(move |kx| {
+                let at = [
+                    y * window.stride[0] + ky * window.dilation[0],
+                    x * window.stride[1] + kx * window.dilation[1],
+                ];
+                self.at(c, at, window)
+            })
+        })
+    }
+}
+
+fn element(op: &Op, input: &Map<'_>, [c, y, x]: [usize; 3]) -> Bounded {
+    match op {
+        Op::Conv(conv) => {
+            let each = input.shape.channels / conv.groups;
+            let first = c / (conv.outputs / conv.groups) * each;
+            let taps = conv.window.kernel[0] * conv.window.kernel[1];
+            let weights = &conv.weight[c * each * taps..(c + 1) * each * taps];
+            let inputs = (0..each).flat_map(|i| input.taps(first + i, [y, x], &conv.window));
+            let factor = |values: &Option<Vec<f32>>, absent| {
+                values
+                    .as_ref()
+                    .map_or(absent, |values| f64::from(values[c]))
+            };
+            let (scale, shift) = (factor(&conv.scale, 1.0), factor(&conv.shift, 0.0));
+            dot(weights, inputs, scale, shift)
+        }
+        Op::Linear(linear) => {
+            let each = input.shape.channels;
+            let weights = &linear.weight[c * each..(c + 1) * each];
+            let bias = linear.bias.as_ref().map_or(0.0, |bias| f64::from(bias[c]));
+            dot(weights, input.values.iter().copied().map(Some), 1.0, bias)
+        }
+        Op::MaxPool(window) => input
+            .taps(c, [y, x], window)
+            .flatten()
+            .max_by(|a, b| a.value.total_cmp(&b.value))
+            .unwrap(),
+        Op::AvgPool(window) => {
+            let count = window.kernel[0] * window.kernel[1];
+            let weights = vec![1.0 / count as f32; count];
+            let mut mean = dot(&weights, input.taps(c, [y, x], window), 1.0, 0.0);
+            mean.error += 2.0 * UNIT * mean.value.abs();
+            mean
+        }
+        &Op::Subsample { stride, before, .. } => match c.checked_sub(before) {
+            Some(c) if c < input.shape.channels => {
+                let Shape { height, width, .. } = input.shape;
+                input.values[(c * height + y * stride) * width + x * stride]
+            }
+            _ => Bounded::default(),
+        },
+        Op::Identity => {
+            let Shape { height, width, .. } = input.shape;
+            input.values[(c * height + y) * width + x]
+        }
+    }
+}
+
+fn dot(
+    weights: &[f32],
+    inputs: impl Iterator<Item = Option<Bounded>>,
+    scale: f64,
+    shift: f64,
+) -> Bounded {
+    let (mut sum, mut magnitude, mut error) = (0.0, 0.0, 0.0);
+    for (&w, x) in weights.iter().zip(inputs) {
+        let (w, x) = (f64::from(w), x.unwrap_or_default());
+        sum += w * x.value;
+        magnitude += w.abs() * (x.value.abs() + x.error);
+        error += w.abs() * x.error;
+    }
+    let rounding = (weights.len() + 4) as f64 * UNIT * (magnitude * scale.abs() + shift.abs());
+    Bounded {
+        value: sum * scale + shift,
+        error: error * scale.abs() + rounding + f64::from(f32::MIN_POSITIVE),
+    }
+}
