@@ -89,6 +89,8 @@ pub struct Observation<'a> {
 pub struct NodeInfo<'a> {
     /// Its name.
     pub name: &'a str,
+    /// The name of what it reads.
+    pub input: &'a str,
     /// What it makes of one image.
     pub shape: Shape,
     /// Floating-point operations for one image, a multiplication and an addition counted as two; 0 for nodes without
@@ -185,6 +187,10 @@ impl Program {
             .zip(&self.layouts[1..])
             .map(|(step, layout)| NodeInfo {
                 name: &step.name,
+                input: match step.input {
+                    0 => crate::INPUT,
+                    value => &self.steps[value - 1].name,
+                },
                 shape: layout.shape,
                 operations: match &step.work {
                     Work::Conv { conv, .. } => conv.operations(),

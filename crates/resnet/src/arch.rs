@@ -58,6 +58,11 @@ impl ConvUnit {
     pub fn padding(&self) -> usize {
         self.kernel / 2
     }
+
+    /// What becomes of a map's height and width: with "same" padding, `ceil(extent / stride)`.
+    pub(crate) fn shrunk(&self, size: [usize; 2]) -> [usize; 2] {
+        size.map(|extent| extent.div_ceil(self.stride))
+    }
 }
 
 /// What the second branch of a residual block does to its input.
@@ -83,6 +88,14 @@ pub struct BlockSpec {
     pub units: Vec<ConvUnit>,
     /// The other branch.
     pub shortcut: Shortcut,
+}
+
+impl BlockSpec {
+    /// What its layers' names start with, as in `layer1.0`.
+    pub(crate) fn name(&self) -> &str {
+        let first = &self.units[0].conv;
+        first.rsplit_once('.').map_or(first, |(block, _)| block)
+    }
 }
 
 /// A whole network, flat and in execution order.

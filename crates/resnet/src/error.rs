@@ -115,6 +115,10 @@ pub enum Error {
     #[error(transparent)]
     Quantize(#[from] quant_core::Error),
 
+    /// The network cannot run on images of this size.
+    #[error(transparent)]
+    Graph(#[from] engine::Error),
+
     /// A tensor of a type that no weight has.
     #[error(
         "tensor {tensor}: values of type {dtype}; weights are float32, float16, bfloat16 or float64"

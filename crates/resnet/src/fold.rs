@@ -11,7 +11,7 @@
 //! in float32 (Jacob et al. 2018, section 3.2, equation 14). The two networks compute the same function; their logits
 //! differ by float32 rounding alone.
 
-use crate::arch::{Arch, BN_EPSILON};
+use crate::arch::{Arch, BN_EPSILON, ConvUnit};
 use crate::error::Error;
 use crate::state_dict::{HostTensor, StateDict};
 
@@ -20,22 +20,13 @@ use crate::state_dict::{HostTensor, StateDict};
 pub fn fold(arch: &Arch, state: &StateDict) -> Result<StateDict, Error> {
     let mut folded = state.clone();
     for unit in arch.layout().units() {
-        let Some(gamma) = folded.remove(&format!("{}.weight", unit.bn)) else {
+        let Some(bn) = BatchNorm::take(&mut folded, unit)? else {
             continue;
         };
-        let mut take = |name: String| folded.take(&name);
-        let beta = take(format!("{}.bias", unit.bn))?;
-        let mean = take(format!("{}.running_mean", unit.bn))?;
-        let variance = take(format!("{}.running_var", unit.bn))?;
-        let weight = take(format!("{}.weight", unit.conv))?;
+        let weight = folded.take(&format!("{}.weight", unit.conv))?;
         let bias = folded.remove(&format!("{}.bias", unit.conv));
 
-        let k: Vec<f32> = gamma
-            .data
-            .iter()
-            .zip(&variance.data)
-            .map(|(g, v)| g / (v + BN_EPSILON as f32).sqrt())
-            .collect();
+        let k = bn.scale();
         let per_channel = weight.data.len() / unit.output;
         let folded_weight = weight
             .data
@@ -43,12 +34,7 @@ pub fn fold(arch: &Arch, state: &StateDict) -> Result<StateDict, Error> {
             .zip(&k)
             .flat_map(|(channel, k)| channel.iter().map(move |w| w * k))
             .collect();
-        let folded_bias = (0..unit.output)
-            .map(|c| match &bias {
-                None => beta.data[c] - mean.data[c] * k[c],
-                Some(bias) => beta.data[c] + (bias.data[c] - mean.data[c]) * k[c],
-            })
-            .collect();
+        let folded_bias = bn.shift(&k, bias.as_ref().map(|bias| bias.data.as_slice()));
         folded.insert(
             format!("{}.weight", unit.conv),
             HostTensor::new(weight.shape, folded_weight)?,
@@ -59,6 +45,50 @@ pub fn fold(arch: &Arch, state: &StateDict) -> Result<StateDict, Error> {
         );
     }
     Ok(folded)
+}
+
+/// A unit's BatchNorm, one value per output channel.
+pub(crate) struct BatchNorm {
+    gamma: Vec<f32>,
+    beta: Vec<f32>,
+    mean: Vec<f32>,
+    variance: Vec<f32>,
+}
+
+impl BatchNorm {
+    /// Takes the tensors of `unit`'s BatchNorm out of `state`; none where it has been folded. Fails when only some of
+    /// them are there, or they do not have one value per channel.
+    pub fn take(state: &mut StateDict, unit: &ConvUnit) -> Result<Option<Self>, Error> {
+        if !state.contains(&format!("{}.weight", unit.bn)) {
+            return Ok(None);
+        }
+        let mut take =
+            |part: &str| state.take_shaped(&format!("{}.{part}", unit.bn), &[unit.output]);
+        Ok(Some(Self {
+            gamma: take("weight")?,
+            beta: take("bias")?,
+            mean: take("running_mean")?,
+            variance: take("running_var")?,
+        }))
+    }
+
+    /// `k` of the module's header.
+    pub fn scale(&self) -> Vec<f32> {
+        let variances = self.gamma.iter().zip(&self.variance);
+        variances
+            .map(|(g, v)| g / (v + BN_EPSILON as f32).sqrt())
+            .collect()
+    }
+
+    /// `b'` of equation (2), for `k` from [`BatchNorm::scale`] and the convolution's own bias.
+    pub fn shift(&self, k: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
+        (0..k.len())
+            .map(|c| match bias {
+                None => self.beta[c] - self.mean[c] * k[c],
+                Some(bias) => self.beta[c] + (bias[c] - self.mean[c]) * k[c],
+            })
+            .collect()
+    }
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
-//! Residual networks: read from PyTorch checkpoints, folded, quantized, run on any burn device.
+//! Residual networks: read from PyTorch checkpoints, folded, quantized, lowered for the CPU engine, run on burn devices.
 //!
 //! One network takes three forms here, and each step between them is one function:
 //!
 //! ```text
-//! file --load--> StateDict (PyTorch names, float32, host) --quantize--> StateDict --from_state--> ResNet (burn module)
+//! file --load--> StateDict (PyTorch names, float32, host) --quantize--> StateDict --lower--> engine::Graph
+//!                                                                           └--from_state--> ResNet (burn module)
 //! ```
 //!
 //! [`Arch`] says which tensors a network has and in which order its layers run; everything else asks it.
@@ -12,6 +13,7 @@ mod arch;
 mod checkpoint;
 mod error;
 mod fold;
+mod lower;
 mod module;
 mod quantize;
 mod state_dict;
@@ -22,6 +24,7 @@ pub use arch::{Arch, BN_EPSILON, BlockSpec, ConvUnit, Family, Layout, Shortcut};
 pub use checkpoint::{Checkpoint, load, read_tensors, save_safetensors};
 pub use error::Error;
 pub use fold::fold;
+pub use lower::{Epilogue, lower, lower_layer};
 pub use module::{Block, Downsample, ResNet, Tap};
 pub use quantize::{
     BiasPolicy, BnMode, Decision, LayerReport, QuantizedNet, WeightQuantization, float_manifest,

@@ -93,6 +93,19 @@ impl StateDict {
             .ok_or_else(|| Error::Missing { name: quoted(name) })
     }
 
+    /// Takes the values of a tensor out; fails where there is none, or it has another shape.
+    pub fn take_shaped(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, Error> {
+        let tensor = self.take(name)?;
+        if tensor.shape != shape {
+            return Err(Error::Misshapen {
+                name: quoted(name),
+                found: tensor.shape,
+                expected: shape.to_vec(),
+            });
+        }
+        Ok(tensor.data)
+    }
+
     /// Whether there is a tensor called `name`.
     pub fn contains(&self, name: &str) -> bool {
         self.0.contains_key(name)

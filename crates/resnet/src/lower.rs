@@ -1,0 +1,324 @@
+//! From tensors to the flat graph that the CPU engine runs.
+//!
+//! Nodes carry the PyTorch name of their convolution or classifier; what has no name there is called `maxpool`,
+//! `avgpool` and `{block}.shortcut`. A BatchNorm that is still there becomes the scale and shift of its convolution's
+//! epilogue, with `k[c] = gamma[c] / sqrt(running_var[c] + eps)`:
+//!
+//! ```text
+//! scale[c] = k[c]        shift[c] = beta[c] - running_mean[c] * k[c]
+//! ```
+//!
+//! so the weights stay on their quantization grid; after [`crate::fold`] there is a bias alone. Additions and ReLUs are
+//! part of the convolution before them, or nodes of their own where each convolution's own output is wanted.
+
+use engine::{Conv, Graph, INPUT, Linear, Node, Op, Shape, Window};
+
+use crate::arch::{Arch, ConvUnit, Shortcut};
+use crate::error::{Error, quoted};
+use crate::fold::BatchNorm;
+use crate::module::ResNet;
+use crate::state_dict::StateDict;
+
+/// Where additions and ReLUs go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Epilogue {
+    /// Into the convolution before them: the fast form.
+    Fused,
+    /// Into nodes of their own, called `{convolution}.sum`: every convolution's output is as PyTorch's BatchNorm hands
+    /// it on.
+    Separate,
+}
+
+/// The graph of `arch` with the tensors of `state`, BatchNorm kept or folded, for images `[3, height, width]`. Takes the
+/// tensors out of `state`, so that no second copy of the weights exists. Fails when one is missing, or misshapen, or the
+/// images are too small.
+pub fn lower(
+    arch: &Arch,
+    mut state: StateDict,
+    [height, width]: [usize; 2],
+    epilogue: Epilogue,
+) -> Result<Graph, Error> {
+    let layout = arch.layout();
+    let mut nodes = Nodes {
+        nodes: Vec::new(),
+        epilogue,
+    };
+    let stem = conv(&mut state, &layout.stem)?;
+    let mut x = nodes.push(&layout.stem.conv, INPUT, stem, None, true);
+    let mut channels = layout.stem.output;
+    let mut size = layout.stem.shrunk([height, width]);
+    if layout.max_pool {
+        let pool = Op::MaxPool(Window::square(3, 2, 1));
+        nodes.nodes.push(Node::new("maxpool", x, pool));
+        x = "maxpool".to_owned();
+        size = size.map(|extent| extent.div_ceil(2));
+    }
+    for block in &layout.blocks {
+        let shortcut = match &block.shortcut {
+            Shortcut::Identity => x.clone(),
+            Shortcut::Pad { pad } => {
+                let first = &block.units[0];
+                let name = format!("{}.shortcut", block.name());
+                let op = Op::Subsample {
+                    stride: first.stride,
+                    before: *pad,
+                    behind: *pad,
+                };
+                nodes.nodes.push(Node::new(&name, &x, op));
+                name
+            }
+            Shortcut::Project(unit) => {
+                let op = conv(&mut state, unit)?;
+                nodes.push(&unit.conv, &x, op, None, false)
+            }
+        };
+        for (i, unit) in block.units.iter().enumerate() {
+            let add = (i + 1 == block.units.len()).then_some(shortcut.as_str());
+            let op = conv(&mut state, unit)?;
+            x = nodes.push(&unit.conv, &x, op, add, true);
+            channels = unit.output;
+            size = unit.shrunk(size);
+        }
+    }
+    let whole = Window::whole(Shape::new(channels, size[0], size[1]));
+    nodes
+        .nodes
+        .push(Node::new("avgpool", x, Op::AvgPool(whole)));
+    let classifier = linear(arch, &mut state)?;
+    nodes
+        .nodes
+        .push(Node::new(&layout.classifier, "avgpool", classifier));
+    let input = Shape::new(layout.stem.input, height, width);
+    Ok(Graph::new(input, nodes.nodes, &layout.classifier)?)
+}
+
+/// A graph of one layer alone, for inputs of the shape given; `index` counts as in [`crate::Tap`]: the units of
+/// [`crate::Layout::units`], then the classifier.
+pub fn lower_layer(
+    arch: &Arch,
+    state: &StateDict,
+    index: usize,
+    input: Shape,
+) -> Result<Graph, Error> {
+    let layout = arch.layout();
+    let units = layout.units();
+    let name = units.get(index).map_or(&layout.classifier, |u| &u.conv);
+    // The layer's own tensors are copied, and no others.
+    let belongs = |tensor: &str| {
+        let (layer, _) = tensor.rsplit_once('.').unwrap_or((tensor, ""));
+        layer == name || units.get(index).is_some_and(|unit| layer == unit.bn)
+    };
+    let mut own: StateDict = state
+        .into_iter()
+        .filter(|(tensor, _)| belongs(tensor))
+        .map(|(tensor, values)| (tensor.clone(), values.clone()))
+        .collect();
+    let op = match units.get(index) {
+        Some(unit) => conv(&mut own, unit)?,
+        None => linear(arch, &mut own)?,
+    };
+    Ok(Graph::new(input, vec![Node::new(name, INPUT, op)], name)?)
+}
+
+impl ResNet {
+    /// This network's graph for images `[3, height, width]`; see [`lower`].
+    pub fn lower(&self, arch: &Arch, size: [usize; 2]) -> Result<Graph, Error> {
+        lower(arch, self.to_state(arch), size, Epilogue::Fused)
+    }
+}
+
+struct Nodes {
+    nodes: Vec<Node>,
+    epilogue: Epilogue,
+}
+
+impl Nodes {
+    /// Adds a convolution with what follows it; the name of the value that comes out.
+    fn push(&mut self, name: &str, input: &str, op: Op, add: Option<&str>, relu: bool) -> String {
+        let mut node = Node::new(name, input, op);
+        if self.epilogue == Epilogue::Separate && (add.is_some() || relu) {
+            self.nodes.push(node);
+            node = Node::new(format!("{name}.sum"), name, Op::Identity);
+        }
+        node.add = add.map(str::to_owned);
+        node.relu = relu;
+        let value = node.name.clone();
+        self.nodes.push(node);
+        value
+    }
+}
+
+fn conv(state: &mut StateDict, unit: &ConvUnit) -> Result<Op, Error> {
+    let shape = [unit.output, unit.input, unit.kernel, unit.kernel];
+    let weight = state.take_shaped(&format!("{}.weight", unit.conv), &shape)?;
+    let bias_name = format!("{}.bias", unit.conv);
+    let bias = match state.contains(&bias_name) {
+        true => Some(state.take_shaped(&bias_name, &[unit.output])?),
+        false => None,
+    };
+    let (scale, shift) = match BatchNorm::take(state, unit)? {
+        Some(bn) => {
+            let scale = bn.scale();
+            let shift = bn.shift(&scale, bias.as_deref());
+            (Some(scale), Some(shift))
+        }
+        // Neither BatchNorm nor bias: what is missing is the BatchNorm.
+        None if bias.is_none() => {
+            return Err(Error::Missing {
+                name: quoted(&format!("{}.weight", unit.bn)),
+            });
+        }
+        None => (None, bias),
+    };
+    Ok(Op::Conv(Conv {
+        weight,
+        outputs: unit.output,
+        groups: 1,
+        window: Window::square(unit.kernel, unit.stride, unit.padding()),
+        scale,
+        shift,
+    }))
+}
+
+fn linear(arch: &Arch, state: &mut StateDict) -> Result<Op, Error> {
+    let layout = arch.layout();
+    let (name, outputs) = (&layout.classifier, layout.classes);
+    Ok(Op::Linear(Linear {
+        weight: state.take_shaped(&format!("{name}.weight"), &[outputs, layout.features])?,
+        outputs,
+        bias: Some(state.take_shaped(&format!("{name}.bias"), &[outputs])?),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, Tensor, TensorData};
+    use engine::{Options, Program};
+    use quant_core::uniform;
+
+    use super::*;
+    use crate::fold::fold;
+    use crate::testing::random_state;
+
+    /// Largest distance, relative to the largest logit.
+    fn distance(a: &[f32], b: &[f32]) -> f32 {
+        let largest = a.iter().fold(0.0_f32, |m, v| m.max(v.abs()));
+        let far = |(x, y): (&f32, &f32)| (x - y).abs();
+        a.iter().zip(b).map(far).fold(0.0, f32::max) / largest
+    }
+
+    fn images(n: usize, side: usize) -> Vec<f32> {
+        (0..n * 3 * side * side)
+            .map(|i| 4.0 * uniform(9, i as u64) - 2.0)
+            .collect()
+    }
+
+    #[test]
+    fn the_graph_computes_what_the_burn_module_does_for_every_architecture() {
+        let device = Device::flex();
+        for arch in Arch::all() {
+            if ["resnet101", "resnet152"].contains(&arch.name().as_str()) {
+                continue; // hundreds of megabytes for no other code than resnet50's
+            }
+            let arch = arch.with_classes(11);
+            // 72 is no multiple of the strides' product 32: odd maps on the way.
+            let side = if arch.image_size() == 32 { 32 } else { 72 };
+            let kept = random_state(&arch, 3);
+            let folded = fold(&arch, &kept).unwrap();
+            let pixels = images(2, side);
+            for state in [kept, folded] {
+                let net = ResNet::from_state(&arch, &state, &device).unwrap();
+                let data = TensorData::new(pixels.clone(), [2, 3, side, side]);
+                let expected = net.forward(Tensor::from_data(data, &device)).into_data();
+                let expected = expected.try_to_vec::<f32>().unwrap();
+                let graph = net.lower(&arch, [side, side]).unwrap();
+                let program = Program::new(graph, Options::default()).unwrap();
+                let mut found = vec![0.0; 22];
+                let mut workspace = program.workspace();
+                program.run(&mut workspace, &pixels, &mut found).unwrap();
+                let distance = distance(&expected, &found);
+                assert!(distance <= 1e-4, "{arch}: {distance}");
+            }
+        }
+    }
+
+    #[test]
+    fn separate_epilogues_change_no_bit_and_show_every_unit() {
+        let arch = Arch::parse("resnet18").unwrap().with_classes(5);
+        let state = random_state(&arch, 4);
+        let pixels = images(1, 64);
+        let [fused, separate] = [Epilogue::Fused, Epilogue::Separate].map(|epilogue| {
+            let graph = lower(&arch, state.clone(), [64, 64], epilogue).unwrap();
+            let names: Vec<_> = graph.nodes().map(|(name, _)| name.to_owned()).collect();
+            for unit in arch.layout().units() {
+                assert!(names.contains(&unit.conv), "{}", unit.conv);
+            }
+            let program = Program::new(graph, Options::default()).unwrap();
+            let mut logits = vec![0.0; 5];
+            let mut workspace = program.workspace();
+            program.run(&mut workspace, &pixels, &mut logits).unwrap();
+            logits
+        });
+        assert_eq!(fused, separate);
+    }
+
+    #[test]
+    fn a_layer_alone_makes_of_its_input_what_it_makes_in_the_network() {
+        let arch = Arch::parse("cifar-resnet20-b").unwrap();
+        let state = random_state(&arch, 5);
+        let graph = lower(&arch, state.clone(), [32, 32], Epilogue::Separate).unwrap();
+        let program = Program::new(graph, Options::default()).unwrap();
+        let pixels = images(1, 32);
+        let mut values = std::collections::HashMap::new();
+        let names: Vec<_> = program.nodes().map(|n| n.name.to_owned()).collect();
+        program
+            .run_observed(
+                &mut program.workspace(),
+                &pixels,
+                &mut [0.0; 10],
+                &mut |seen| {
+                    values.insert(names[seen.node].clone(), (seen.shape().1, seen.to_planar()));
+                },
+            )
+            .unwrap();
+        values.insert(INPUT.to_owned(), (program.input(), pixels));
+        let layout = arch.layout();
+        let layers: Vec<_> = layout.units().iter().map(|u| u.conv.clone()).collect();
+        for (index, name) in layers.iter().chain([&layout.classifier]).enumerate() {
+            let reads = program.nodes().find(|n| n.name == name).unwrap().input;
+            let (shape, input) = &values[reads];
+            let layer = lower_layer(&arch, &state, index, *shape).unwrap();
+            let layer = Program::new(layer, Options::default()).unwrap();
+            let mut found = vec![0.0; layer.output().len()];
+            layer
+                .run(&mut layer.workspace(), input, &mut found)
+                .unwrap();
+            assert_eq!(found, values[name].1, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_misshapen_or_too_small_is_named() {
+        let arch = Arch::parse("cifar-resnet20").unwrap();
+        let fails = |change: &dyn Fn(&mut StateDict), size| {
+            let mut state = random_state(&arch, 6);
+            change(&mut state);
+            let error = lower(&arch, state, size, Epilogue::Fused).unwrap_err();
+            error.to_string()
+        };
+        let missing = fails(&|state| drop(state.remove("linear.bias")), [32, 32]);
+        assert!(missing.contains("linear.bias"), "{missing}");
+        let gone = fails(&|state| drop(state.remove("layer1.1.bn2.bias")), [32, 32]);
+        assert!(gone.contains("layer1.1.bn2.bias"), "{gone}");
+        let bare = fails(&|state| drop(state.remove("bn1.weight")), [32, 32]);
+        assert!(bare.contains("bn1.weight"), "{bare}");
+        let other = crate::state_dict::HostTensor::new(vec![16], vec![0.0; 16]).unwrap();
+        let misshapen = fails(
+            &|state| drop(state.insert("conv1.weight", other.clone())),
+            [32, 32],
+        );
+        assert!(misshapen.contains("conv1.weight"), "{misshapen}");
+        let empty = fails(&|_| (), [0, 32]);
+        assert!(empty.contains("3x0x32"), "{empty}");
+    }
+}
