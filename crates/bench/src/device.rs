@@ -1,11 +1,40 @@
-//! The burn device by name. burn's own default depends on the compiled features and not on the hardware, so it is
+//! Where a network runs, by name. burn's own default depends on the compiled features and not on the hardware, so it is
 //! never asked.
 
 use anyhow::{Result, bail};
 use burn::tensor::Device;
 
-/// Opens `flex` (the CPU), or `cuda` or `vulkan` where built with that feature.
-pub fn open(name: &str) -> Result<Device> {
+/// The CPU engine or one of burn's devices.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// The `engine` crate: inference on the CPU.
+    Engine,
+    /// A burn device.
+    Burn(Device),
+}
+
+impl Target {
+    /// Opens `engine` or a burn device (see [`open_burn`]).
+    pub fn open(name: &str) -> Result<Self> {
+        match name {
+            "engine" => Ok(Self::Engine),
+            "flex" | "cuda" | "vulkan" => open_burn(name).map(Self::Burn),
+            other => bail!("device = {other}: allowed are engine, flex, cuda, vulkan"),
+        }
+    }
+
+    /// Where to test a network that trains on `device`, called `name`: the engine is the faster CPU.
+    pub fn beside(name: &str, device: &Device) -> Self {
+        match name {
+            "flex" => Self::Engine,
+            _ => Self::Burn(device.clone()),
+        }
+    }
+}
+
+/// Opens a device that networks can be trained on: `flex` (the CPU), or `cuda` or `vulkan` where built with that
+/// feature.
+pub fn open_burn(name: &str) -> Result<Device> {
     match name {
         "flex" => Ok(Device::flex()),
         #[cfg(feature = "cuda")]
@@ -15,6 +44,32 @@ pub fn open(name: &str) -> Result<Device> {
         "cuda" | "vulkan" => {
             bail!("device = {name}: not in this build; build with --features {name}")
         }
+        "engine" => bail!("device = engine: it does not train; allowed are flex, cuda, vulkan"),
         other => bail!("device = {other}: allowed are flex, cuda, vulkan"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_open_what_they_say_and_others_are_refused_with_those_allowed() {
+        assert!(matches!(Target::open("engine"), Ok(Target::Engine)));
+        assert!(matches!(Target::open("flex"), Ok(Target::Burn(_))));
+        let error = Target::open("cpu").unwrap_err().to_string();
+        assert!(
+            error.contains("cpu") && error.contains("engine, flex"),
+            "{error}"
+        );
+        assert!(
+            open_burn("engine")
+                .unwrap_err()
+                .to_string()
+                .contains("train")
+        );
+        let device = Device::flex();
+        assert!(matches!(Target::beside("flex", &device), Target::Engine));
+        assert!(matches!(Target::beside("cuda", &device), Target::Burn(_)));
     }
 }

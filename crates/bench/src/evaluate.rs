@@ -1,9 +1,8 @@
 //! A network over a whole image set: logits, or per image the predicted class, top-5 membership and loss.
 //!
-//! Image i is always part of batch `i / batch`, and a batch is always computed by one thread, so the values depend on
-//! the batch size alone and not on how many threads there are or which of them took which batch. For that, every
-//! worker runs inside a rayon pool of its own with one thread: burn's flex device splits its work over the pool that
-//! it finds itself in. Memory: one batch's activations per thread.
+//! Workers take the next few images each as they become free; image i is always computed in the same way (see
+//! [`crate::network`]), so the values do not depend on the number of threads. Pixels are normalised by the worker that
+//! computes them. Memory does not grow with the number of images, beyond the results.
 //!
 //! Per image, with logits z (f32) and label y:
 //! - top-1 is the first class with the largest logit;
@@ -17,10 +16,9 @@ use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use burn::tensor::{Device, Tensor, TensorData};
 use dataset::Dataset;
-use rayon::ThreadPoolBuilder;
-use resnet::ResNet;
+
+use crate::network::{Network, Worker};
 
 /// The top-1 class of an image whose logits hold a NaN; no label equals it.
 pub const NO_CLASS: u16 = u16::MAX;
@@ -58,7 +56,7 @@ pub enum EvaluateError {
         classes: usize,
     },
     /// The operating system refused a thread, or a worker died (its message is on stderr).
-    #[error("evaluation worker failed: {0}; try fewer --threads or a smaller batch")]
+    #[error("evaluation worker failed: {0}; try fewer --threads")]
     Worker(String),
 }
 
@@ -67,42 +65,35 @@ pub enum EvaluateError {
 /// # Errors
 /// [`EvaluateError::Zero`], [`EvaluateError::Cancelled`], [`EvaluateError::Worker`].
 pub fn logits(
-    net: &ResNet,
+    net: &Network,
     data: &Dataset,
-    device: &Device,
     threads: usize,
-    batch: usize,
     progress: &(dyn Fn(usize) + Sync),
     cancelled: &AtomicBool,
 ) -> Result<Vec<f32>, EvaluateError> {
-    let keep = |_: Range<usize>, logits: Vec<f32>, _: usize| Ok(logits);
-    let work = Work {
-        data,
-        device,
-        progress,
-        cancelled,
+    let keep = |range: Range<usize>, logits: &[f32]| {
+        progress(range.len());
+        Ok(logits.to_vec())
     };
-    Ok(work.batches(net, threads, batch, &keep)?.concat())
+    Ok(batches(net, data, threads, cancelled, &keep)?.concat())
 }
 
 /// What the network makes of each image, in the set's order.
 ///
-/// `net` lives on `device`, a device without autodiff (on an autodiff device BatchNorm would train). `threads` workers
-/// take batches of `batch` images; each finished batch tells `progress` its images and its hits; raising
-/// `cancelled` stops at the end of the batches in flight.
+/// `threads` workers take a batch of images at a time; each finished batch tells `progress` its images and its hits;
+/// raising `cancelled` stops at the end of the batches in flight.
 ///
 /// # Errors
 /// [`EvaluateError::Zero`], [`EvaluateError::Label`], [`EvaluateError::Cancelled`], [`EvaluateError::Worker`].
 pub fn evaluate(
-    net: &ResNet,
+    net: &Network,
     data: &Dataset,
-    device: &Device,
     threads: usize,
-    batch: usize,
     progress: &(dyn Fn(usize, usize) + Sync),
     cancelled: &AtomicBool,
 ) -> Result<Vec<Outcome>, EvaluateError> {
-    let score = |range: Range<usize>, logits: Vec<f32>, classes: usize| {
+    let classes = net.classes();
+    let score = |range: Range<usize>, logits: &[f32]| {
         let scores = range
             .clone()
             .zip(logits.chunks_exact(classes))
@@ -122,13 +113,7 @@ pub fn evaluate(
         progress(scores.len(), hits);
         Ok(scores)
     };
-    let work = Work {
-        data,
-        device,
-        progress: &|_| {},
-        cancelled,
-    };
-    Ok(work.batches(net, threads, batch, &score)?.concat())
+    Ok(batches(net, data, threads, cancelled, &score)?.concat())
 }
 
 /// The three numbers of one image; `None` where the label has no logit.
@@ -141,12 +126,8 @@ pub fn outcome(logits: &[f32], label: u16) -> Option<Outcome> {
             loss: f64::NAN,
         });
     }
-    let (mut top1, mut largest) = (0, f32::NEG_INFINITY);
-    for (class, &z) in logits.iter().enumerate() {
-        if z > largest {
-            (top1, largest) = (class, z);
-        }
-    }
+    let top1 = top1(logits);
+    let largest = logits[top1];
     let before = logits
         .iter()
         .enumerate()
@@ -161,114 +142,95 @@ pub fn outcome(logits: &[f32], label: u16) -> Option<Outcome> {
     })
 }
 
-struct Work<'a> {
-    data: &'a Dataset,
-    device: &'a Device,
-    progress: &'a (dyn Fn(usize) + Sync),
-    cancelled: &'a AtomicBool,
+/// The first class with the largest logit; 0 where no logit is larger than minus infinity.
+pub fn top1(logits: &[f32]) -> usize {
+    let first_largest = |best: usize, class: usize| match logits[class] > logits[best] {
+        true => class,
+        false => best,
+    };
+    (1..logits.len()).fold(0, first_largest)
 }
 
-type Score<'a, T> =
-    &'a (dyn Fn(Range<usize>, Vec<f32>, usize) -> Result<Vec<T>, EvaluateError> + Sync);
+/// What is made of a batch: its images, their logits.
+type Score<'a, T> = &'a (dyn Fn(Range<usize>, &[f32]) -> Result<Vec<T>, EvaluateError> + Sync);
 
-impl Work<'_> {
-    /// What `score` makes of each batch (image range, logits, classes), in batch order.
-    fn batches<T: Send>(
-        &self,
-        net: &ResNet,
-        threads: usize,
-        batch: usize,
-        score: Score<'_, T>,
-    ) -> Result<Vec<Vec<T>>, EvaluateError> {
-        for (name, count) in [("threads", threads), ("batch", batch)] {
-            if count == 0 {
-                return Err(EvaluateError::Zero(name));
+/// What `score` makes of each batch, in batch order.
+fn batches<T: Send>(
+    net: &Network,
+    data: &Dataset,
+    threads: usize,
+    cancelled: &AtomicBool,
+    score: Score<'_, T>,
+) -> Result<Vec<Vec<T>>, EvaluateError> {
+    if threads == 0 {
+        return Err(EvaluateError::Zero("threads"));
+    }
+    let (batch, images) = (net.batch(), data.len());
+    let count = images.div_ceil(batch);
+    let next = AtomicUsize::new(0);
+    let failed = AtomicBool::new(false);
+    let done = Mutex::new(Vec::with_capacity(count));
+    let work = |mut worker: Worker<'_>| -> Result<(), EvaluateError> {
+        let mut pixels = vec![0.0; batch * data.image_len()];
+        let mut logits = vec![0.0; batch * net.classes()];
+        while !failed.load(Ordering::Relaxed) {
+            if cancelled.load(Ordering::Relaxed) {
+                return Err(EvaluateError::Cancelled);
             }
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            if index >= count {
+                break;
+            }
+            let range = index * batch..images.min((index + 1) * batch);
+            let pixels = &mut pixels[..range.len() * data.image_len()];
+            let logits = &mut logits[..range.len() * net.classes()];
+            data.write_batch(range.clone(), pixels);
+            worker.run(pixels, logits)?;
+            let scores = score(range, logits)?;
+            done.lock()
+                .map_err(|_| EvaluateError::Worker("another worker died".into()))?
+                .push((index, scores));
         }
-        let images = self.data.len();
-        let count = images.div_ceil(batch);
-        let next = AtomicUsize::new(0);
-        let failed = AtomicBool::new(false);
-        let done = Mutex::new(Vec::with_capacity(count));
-        // A module is Send but not Sync: each worker gets a clone, which shares the weights.
-        let worker = |net: ResNet| -> Result<(), EvaluateError> {
-            while !failed.load(Ordering::Relaxed) {
-                if self.cancelled.load(Ordering::Relaxed) {
-                    return Err(EvaluateError::Cancelled);
-                }
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                if index >= count {
-                    break;
-                }
-                let range = index * batch..images.min((index + 1) * batch);
-                let finished = range.len();
-                let (logits, classes) = self.forward(&net, range.clone())?;
-                let scores = score(range, logits, classes)?;
-                done.lock()
-                    .map_err(|_| EvaluateError::Worker("another worker died".into()))?
-                    .push((index, scores));
-                (self.progress)(finished);
-            }
-            Ok(())
-        };
-        let run = |net: ResNet| -> Result<(), EvaluateError> {
-            let pool = ThreadPoolBuilder::new()
-                .num_threads(1)
-                .build()
-                .map_err(|e| EvaluateError::Worker(e.to_string()))?;
-            let result = pool.install(|| worker(net));
-            if result.is_err() {
-                failed.store(true, Ordering::Relaxed);
-            }
-            result
-        };
-        std::thread::scope(|scope| {
-            let workers: Vec<_> = (0..threads.min(count))
-                .map(|_| {
-                    let net = net.clone();
-                    let run = &run;
-                    scope.spawn(move || run(net))
-                })
-                .collect();
-            let results: Vec<_> = workers.into_iter().map(|w| w.join()).collect();
-            results.into_iter().try_for_each(|result| match result {
-                Ok(result) => result,
-                Err(_) => Err(EvaluateError::Worker("it panicked".into())),
+        Ok(())
+    };
+    let run = |worker: Worker<'_>| -> Result<(), EvaluateError> {
+        let result = work(worker);
+        if result.is_err() {
+            failed.store(true, Ordering::Relaxed);
+        }
+        result
+    };
+    let workers = (0..threads.min(count))
+        .map(|_| net.worker())
+        .collect::<Result<Vec<_>, _>>()?;
+    std::thread::scope(|scope| {
+        let handles: Vec<_> = workers
+            .into_iter()
+            .map(|worker| {
+                let run = &run;
+                scope.spawn(move || run(worker))
             })
-        })?;
-        let mut done = done
-            .into_inner()
-            .map_err(|_| EvaluateError::Worker("a worker died".into()))?;
-        done.sort_unstable_by_key(|&(index, _)| index);
-        Ok(done.into_iter().map(|(_, scores)| scores).collect())
-    }
-
-    fn forward(
-        &self,
-        net: &ResNet,
-        range: Range<usize>,
-    ) -> Result<(Vec<f32>, usize), EvaluateError> {
-        let shape = [range.len(), 3, self.data.height(), self.data.width()];
-        let mut values = vec![0.0; range.len() * self.data.image_len()];
-        self.data.write_batch(range, &mut values);
-        let images = Tensor::<4>::from_data(TensorData::new(values, shape), self.device);
-        let logits = net.forward(images);
-        let [_, classes] = logits.dims();
-        let logits = logits
-            .try_into_data()
-            .map_err(|e| EvaluateError::Worker(format!("{e:?}")))?
-            .convert::<f32>()
-            .try_to_vec::<f32>()
-            .map_err(|e| EvaluateError::Worker(format!("{e:?}")))?;
-        Ok((logits, classes))
-    }
+            .collect();
+        let results: Vec<_> = handles.into_iter().map(|h| h.join()).collect();
+        results.into_iter().try_for_each(|result| match result {
+            Ok(result) => result,
+            Err(_) => Err(EvaluateError::Worker("it panicked".into())),
+        })
+    })?;
+    let mut done = done
+        .into_inner()
+        .map_err(|_| EvaluateError::Worker("a worker died".into()))?;
+    done.sort_unstable_by_key(|&(index, _)| index);
+    Ok(done.into_iter().map(|(_, scores)| scores).collect())
 }
 
 #[cfg(test)]
 mod tests {
-    use resnet::Arch;
+    use burn::tensor::Device;
+    use resnet::{Arch, ResNet, StateDict};
 
     use super::*;
+    use crate::device::Target;
     use crate::testing::small_images;
 
     fn images(n: usize) -> Dataset {
@@ -276,48 +238,60 @@ mod tests {
         small_images(pixels, 10)
     }
 
-    fn net(classes: usize) -> (ResNet, Device) {
-        let device = Device::flex();
+    fn weights(classes: usize) -> (Arch, StateDict) {
+        static RANDOM: Mutex<()> = Mutex::new(());
         let arch = Arch::parse("cifar-resnet20").unwrap().with_classes(classes);
-        (ResNet::init(&arch, &device), device)
+        let device = Device::flex();
+        // The generator belongs to the device, which the tests share.
+        let _alone = RANDOM.lock().unwrap();
+        device.seed(3);
+        let state = ResNet::init(&arch, &device).to_state(&arch);
+        (arch, state)
+    }
+
+    fn net(target: &Target, classes: usize) -> Network {
+        let (arch, state) = weights(classes);
+        Network::new(target, &arch, state, [32, 32]).unwrap()
     }
 
     static RUNNING: AtomicBool = AtomicBool::new(false);
 
     #[test]
     fn every_thread_count_gives_the_same_bits_in_the_same_order() {
-        let (net, device) = net(10);
-        let data = images(23);
-        let seen = AtomicUsize::new(0);
-        let count = |n: usize| {
-            seen.fetch_add(n, Ordering::Relaxed);
-        };
-        let run = |threads| {
-            let logits = logits(&net, &data, &device, threads, 4, &count, &RUNNING).unwrap();
-            logits.iter().map(|z| z.to_bits()).collect::<Vec<_>>()
-        };
-        let one = run(1);
-        assert_eq!(one.len(), 230);
-        assert_eq!(one, run(2));
-        assert_eq!(one, run(3));
-        assert_eq!(seen.into_inner(), 3 * 23);
-
-        let mut all = vec![0.0; 23 * 3072];
-        data.write_batch(0..23, &mut all);
-        let all = Tensor::<4>::from_data(TensorData::new(all, [23, 3, 32, 32]), &device);
-        let whole = net.forward(all).into_data().try_to_vec::<f32>().unwrap();
-        for (a, b) in one.iter().zip(&whole) {
-            let a = f32::from_bits(*a);
-            assert!((a - b).abs() <= 1e-4 * (1.0 + b.abs()), "{a} {b}");
+        let data = images(71);
+        let mut all = Vec::new();
+        for target in [Target::Engine, Target::Burn(Device::flex())] {
+            let net = net(&target, 10);
+            let seen = AtomicUsize::new(0);
+            let count = |n: usize| {
+                seen.fetch_add(n, Ordering::Relaxed);
+            };
+            let run = |threads| {
+                let logits = logits(&net, &data, threads, &count, &RUNNING).unwrap();
+                logits.iter().map(|z| z.to_bits()).collect::<Vec<_>>()
+            };
+            let one = run(1);
+            assert_eq!(one.len(), 710);
+            for threads in [2, 3, 8] {
+                assert_eq!(one, run(threads), "{target:?}, {threads} threads");
+            }
+            assert_eq!(seen.into_inner(), 4 * 71);
+            all.push(one);
+        }
+        let largest = all[1].iter().map(|&z| f32::from_bits(z).abs());
+        let largest = largest.fold(0.0, f32::max);
+        for (a, b) in all[0].iter().zip(&all[1]) {
+            let (a, b) = (f32::from_bits(*a), f32::from_bits(*b));
+            assert!((a - b).abs() <= 1e-4 * largest, "engine {a}, flex {b}");
         }
     }
 
     #[test]
     fn outcomes_are_those_of_the_logits() {
-        let (net, device) = net(10);
+        let net = net(&Target::Engine, 10);
         let data = images(9);
-        let logits = logits(&net, &data, &device, 1, 4, &|_| (), &RUNNING).unwrap();
-        let outcomes = evaluate(&net, &data, &device, 2, 4, &|_, _| (), &RUNNING).unwrap();
+        let logits = logits(&net, &data, 1, &|_| (), &RUNNING).unwrap();
+        let outcomes = evaluate(&net, &data, 2, &|_, _| (), &RUNNING).unwrap();
         assert_eq!(outcomes.len(), 9);
         for (i, found) in outcomes.into_iter().enumerate() {
             let expected = outcome(&logits[10 * i..10 * i + 10], data.label(i));
@@ -355,25 +329,20 @@ mod tests {
     }
 
     #[test]
-    fn cancelling_zero_counts_and_foreign_labels_are_errors() {
-        let (net, device) = net(5);
+    fn cancelling_zero_threads_and_foreign_labels_are_errors() {
+        let net = net(&Target::Engine, 5);
         let data = images(9);
-        let run = |threads, batch, cancelled: &AtomicBool| {
-            evaluate(&net, &data, &device, threads, batch, &|_, _| (), cancelled)
-        };
+        let run =
+            |threads, cancelled: &AtomicBool| evaluate(&net, &data, threads, &|_, _| (), cancelled);
         assert!(matches!(
-            run(1, 4, &AtomicBool::new(true)),
+            run(1, &AtomicBool::new(true)),
             Err(EvaluateError::Cancelled)
         ));
         assert!(matches!(
-            run(0, 4, &RUNNING),
+            run(0, &RUNNING),
             Err(EvaluateError::Zero("threads"))
         ));
-        assert!(matches!(
-            run(1, 0, &RUNNING),
-            Err(EvaluateError::Zero("batch"))
-        ));
-        match run(2, 9, &RUNNING) {
+        match run(2, &RUNNING) {
             Err(EvaluateError::Label { label, classes, .. }) => {
                 assert_eq!((label, classes), (5, 5));
             }
@@ -383,9 +352,9 @@ mod tests {
 
     #[test]
     fn no_images_give_no_outcomes() {
-        let (net, device) = net(10);
+        let net = net(&Target::Engine, 10);
         let data = images(1).subset(0);
-        let none = evaluate(&net, &data, &device, 2, 4, &|_, _| (), &RUNNING).unwrap();
+        let none = evaluate(&net, &data, 2, &|_, _| (), &RUNNING).unwrap();
         assert!(none.is_empty());
     }
 }

@@ -7,11 +7,15 @@
 //!   too (`test_net`).
 
 use anyhow::{Result, anyhow};
-use burn::tensor::{Device, Tensor, TensorData};
 use dataset::Dataset;
+use engine::Shape;
 use quant_core::{Comparison, Scheme, Values, compare, quantize};
 use report::Histogram;
-use resnet::{Arch, ResNet, StateDict};
+use resnet::{Arch, StateDict};
+
+use crate::device::Target;
+use crate::evaluate::top1;
+use crate::tapped::{Map, Tapped};
 
 /// A comparison gathered over many batches.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -76,8 +80,8 @@ pub struct Inspection {
     pub unchanged: usize,
 }
 
-/// Images in memory at once: a network's activations are kept for a whole batch.
-const BATCH: usize = 8;
+/// Pixels in memory at once: every layer's output is kept for a whole batch, some 200 values for each pixel.
+const PIXELS: usize = 1 << 17;
 
 /// Runs `data` through both networks. `float` and `quantized` are states of `arch`; where both keep BatchNorm or both
 /// have it folded, their weights are compared one by one.
@@ -86,7 +90,7 @@ pub fn inspect(
     float: &StateDict,
     quantized: &StateDict,
     data: &Dataset,
-    device: &Device,
+    target: &Target,
     progress: &dyn Fn(usize),
 ) -> Result<Inspection> {
     let layout = arch.layout();
@@ -105,38 +109,40 @@ pub fn inspect(
         let (x, y) = (float.require(&name)?, quantized.require(&name)?);
         errors.weights.add(&compare(&x.data, &y.data));
     }
-    let nets = [float, quantized].map(|state| {
-        let folded = resnet::fold(arch, state)?;
-        ResNet::from_state(arch, &folded, device)
-    });
-    let [float, quantized] = nets;
+    let size = [data.height(), data.width()];
+    let batch = (PIXELS / (size[0] * size[1])).clamp(1, 64);
+    let [float, quantized] =
+        [float, quantized].map(|state| Tapped::new(target, arch, state, size, batch));
     let (float, quantized) = (float?, quantized?);
     let mut unchanged = 0;
-    for start in (0..data.len()).step_by(BATCH) {
-        let range = start..data.len().min(start + BATCH);
-        let shape = [range.len(), 3, data.height(), data.width()];
-        let mut pixels = vec![0.0; range.len() * data.image_len()];
-        data.write_batch(range.clone(), &mut pixels);
-        let images = Tensor::<4>::from_data(TensorData::new(pixels, shape), device);
+    for start in (0..data.len()).step_by(batch) {
+        let range = start..data.len().min(start + batch);
+        let mut images = Map {
+            n: range.len(),
+            shape: Shape::new(3, size[0], size[1]),
+            values: vec![0.0; range.len() * data.image_len()],
+        };
+        data.write_batch(range.clone(), &mut images.values);
 
-        let mut outputs = Vec::with_capacity(layers.len());
-        let expected = float.forward_tapped(images.clone(), &mut |index, input, output| {
-            let output = values(output.clone());
-            if let Some(alone) = quantized.forward_layer(index, input.clone()) {
-                layers[index].alone.add(&compare(&output, &values(alone)));
-            }
-            outputs.push(output);
-        });
-        let found = quantized.forward_tapped(images, &mut |index, _, output| {
-            let output = values(output.clone());
-            layers[index]
-                .network
-                .add(&compare(&outputs[index], &output));
-        });
-        unchanged += classes(expected)
-            .into_iter()
-            .zip(classes(found))
-            .filter(|(a, b)| a == b)
+        let mut outputs: Vec<Vec<f32>> = vec![Vec::new(); layers.len()];
+        let expected = float.run(images.clone(), &mut |number, input, output| {
+            let alone = quantized.layer(number, input)?;
+            layers[number]
+                .alone
+                .add(&compare(&output.values, &alone.values));
+            outputs[number].clone_from(&output.values);
+            Ok(())
+        })?;
+        let found = quantized.run(images, &mut |number, _, output| {
+            let errors = &mut layers[number].network;
+            errors.add(&compare(&outputs[number], &output.values));
+            Ok(())
+        })?;
+        let classes = arch.classes();
+        unchanged += expected
+            .chunks_exact(classes)
+            .zip(found.chunks_exact(classes))
+            .filter(|(a, b)| top1(a) == top1(b))
             .count();
         progress(range.len());
     }
@@ -182,23 +188,4 @@ pub fn picture(layer: &str, weights: &Values, scheme: &Scheme) -> Result<String>
         sqnr_db: compare(original, found).sqnr_db,
         log_count: false,
     })?)
-}
-
-fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor
-        .into_data()
-        .convert::<f32>()
-        .try_to_vec()
-        .expect("converted to float32 just now")
-}
-
-fn classes(logits: Tensor<2>) -> Vec<usize> {
-    let [_, classes] = logits.dims();
-    values(logits)
-        .chunks_exact(classes)
-        .map(|row| {
-            let first_largest = |best: usize, i: usize| if row[i] > row[best] { i } else { best };
-            (1..classes).fold(0, first_largest)
-        })
-        .collect()
 }

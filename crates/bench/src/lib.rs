@@ -1,7 +1,7 @@
 //! The shared half of the binaries: experiments to plans, plans to runs, runs to the results folder.
 //!
 //! ```text
-//! experiments/*.toml -> experiment -> settings -> plan -> sweep -> measure -> evaluate
+//! experiments/*.toml -> experiment -> settings -> plan -> sweep -> measure -> evaluate -> network
 //!                          data/*.toml -> registry -> sources -^
 //! ```
 
@@ -13,12 +13,14 @@ pub mod experiment;
 pub mod fetch;
 pub mod inspect;
 pub mod measure;
+pub mod network;
 pub mod plan;
 pub mod progress;
 pub mod registry;
 pub mod settings;
 pub mod sources;
 pub mod sweep;
+pub mod tapped;
 #[cfg(test)]
 mod testing;
 pub mod train;

@@ -5,24 +5,22 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Instant, SystemTime};
 
 use anyhow::{Context, Result, anyhow};
-use burn::tensor::Device;
-use resnet::{Decision, LayerReport, QuantizedNet, ResNet, StateDict};
+use resnet::{Decision, LayerReport, QuantizedNet, StateDict};
 use results::metric as names;
 use results::{ManifestRow, MetricRow, PredictionRow, Run, RunRow, Status};
 
+use crate::device::Target;
 use crate::environment::Environment;
 use crate::evaluate::{Outcome, evaluate};
+use crate::network::Network;
 use crate::plan::PlannedRun;
-
-/// Images a worker takes at once. Part of what fixes the bytes: a batch is computed as a whole.
-pub const BATCH: usize = 32;
 
 /// What a run needs beside its plan.
 pub struct Bench<'a> {
     /// The experiment's name.
     pub experiment: &'a str,
-    /// The burn device, already open.
-    pub device: &'a Device,
+    /// Where to run.
+    pub target: &'a Target,
     /// Worker threads.
     pub threads: usize,
     /// Recorded with the run.
@@ -45,11 +43,11 @@ impl Bench<'_> {
         let checkpoint = &run.model.checkpoint;
         let arch = &checkpoint.arch;
         let mut metrics = Metrics::new(&row.run_id);
-        let (executable, manifest) = match &run.cell.quantization {
+        let (state, manifest) = match &run.cell.quantization {
             None => {
                 metrics.float(&checkpoint.state);
                 (
-                    resnet::fold(arch, &checkpoint.state)?,
+                    checkpoint.state.clone(),
                     resnet::float_manifest(arch, &checkpoint.state),
                 )
             }
@@ -60,20 +58,13 @@ impl Bench<'_> {
                     layers,
                 } = resnet::quantize(arch, &checkpoint.state, how)?;
                 metrics.layers(&layers);
-                (resnet::fold(arch, &state)?, manifest)
+                (state, manifest)
             }
         };
-        let net = ResNet::from_state(arch, &executable, self.device)?;
         let data = &run.set.data;
-        let outcomes = evaluate(
-            &net,
-            data,
-            self.device,
-            self.threads,
-            BATCH,
-            progress,
-            self.cancelled,
-        )?;
+        let size = [data.height(), data.width()];
+        let net = Network::new(self.target, arch, state, size)?;
+        let outcomes = evaluate(&net, data, self.threads, progress, self.cancelled)?;
         let predictions: Vec<PredictionRow> = outcomes
             .iter()
             .enumerate()

@@ -79,7 +79,7 @@ pub const KEYS: &[(&str, &str)] = &[
     ("seed", "for stochastic rounding; default 0"),
     (
         "device",
-        "flex, or cuda, vulkan where built in; default flex",
+        "engine (the CPU), or burn's flex, cuda, vulkan where built in; default engine",
     ),
 ];
 
@@ -178,7 +178,7 @@ impl Cell {
         let dataset = read.text("dataset")?;
         let images = read.integer("images", 0..=100_000_000)?.unwrap_or(0);
         let seed = read.integer("seed", 0..=i64::MAX)?.unwrap_or(0);
-        let device = read.text("device")?.unwrap_or_else(|| "flex".to_owned());
+        let device = read.text("device")?.unwrap_or_else(|| "engine".to_owned());
         read.only(
             "activations.bits",
             "32",

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, Result, bail};
 use results::{Run, Status, Store};
 
-use crate::device;
+use crate::device::Target;
 use crate::environment::Environment;
 use crate::experiment::{Check, Experiment};
 use crate::measure::{Bench, by_image};
@@ -80,10 +80,10 @@ impl Sweep<'_> {
                     progress.skip();
                     continue;
                 }
-                let device = device::open(&run.config.device)?;
+                let target = Target::open(&run.config.device)?;
                 let bench = Bench {
                     experiment: self.experiment,
-                    device: &device,
+                    target: &target,
                     threads: self.threads,
                     environment: &environment,
                     cancelled: &self.cancelled,

@@ -6,13 +6,15 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use bench::device::Target;
 use bench::evaluate::{logits, outcome};
+use bench::network::Network;
 use burn::tensor::Device;
 use dataset::decode::decode;
 use dataset::resize::{Geometry, resize_and_crop};
 use dataset::{Dataset, Normalization, Record, Sampling, Source};
 use quant_core::{Bits, Scheme};
-use resnet::{BiasPolicy, BnMode, ResNet, WeightQuantization};
+use resnet::{BiasPolicy, BnMode, WeightQuantization};
 use tempfile::TempDir;
 
 /// The data folder, if it is set and holds `needed`.
@@ -176,7 +178,6 @@ fn imagenet_crops_are_those_of_pillow_and_logits_those_of_torchvision() {
         assert!(ours == *theirs, "{name}: the crop is not Pillow's");
     }
 
-    let device = Device::flex();
     let checkpoint = resnet::load(&data.join("weights/resnet18-pqf.pth"), None).unwrap();
     let arch = &checkpoint.arch;
     let how = WeightQuantization {
@@ -189,8 +190,6 @@ fn imagenet_crops_are_those_of_pillow_and_logits_those_of_torchvision() {
         (&checkpoint.state, "logits_fp32.npy"),
         (&quantized.state, "logits_w8.npy"),
     ] {
-        let folded = resnet::fold(arch, state).unwrap();
-        let net = ResNet::from_state(arch, &folded, &device).unwrap();
         let (shape, bytes) = npy(&golden.join(file));
         assert_eq!(shape, [names.len(), 1000]);
         let expected: Vec<f32> = bytes
@@ -200,14 +199,19 @@ fn imagenet_crops_are_those_of_pillow_and_logits_those_of_torchvision() {
             .map(|word| f32::from_le_bytes(*word))
             .collect();
         let running = AtomicBool::new(false);
-        let found = logits(&net, &crops(&theirs), &device, 2, 4, &|_| {}, &running).unwrap();
-        let largest = found
-            .iter()
-            .zip(&expected)
-            .map(|(a, b)| (a - b).abs())
-            .fold(0.0, f32::max);
-        eprintln!("{file}: largest difference {largest}");
-        assert!(largest <= 1e-3, "{file}: {largest}");
+        let run = |target: Target| {
+            let net = Network::new(&target, arch, state.clone(), [224, 224]).unwrap();
+            logits(&net, &crops(&theirs), 2, &|_| {}, &running).unwrap()
+        };
+        let found = run(Target::Engine);
+        let flex = run(Target::Burn(Device::flex()));
+        let largest = expected.iter().fold(0.0_f32, |m, z| m.max(z.abs()));
+        for (who, other) in [("PyTorch", &expected), ("burn flex", &flex)] {
+            let distances = found.iter().zip(other).map(|(a, b)| (a - b).abs());
+            let distance = distances.fold(0.0, f32::max) / largest;
+            eprintln!("{file}: {distance:.1e} of the largest logit away from {who}");
+            assert!(distance <= 1e-4, "{file}, {who}: {distance}");
+        }
         let classes = |logits: &[f32]| -> Vec<Option<u16>> {
             logits
                 .chunks_exact(1000)

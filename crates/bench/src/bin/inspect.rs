@@ -85,14 +85,14 @@ fn run() -> Result<ExitCode> {
         eprintln!("wrote {}", path.display());
     }
 
-    let device = bench::device::open(&planned.config.device)?;
+    let target = bench::device::Target::open(&planned.config.device)?;
     let bar = ProgressBar::new(planned.set.data.len() as u64);
     let mut inspection = inspect(
         &checkpoint.arch,
         &reference,
         &quantized.state,
         &planned.set.data,
-        &device,
+        &target,
         &|images| bar.inc(images as u64),
     )?;
     bar.finish_and_clear();

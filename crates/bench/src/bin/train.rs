@@ -102,7 +102,7 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<ExitCode> {
     let arch = Arch::parse(&arguments.arch)?;
     check_out(&arguments.out, arguments.resume)?;
-    let device = bench::device::open(&arguments.device)?;
+    let device = bench::device::open_burn(&arguments.device)?;
     let threads = bench::cli::threads(arguments.threads);
     let (train, test) = open(arguments)?;
     let arch = arch.with_classes(train.classes().len());

@@ -13,10 +13,9 @@ use super::schedule::Schedule;
 use super::sgd::{Sgd, at_rest, is_trained};
 use super::step::Engine;
 use super::{Config, Row, TrainError};
+use crate::device::Target;
 use crate::evaluate::{EvaluateError, evaluate};
-
-/// Images per batch in the test after an epoch.
-const TEST_BATCH: usize = 32;
+use crate::network::Network;
 
 /// Told what happens, as it happens.
 pub trait Observer: Sync {
@@ -263,17 +262,11 @@ impl<'a> Trainer<'a> {
         observer: &dyn Observer,
         stop: &AtomicBool,
     ) -> Result<f64, TrainError> {
-        let net = ResNet::from_state(&self.arch, &self.state.weights, &self.device)?;
+        let target = Target::beside(&self.state.config.device, &self.device);
+        let size = [test.height(), test.width()];
+        let net = Network::new(&target, &self.arch, self.state.weights.clone(), size)?;
         let tested = |images, _| observer.tested(images, test.len());
-        let outcomes = evaluate(
-            &net,
-            test,
-            &self.device,
-            self.threads,
-            TEST_BATCH,
-            &tested,
-            stop,
-        )?;
+        let outcomes = evaluate(&net, test, self.threads, &tested, stop)?;
         let correct = outcomes
             .iter()
             .enumerate()

@@ -1,0 +1,226 @@
+//! A network whose layers can be looked at: every layer's input and output, and each layer alone.
+//!
+//! On the engine, additions and ReLUs run as nodes of their own, so that a convolution's output is what BatchNorm hands
+//! on, as in PyTorch.
+
+use std::collections::HashMap;
+
+use anyhow::{Result, anyhow};
+use burn::tensor::{Device, Tensor, TensorData};
+use engine::{Options, Program, Shape};
+use resnet::{Arch, Epilogue, ResNet, StateDict};
+
+use crate::device::Target;
+
+/// A value inside the network, `[n, c, h, w]`.
+#[derive(Clone, Debug)]
+pub struct Map {
+    /// Images.
+    pub n: usize,
+    /// Of each image.
+    pub shape: Shape,
+    /// `n * shape.len()` values.
+    pub values: Vec<f32>,
+}
+
+/// A network, ready to be looked at. Layers are counted as in [`resnet::Tap`].
+pub struct Tapped {
+    place: Place,
+    classes: usize,
+}
+
+enum Place {
+    Engine {
+        program: Box<Program>,
+        layers: Vec<Layer>,
+    },
+    Burn(Box<ResNet>, Device),
+}
+
+/// A layer on the engine.
+struct Layer {
+    name: String,
+    /// The node whose value it reads; none: the images.
+    reads: Option<usize>,
+    alone: Program,
+}
+
+impl Tapped {
+    /// The network of `arch` with the tensors of `state`, for up to `batch` images `[3, height, width]` at once.
+    pub fn new(
+        target: &Target,
+        arch: &Arch,
+        state: &StateDict,
+        [height, width]: [usize; 2],
+        batch: usize,
+    ) -> Result<Self> {
+        let place = match target {
+            Target::Engine => {
+                let options = Options {
+                    group: batch,
+                    ..Options::default()
+                };
+                let graph =
+                    resnet::lower(arch, state.clone(), [height, width], Epilogue::Separate)?;
+                let program = Program::new(graph, options)?;
+                Place::Engine {
+                    layers: layers(arch, state, &program, options)?,
+                    program: Box::new(program),
+                }
+            }
+            Target::Burn(device) => {
+                let folded = resnet::fold(arch, state)?;
+                let net = ResNet::from_state(arch, &folded, device)?;
+                Place::Burn(Box::new(net), device.clone())
+            }
+        };
+        Ok(Self {
+            place,
+            classes: arch.classes(),
+        })
+    }
+
+    /// Logits `[n, classes]` of `images`. On the way `tap` is shown each layer's number, input and output.
+    pub fn run(
+        &self,
+        images: Map,
+        tap: &mut dyn FnMut(usize, &Map, &Map) -> Result<()>,
+    ) -> Result<Vec<f32>> {
+        let mut logits = vec![0.0; images.n * self.classes];
+        match &self.place {
+            Place::Engine { program, layers } => {
+                let number: HashMap<&str, usize> = layers
+                    .iter()
+                    .enumerate()
+                    .map(|(number, layer)| (layer.name.as_str(), number))
+                    .collect();
+                let layer_of: Vec<Option<usize>> = program
+                    .nodes()
+                    .map(|node| number.get(node.name).copied())
+                    .collect();
+                // Values that a layer still has to read.
+                let mut read: Vec<usize> = vec![0; layer_of.len()];
+                for node in layers.iter().filter_map(|layer| layer.reads) {
+                    read[node] += 1;
+                }
+                let mut kept: HashMap<usize, Map> = HashMap::new();
+                let mut result = Ok(());
+                let mut workspace = program.workspace();
+                program.run_observed(&mut workspace, &images.values, &mut logits, &mut |seen| {
+                    let (n, shape) = seen.shape();
+                    let map = || Map {
+                        n,
+                        shape,
+                        values: seen.to_planar(),
+                    };
+                    if let (Some(number), true) = (layer_of[seen.node], result.is_ok()) {
+                        let input = match layers[number].reads {
+                            Some(node) => &kept[&node],
+                            None => &images,
+                        };
+                        result = tap(number, input, &map());
+                        if let Some(node) = layers[number].reads {
+                            read[node] -= 1;
+                            if read[node] == 0 {
+                                kept.remove(&node);
+                            }
+                        }
+                    }
+                    if read[seen.node] > 0 {
+                        kept.insert(seen.node, map());
+                    }
+                })?;
+                result?;
+            }
+            Place::Burn(net, device) => {
+                let mut result = Ok(());
+                let found = net.forward_tapped(to_device(&images, device), &mut |number, x, y| {
+                    if result.is_ok() {
+                        result = to_host(x.clone())
+                            .and_then(|x| Ok((x, to_host(y.clone())?)))
+                            .and_then(|(x, y)| tap(number, &x, &y));
+                    }
+                });
+                result?;
+                let [n, classes] = found.dims();
+                logits = to_host(found.reshape([n, classes, 1, 1]))?.values;
+            }
+        }
+        Ok(logits)
+    }
+
+    /// The output of layer `number` alone for an input of its own.
+    pub fn layer(&self, number: usize, input: &Map) -> Result<Map> {
+        let unknown = || anyhow!("there is no layer number {number}");
+        match &self.place {
+            Place::Engine { layers, .. } => {
+                let program = &layers.get(number).ok_or_else(unknown)?.alone;
+                let shape = program.output();
+                let mut values = vec![0.0; input.n * shape.len()];
+                program.run(&mut program.workspace(), &input.values, &mut values)?;
+                Ok(Map {
+                    n: input.n,
+                    shape,
+                    values,
+                })
+            }
+            Place::Burn(net, device) => {
+                let output = net.forward_layer(number, to_device(input, device));
+                to_host(output.ok_or_else(unknown)?)
+            }
+        }
+    }
+}
+
+fn layers(
+    arch: &Arch,
+    state: &StateDict,
+    program: &Program,
+    options: Options,
+) -> Result<Vec<Layer>> {
+    let layout = arch.layout();
+    let units = layout.units();
+    let names = units.iter().map(|unit| &unit.conv);
+    let nodes: Vec<_> = program.nodes().collect();
+    let mut layers = Vec::new();
+    for (number, name) in names.chain([&layout.classifier]).enumerate() {
+        let node = nodes
+            .iter()
+            .find(|node| node.name == name)
+            .ok_or_else(|| anyhow!("the graph has no node {name}"))?;
+        let reads = nodes.iter().position(|other| other.name == node.input);
+        let shape = reads.map_or(program.input(), |node| nodes[node].shape);
+        let alone = resnet::lower_layer(arch, state, number, shape)?;
+        layers.push(Layer {
+            name: name.clone(),
+            reads,
+            alone: Program::new(alone, options)?,
+        });
+    }
+    Ok(layers)
+}
+
+fn to_device(map: &Map, device: &Device) -> Tensor<4> {
+    let Shape {
+        channels,
+        height,
+        width,
+    } = map.shape;
+    let data = TensorData::new(map.values.clone(), [map.n, channels, height, width]);
+    Tensor::from_data(data, device)
+}
+
+fn to_host(tensor: Tensor<4>) -> Result<Map> {
+    let [n, c, h, w] = tensor.dims();
+    let values = tensor
+        .try_into_data()
+        .map_err(|e| anyhow!("the device failed: {e:?}"))?
+        .convert::<f32>()
+        .try_to_vec()
+        .map_err(|e| anyhow!("the device failed: {e:?}"))?;
+    Ok(Map {
+        n,
+        shape: Shape::new(c, h, w),
+        values,
+    })
+}
