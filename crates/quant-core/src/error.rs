@@ -16,7 +16,8 @@ pub enum Error {
     /// A name that is no variant of the axis.
     #[error("{axis} = \"{found}\" is unknown; allowed: {allowed}")]
     Name {
-        /// The axis, as it is spelled in experiments: `mapping`, `granularity`, `range`, `rounding`, `codes`.
+        /// The axis, as it is spelled in experiments: `mapping`, `granularity`, `range`, `rounding`, `codes`; of activations
+        /// `activation range` and `activation rounding`, which allow less.
         axis: &'static str,
         /// What was asked for.
         found: String,
@@ -39,6 +40,12 @@ pub enum Error {
         "the exponent {found} of the mse range is not allowed: it must be above 0 and at most 16"
     )]
     Exponent {
+        /// What was asked for.
+        found: f64,
+    },
+    /// A momentum of the `moving_average` range that does not blend.
+    #[error("momentum = {found} is not allowed: it must be at least 0 and below 1")]
+    Momentum {
         /// What was asked for.
         found: f64,
     },
@@ -109,5 +116,29 @@ pub enum Error {
         first: (i32, i32),
         /// The bounds of the first group that differs.
         other: (i32, i32),
+    },
+    /// A NaN or an infinity among the activations of a calibration batch.
+    #[error(
+        "site \"{site}\": {count} of {of} values are not finite, the first is {value}; only finite values can be calibrated on"
+    )]
+    SiteNotFinite {
+        /// The activation site.
+        site: String,
+        /// The first such value.
+        value: f32,
+        /// How many there are.
+        count: usize,
+        /// Out of how many.
+        of: usize,
+    },
+    /// A part of saved calibration statistics that no values lead to.
+    #[error("calibration statistics: {part} = {found} is not allowed: {allowed}")]
+    HistogramPart {
+        /// `bin`, `count`, `exponent`, `minimum`, ...
+        part: &'static str,
+        /// What it is.
+        found: String,
+        /// What it could be.
+        allowed: String,
     },
 }

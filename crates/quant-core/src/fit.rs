@@ -1,24 +1,30 @@
-//! From the values of one group to its parameters: the range as its method finds it, then scale and zero point.
+//! From the values of one group to its parameters: the range as its method finds it, then the grid over it ([`crate::grid`]).
 //!
-//! | mapping | scale | zero point |
-//! |---|---|---|
-//! | affine | (hi - lo) / (2^b - 1), [lo, hi] widened to contain 0 | clamp(round(-lo / scale), 0, 2^b - 1), half to even |
-//! | affine as found (`linear`) | (hi - lo) / (2^b - 1) | round(-lo / scale), half to even |
-//! | symmetric narrow | T / (2^(b-1) - 1) | 0 |
-//! | symmetric full | T / ((quant_max - quant_min) / 2), as PyTorch's observers | 0 |
-//! | power of two | see below | 0 |
-//!
-//! `power_of_two` with `minmax`: the smallest 2^k that is not below T / quant_max (T / 0.5 at 1 bit, whose quant_max is 0), so that
-//! rounding to nearest clips nothing. With `mse`: the 2^k of least error among that one and the smaller ones. With the others: of the
-//! two powers of two around the symmetric scale, the one with the smaller squared error on the group; on a tie the larger.
+//! `power_of_two` with `minmax`: the smallest scale 2^k that clips nothing when rounding to nearest. With `mse`: the 2^k of least error
+//! among that one and the smaller ones. With the others: of the two powers of two around the symmetric scale, the one with the smaller
+//! squared error on the group; on a tie the larger.
 //!
 //! A method may find an empty range in a group that is not empty of information (the 90th percentile of |x| when 95 % of the values
 //! are 0); then the range is the minimum and the maximum.
 
 use crate::extremes::extremes;
-use crate::range::error_sum::squared_error;
+use crate::grid::{Centred, affine, power_of_two_at_least};
+use crate::range::error_sum::error_sum;
 use crate::range::{entropy, gaussian, mse, percentile};
-use crate::{CodeRange, Mapping, QParams, RangeMethod, Reason, Scheme};
+use crate::{Mapping, QParams, RangeMethod, Reason, Scheme};
+
+/// What a range method says about a range that is known to hold every value.
+pub(crate) enum Estimate<T> {
+    /// Take the whole of it.
+    Whole,
+    /// Take this one, cut to the whole: two ends for an affine range, a bound for a centred one.
+    Cut(T),
+    /// Search inside it for the least sum of |x - y|^exponent.
+    Search {
+        /// The exponent.
+        exponent: f64,
+    },
+}
 
 /// The parameters of one group under `scheme`; `group` holds finite values only.
 ///
@@ -38,27 +44,59 @@ pub(crate) fn fit(group: &[f32], scheme: &Scheme) -> Result<QParams, Reason> {
 
 /// An affine group; `lo <= 0 <= hi` are its widened minimum and maximum.
 fn fit_affine(group: &[f32], scheme: &Scheme, lo: f32, hi: f32) -> Result<QParams, Reason> {
+    let density = |density| gaussian::affine(group, density, scheme.bits());
+    let estimate = match scheme.range() {
+        RangeMethod::MinMax => Estimate::Whole,
+        RangeMethod::Mse { exponent } => Estimate::Search { exponent },
+        RangeMethod::Percentile(percent) => Estimate::Cut(percentile::two_sided(group, percent)),
+        RangeMethod::Entropy => {
+            let levels = scheme.bits().steps() as usize + 1;
+            Estimate::Cut(entropy::window(group, lo, hi, levels))
+        }
+        RangeMethod::Gaussian => Estimate::Cut(density(gaussian::Density::Gaussian)),
+        RangeMethod::Laplacian => Estimate::Cut(density(gaussian::Density::Laplacian)),
+    };
+    settle_affine(scheme, (lo, hi), estimate, |q, unit, exponent, enough| {
+        error_sum(group, q, unit, exponent, enough)
+    })
+}
+
+/// A symmetric or power-of-two group; `bound` is its largest magnitude, above 0.
+fn fit_signed(group: &[f32], scheme: &Scheme, bound: f32) -> Result<QParams, Reason> {
+    let grid = Centred::signed(scheme);
+    let density = |density| gaussian::signed(group, density, scheme) * grid.steps_to_bound;
+    let estimate = match scheme.range() {
+        RangeMethod::MinMax => Estimate::Whole,
+        RangeMethod::Mse { exponent } => Estimate::Search { exponent },
+        RangeMethod::Percentile(percent) => Estimate::Cut(percentile::of_magnitude(group, percent)),
+        RangeMethod::Entropy => {
+            Estimate::Cut(entropy::window(group, -bound, bound, grid.levels()).1)
+        }
+        RangeMethod::Gaussian => Estimate::Cut(density(gaussian::Density::Gaussian)),
+        RangeMethod::Laplacian => Estimate::Cut(density(gaussian::Density::Laplacian)),
+    };
+    settle_centred(grid, bound, estimate, |q, unit, exponent, enough| {
+        error_sum(group, q, unit, exponent, enough)
+    })
+}
+
+/// The parameters of an affine range inside `lo <= 0 <= hi`, which holds every value. `error` is [`error_sum`] of the values:
+/// parameters, unit, exponent, and the sum from which on it need not go on.
+pub(crate) fn settle_affine(
+    scheme: &Scheme,
+    (lo, hi): (f32, f32),
+    estimate: Estimate<(f32, f32)>,
+    error: impl Fn(&QParams, f32, f64, f64) -> f64,
+) -> Result<QParams, Reason> {
     let whole = affine(scheme, lo, hi)?;
-    let (new_lo, new_hi) = match scheme.range() {
-        RangeMethod::MinMax => return Ok(whole),
-        RangeMethod::Mse { exponent } => {
-            return Ok(mse::search_affine(
-                group,
-                lo,
-                hi,
-                whole,
-                exponent,
-                |lo, hi| affine(scheme, lo, hi).ok(),
-            ));
+    let (new_lo, new_hi) = match estimate {
+        Estimate::Whole => return Ok(whole),
+        Estimate::Search { exponent } => {
+            let error = |q: &QParams, enough| error(q, whole.scale, exponent, enough);
+            let make = |lo, hi| affine(scheme, lo, hi).ok();
+            return Ok(mse::search_affine(error, (lo, hi), whole, make));
         }
-        RangeMethod::Percentile(percent) => percentile::two_sided(group, percent),
-        RangeMethod::Entropy => entropy::window(group, lo, hi, scheme.bits().steps() as usize + 1),
-        RangeMethod::Gaussian => {
-            gaussian::affine(group, gaussian::Density::Gaussian, scheme.bits())
-        }
-        RangeMethod::Laplacian => {
-            gaussian::affine(group, gaussian::Density::Laplacian, scheme.bits())
-        }
+        Estimate::Cut(range) => range,
     };
     // An estimated range never reaches past the values: that would spend codes on nothing.
     let (new_lo, new_hi) = (new_lo.max(lo).min(0.0), new_hi.min(hi).max(0.0));
@@ -69,140 +107,46 @@ fn fit_affine(group: &[f32], scheme: &Scheme, lo: f32, hi: f32) -> Result<QParam
     }
 }
 
-/// A symmetric or power-of-two group; `bound` is its largest magnitude, above 0.
-fn fit_signed(group: &[f32], scheme: &Scheme, bound: f32) -> Result<QParams, Reason> {
-    let whole = signed(scheme, bound)?;
-    let is_shift = scheme.mapping() == Mapping::PowerOfTwo;
-    let estimate = match scheme.range() {
-        RangeMethod::MinMax => return Ok(whole),
-        RangeMethod::Mse { exponent } if is_shift => {
-            return Ok(mse::search_shift(group, whole, exponent));
+/// The parameters of a centred range inside `bound`, above 0, which no magnitude exceeds. `error` as in [`settle_affine`].
+pub(crate) fn settle_centred(
+    grid: Centred,
+    bound: f32,
+    estimate: Estimate<f32>,
+    error: impl Fn(&QParams, f32, f64, f64) -> f64,
+) -> Result<QParams, Reason> {
+    let whole = grid.over(bound)?;
+    let estimate = match estimate {
+        Estimate::Whole => return Ok(whole),
+        Estimate::Search { exponent } => {
+            let error = |q: &QParams, enough| error(q, whole.scale, exponent, enough);
+            return Ok(if grid.is_shift {
+                mse::search_shift(error, whole)
+            } else {
+                mse::search_centred(error, bound, whole, |bound| grid.over(bound).ok())
+            });
         }
-        RangeMethod::Mse { exponent } => {
-            return Ok(mse::search_signed(group, bound, whole, exponent, |bound| {
-                signed(scheme, bound).ok()
-            }));
-        }
-        RangeMethod::Percentile(percent) => percentile::of_magnitude(group, percent),
-        RangeMethod::Entropy => {
-            let (quant_min, quant_max) = scheme.quant_bounds();
-            entropy::window(group, -bound, bound, (quant_max - quant_min) as usize + 1).1
-        }
-        RangeMethod::Gaussian => {
-            gaussian::signed(group, gaussian::Density::Gaussian, scheme) * steps_to_bound(scheme)
-        }
-        RangeMethod::Laplacian => {
-            gaussian::signed(group, gaussian::Density::Laplacian, scheme) * steps_to_bound(scheme)
-        }
+        Estimate::Cut(estimate) => estimate.min(bound),
     };
-    let estimate = estimate.min(bound);
     if estimate == 0.0 {
         return Ok(whole);
     }
-    if !is_shift {
-        return signed(scheme, estimate);
+    if !grid.is_shift {
+        return grid.over(estimate);
     }
     // The bound is not the one that rounds up here, but the symmetric scale between two powers of two.
-    let above = power_of_two_at_least(estimate / steps_to_bound(scheme));
-    let candidate = |scale| checked(QParams { scale, ..whole }, f32::MIN_POSITIVE);
-    let (above, below) = (candidate(above)?, candidate(above / 2.0));
+    let above = power_of_two_at_least(estimate / grid.steps_to_bound);
+    let (above, below) = (grid.with_scale(above)?, grid.with_scale(above / 2.0));
+    let squared = |q: &QParams| error(q, above.scale, 2.0, f64::INFINITY);
     match below {
-        Ok(below) if squared_error(group, &below) < squared_error(group, &above) => Ok(below),
+        Ok(below) if squared(&below) < squared(&above) => Ok(below),
         _ => Ok(above),
     }
-}
-
-/// Scale and zero point of an affine range.
-pub(crate) fn affine(scheme: &Scheme, lo: f32, hi: f32) -> Result<QParams, Reason> {
-    let (quant_min, quant_max) = scheme.quant_bounds();
-    let scale = (hi - lo) / quant_max as f32;
-    if scale == 0.0 {
-        return Err(if lo == hi {
-            Reason::Constant
-        } else {
-            Reason::ScaleUnderflow
-        });
-    }
-    let zero_point = (-lo / scale).round_ties_even();
-    let (zero_point, smallest) = if scheme.is_widened() {
-        (zero_point.clamp(0.0, quant_max as f32), f32::MIN_POSITIVE)
-    } else {
-        (zero_point, 0.0)
-    };
-    if scale.is_finite() && zero_point.abs() >= 2_147_483_648.0 {
-        return Err(Reason::ZeroPointOverflow);
-    }
-    checked(
-        QParams {
-            scale,
-            zero_point: zero_point as i32,
-            quant_min,
-            quant_max,
-        },
-        smallest,
-    )
-}
-
-/// Scale of a signed range [-bound, bound].
-fn signed(scheme: &Scheme, bound: f32) -> Result<QParams, Reason> {
-    let (quant_min, quant_max) = scheme.quant_bounds();
-    let scale = match scheme.mapping() {
-        // Rounded up only once it is known not to be subnormal, which rounding up would hide.
-        Mapping::PowerOfTwo => {
-            let exact = bound / (quant_max as f32).max(0.5);
-            if exact < f32::MIN_POSITIVE {
-                exact
-            } else {
-                power_of_two_at_least(exact)
-            }
-        }
-        _ => bound / steps_to_bound(scheme),
-    };
-    checked(
-        QParams {
-            scale,
-            zero_point: 0,
-            quant_min,
-            quant_max,
-        },
-        f32::MIN_POSITIVE,
-    )
-}
-
-/// How many steps lie between 0 and the bound of a symmetric range.
-fn steps_to_bound(scheme: &Scheme) -> f32 {
-    let (quant_min, quant_max) = scheme.quant_bounds();
-    match scheme.codes() {
-        CodeRange::Narrow => quant_max as f32,
-        CodeRange::Full => (quant_max - quant_min) as f32 / 2.0,
-    }
-}
-
-/// The parameters, if the scale is at least `smallest`, not 0, and every representable number is finite.
-fn checked(params: QParams, smallest: f32) -> Result<QParams, Reason> {
-    if params.scale == 0.0 || params.scale < smallest {
-        Err(Reason::ScaleUnderflow)
-    } else if params.scale.is_finite()
-        && params.lowest().is_finite()
-        && params.highest().is_finite()
-    {
-        Ok(params)
-    } else {
-        Err(Reason::ScaleOverflow)
-    }
-}
-
-/// The smallest power of two that is not below a positive normal `x`; infinity past 2^127.
-fn power_of_two_at_least(x: f32) -> f32 {
-    const MANTISSA: u32 = (1 << 23) - 1;
-    // Adding the mantissa's mask carries into the exponent unless the mantissa is 0: exact, where log2 would not be.
-    f32::from_bits((x.to_bits() + MANTISSA) & !MANTISSA)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Bits, Granularity, Rounding};
+    use crate::{Bits, CodeRange, Granularity, Rounding};
 
     fn scheme(bits: u32, mapping: Mapping, codes: CodeRange, range: RangeMethod) -> Scheme {
         let bits = Bits::new(bits).unwrap();
@@ -263,18 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_power_of_two_is_rounded_up_exactly() {
-        for (x, up) in [
-            (1.0, 1.0),
-            (1.0 + f32::EPSILON, 2.0),
-            (0.75, 1.0),
-            (0.5, 0.5),
-            (3.0, 4.0),
-        ] {
-            assert_eq!(power_of_two_at_least(x), up);
-        }
-        assert_eq!(power_of_two_at_least(f32::MIN_POSITIVE), f32::MIN_POSITIVE);
-        assert_eq!(power_of_two_at_least(f32::MAX), f32::INFINITY);
+    fn a_power_of_two_scale_clips_nothing() {
         let shift = scheme(
             4,
             Mapping::PowerOfTwo,

@@ -11,6 +11,9 @@
 //! [`Scheme::linear`] is the original method to the letter. [`quantize`] applies a scheme to [`Values`]; [`compare`] and
 //! [`bits_per_value`] measure what that cost. The feature `tensor` adds the same on burn tensors.
 //!
+//! Activations pass by and are not kept: their [`Statistics`] are, from which [`fit_activation`] finds the parameters of an
+//! [`ActivationScheme`]; [`bias_codes`] gives the int32 biases of integer arithmetic.
+//!
 //! ```
 //! use quant_core::{Bits, CodeRange, Granularity, Mapping, RangeMethod, Rounding, Scheme, Values, compare, quantize};
 //!
@@ -60,11 +63,14 @@
 #![forbid(unsafe_code)]
 
 mod bits;
+mod calibration;
 mod compare;
 mod error;
 mod extremes;
 mod fit;
+mod fixed_point;
 mod granularity;
+mod grid;
 mod kernel;
 mod mapping;
 mod maths;
@@ -79,8 +85,13 @@ pub mod tensor;
 mod values;
 
 pub use bits::Bits;
+pub use calibration::{
+    ActivationRange, ActivationScheme, BiasCodes, Bin, Histogram, Statistics, bias_codes,
+    fit_activation,
+};
 pub use compare::{Comparison, bits_per_value, compare};
 pub use error::Error;
+pub use fixed_point::FixedPoint;
 pub use granularity::{Granularity, Layout};
 pub use mapping::{CodeRange, Mapping};
 pub use params::QParams;

@@ -5,6 +5,8 @@ use std::fmt;
 /// Why a group was left in float, its values unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reason {
+    /// No value was seen at an activation site: there was nothing to calibrate on.
+    Unseen,
     /// Every value is 0: there is no range, and 0 is exact without codes.
     AllZero,
     /// Every value is the same and the range is taken as found (`linear`): the scale would be 0.
@@ -21,6 +23,7 @@ impl Reason {
     /// The reason as a manifest says it.
     pub fn describe(self) -> &'static str {
         match self {
+            Reason::Unseen => "no value was seen in calibration",
             Reason::AllZero => "every value is zero",
             Reason::Constant => "every value is the same, so the scale would be 0",
             Reason::ScaleUnderflow => "the scale is too small for float32",

@@ -75,6 +75,24 @@ impl Scheme {
         Scheme { rounding, ..self }
     }
 
+    /// The same scheme with another width.
+    ///
+    /// # Errors
+    /// [`Error::OnlyZero`] as in [`Scheme::new`].
+    pub fn with_bits(self, bits: Bits) -> Result<Scheme, Error> {
+        if self.is_linear() {
+            return Ok(Scheme { bits, ..self });
+        }
+        Scheme::new(
+            bits,
+            self.mapping,
+            self.codes,
+            self.granularity,
+            self.range,
+            self.rounding,
+        )
+    }
+
     /// The width of a code.
     pub fn bits(&self) -> Bits {
         self.bits

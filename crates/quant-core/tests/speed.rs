@@ -4,8 +4,8 @@
 use std::time::Instant;
 
 use quant_core::{
-    Bits, CodeRange, Granularity, Mapping, RangeMethod, Rounding, Scheme, Values, compare,
-    quantize, uniform,
+    ActivationRange, ActivationScheme, Bits, CodeRange, Granularity, Mapping, RangeMethod,
+    Rounding, Scheme, Statistics, Values, compare, fit_activation, quantize, uniform,
 };
 
 /// A bell of `n` values: the sum of four uniform draws.
@@ -84,4 +84,47 @@ fn time_of_25_million_values() {
         )
         .unwrap(),
     );
+}
+
+#[test]
+#[ignore = "a measurement, not a claim"]
+fn time_of_calibrating_on_25_million_values() {
+    let n = 25_000_000;
+    let signed = bell(n);
+    let relu: Vec<f32> = signed.iter().map(|x| x.max(0.0)).collect();
+    for (name, values) in [("bell", &signed), ("bell after ReLU", &relu)] {
+        // Slices as a layer's output for one image: 64 channels of 56 x 56, and the 10 logits of a classifier.
+        for slice in [200_704, 10] {
+            let mut statistics = Statistics::new();
+            let started = Instant::now();
+            for part in values.chunks(slice) {
+                statistics.add("site", 0, part).unwrap();
+            }
+            let seconds = started.elapsed().as_secs_f64();
+            println!(
+                "{name}, {slice} at a time: {:.0} million values a second",
+                n as f64 / seconds / 1e6
+            );
+        }
+        let mut statistics = Statistics::new();
+        statistics.add("site", 0, values).unwrap();
+        let started = Instant::now();
+        let mut merged = Statistics::new();
+        for _ in 0..100 {
+            merged.merge(&statistics);
+        }
+        println!("{name}, merge: {:.2?}", started.elapsed() / 100);
+        for mapping in Mapping::ALL {
+            for range in ["percentile", "mse", "entropy"] {
+                let bits = Bits::new(8).unwrap();
+                let range: ActivationRange = range.parse().unwrap();
+                let codes = CodeRange::Narrow;
+                let scheme =
+                    ActivationScheme::new(bits, mapping, codes, range, Rounding::HalfEven).unwrap();
+                let started = Instant::now();
+                fit_activation(&statistics, &scheme).unwrap();
+                println!("{name}, {scheme}: {:.2?}", started.elapsed());
+            }
+        }
+    }
 }

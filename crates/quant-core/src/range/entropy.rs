@@ -27,19 +27,25 @@ const EMPTY_LEVEL: f64 = 1e-4;
 /// `(lo, hi)` of the best window inside `lo <= 0 <= hi`, which holds every value.
 pub(crate) fn window(group: &[f32], lo: f32, hi: f32, levels: usize) -> (f32, f32) {
     let (lo64, width) = (f64::from(lo), f64::from(hi) - f64::from(lo));
-    let mut counts = [0_u32; BINS];
+    let mut counts = [0_u64; BINS];
     let per_unit = BINS as f64 / width;
     for &x in group {
         counts[(((f64::from(x) - lo64) * per_unit) as usize).min(BINS - 1)] += 1;
     }
-    let histogram = Histogram::new(&counts);
-    // Bins below 0, not rounded: a window shrinks towards the number 0, not towards the middle.
-    let negative = -lo64 * per_unit;
+    let factor = best_factor(&counts, -lo64 * per_unit, levels);
+    ((lo64 * factor) as f32, (f64::from(hi) * factor) as f32)
+}
+
+/// What to multiply the ends of a histogram with. `negative` of its bins lie below 0, a number that need not be whole: a window shrinks
+/// towards the number 0, not towards the middle.
+pub(crate) fn best_factor(counts: &[u64], negative: f64, levels: usize) -> f64 {
+    let bins = counts.len();
+    let histogram = Totals::new(counts);
     let mut best = (f64::INFINITY, 1.0);
     for k in (1..=WINDOWS).rev() {
         let factor = k as f64 / WINDOWS as f64;
         let first = (negative * (1.0 - factor)).round() as usize;
-        let last = BINS - ((BINS as f64 - negative) * (1.0 - factor)).round() as usize;
+        let last = bins - ((bins as f64 - negative) * (1.0 - factor)).round() as usize;
         if k < WINDOWS && last - first < levels {
             break;
         }
@@ -48,28 +54,28 @@ pub(crate) fn window(group: &[f32], lo: f32, hi: f32, levels: usize) -> (f32, f3
             best = (divergence, factor);
         }
     }
-    ((lo64 * best.1) as f32, (f64::from(hi) * best.1) as f32)
+    best.1
 }
 
 /// Counts with their running totals; entry i is over the bins below i.
-struct Histogram {
-    counts: Vec<u32>,
-    count: Vec<u32>,
-    filled: Vec<u32>,
+struct Totals<'a> {
+    counts: &'a [u64],
+    count: Vec<u64>,
+    filled: Vec<u64>,
     /// sum c log2 c.
     information: Vec<f64>,
 }
 
-impl Histogram {
-    fn new(counts: &[u32]) -> Histogram {
+impl Totals<'_> {
+    fn new(counts: &[u64]) -> Totals<'_> {
         let (mut count, mut filled, mut information) = (vec![0], vec![0], vec![0.0]);
         for (i, &c) in counts.iter().enumerate() {
             count.push(count[i] + c);
-            filled.push(filled[i] + u32::from(c > 0));
+            filled.push(filled[i] + u64::from(c > 0));
             information.push(information[i] + c_log_c(c));
         }
-        Histogram {
-            counts: counts.to_vec(),
+        Totals {
+            counts,
             count,
             filled,
             information,
@@ -78,15 +84,15 @@ impl Histogram {
 
     /// KL(P, Q) in bits of the window of bins `first..last`.
     fn divergence(&self, first: usize, last: usize, levels: usize) -> f64 {
-        let total = f64::from(self.count[BINS]);
-        let inside = f64::from(self.count[last] - self.count[first]);
-        if inside == 0.0 {
+        let all = self.count[self.counts.len()];
+        let inside = self.count[last] - self.count[first];
+        if inside == 0 {
             return f64::INFINITY;
         }
-        let (below, above) = (self.count[first], self.count[BINS] - self.count[last]);
+        let (below, above) = (self.count[first], all - self.count[last]);
         // sum P log P: as in the histogram, but for the two bins that take the outliers.
         let edge =
-            |bin: usize, more: u32| c_log_c(self.counts[bin] + more) - c_log_c(self.counts[bin]);
+            |bin: usize, more: u64| c_log_c(self.counts[bin] + more) - c_log_c(self.counts[bin]);
         let own = self.information[last] - self.information[first]
             + edge(first, below)
             + edge(last - 1, above);
@@ -100,11 +106,11 @@ impl Histogram {
             let mut filled = self.filled[to] - self.filled[from];
             if level == 0 && below > 0 {
                 p += below;
-                filled += u32::from(self.counts[from] == 0);
+                filled += u64::from(self.counts[from] == 0);
             }
             if level == levels - 1 && above > 0 {
                 p += above;
-                filled += u32::from(self.counts[to - 1] == 0);
+                filled += u64::from(self.counts[to - 1] == 0);
             }
             if p > 0 {
                 let log_q = if q == 0 {
@@ -112,30 +118,30 @@ impl Histogram {
                 } else {
                     log2_of_count(q)
                 };
-                cross += f64::from(p) * (log_q - log2_of_count(filled));
+                cross += p as f64 * (log_q - log2_of_count(filled));
             }
             from = to;
         }
-        (own - cross) / total - log2(total) + log2(inside)
+        (own - cross) / all as f64 - log2(all as f64) + log2(inside as f64)
     }
 }
 
-fn c_log_c(count: u32) -> f64 {
+fn c_log_c(count: u64) -> f64 {
     if count > 1 {
-        f64::from(count) * log2_of_count(count)
+        count as f64 * log2_of_count(count)
     } else {
         0.0
     }
 }
 
 /// log2 of a count above 0. Most counts are small, and the search asks for hundreds of thousands of them per group.
-fn log2_of_count(count: u32) -> f64 {
+fn log2_of_count(count: u64) -> f64 {
     static SMALL: LazyLock<Vec<f64>> =
         LazyLock::new(|| (0..4096).map(|c| log2(f64::from(c.max(1)))).collect());
     SMALL
         .get(count as usize)
         .copied()
-        .unwrap_or_else(|| log2(f64::from(count)))
+        .unwrap_or_else(|| log2(count as f64))
 }
 
 #[cfg(test)]
@@ -144,11 +150,11 @@ mod tests {
     use crate::rounding::uniform;
 
     /// The definition in the header, bin by bin.
-    fn plain_divergence(counts: &[u32], first: usize, last: usize, levels: usize) -> f64 {
-        let mut p: Vec<f64> = counts[first..last].iter().map(|&c| f64::from(c)).collect();
+    fn plain_divergence(counts: &[u64], first: usize, last: usize, levels: usize) -> f64 {
+        let mut p: Vec<f64> = counts[first..last].iter().map(|&c| c as f64).collect();
         let inside = p.clone();
-        p[0] += counts[..first].iter().sum::<u32>() as f64;
-        *p.last_mut().unwrap() += counts[last..].iter().sum::<u32>() as f64;
+        p[0] += counts[..first].iter().sum::<u64>() as f64;
+        *p.last_mut().unwrap() += counts[last..].iter().sum::<u64>() as f64;
         let mut q = vec![0.0; p.len()];
         for level in 0..levels {
             let bins = level * p.len() / levels..(level + 1) * p.len() / levels;
@@ -174,10 +180,10 @@ mod tests {
 
     #[test]
     fn running_totals_give_the_divergence_of_the_definition() {
-        let counts: Vec<u32> = (0..BINS as u64)
-            .map(|i| (uniform(9, i) * 6.0) as u32)
+        let counts: Vec<u64> = (0..BINS as u64)
+            .map(|i| (uniform(9, i) * 6.0) as u64)
             .collect();
-        let histogram = Histogram::new(&counts);
+        let histogram = Totals::new(&counts);
         for (first, last, levels) in [
             (0, BINS, 255),
             (0, BINS, 16),

@@ -9,6 +9,7 @@ use crate::kernel::nearest;
 use crate::maths::power_f32;
 
 /// sum (x - y)^2 under `q`, rounding to nearest.
+#[cfg(test)]
 pub(crate) fn squared_error(group: &[f32], q: &QParams) -> f64 {
     let scale = f64::from(q.scale);
     error_sum(group, q, q.scale, 2.0, f64::INFINITY) * scale * scale

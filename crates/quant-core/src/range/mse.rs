@@ -6,26 +6,25 @@
 //! when its sum is past the best. A power of two tries 12 halvings of the scale that clips nothing.
 //! The search rounds to nearest, whatever the scheme's rounding, so that it is a function of the values alone.
 //!
-//! Errors are those of [`crate::range::error_sum`] in units of the scale of the whole range. Ties keep the larger range.
+//! The error is the caller's: of the values themselves ([`crate::range::error_sum`]) or of a histogram of them, in units of the scale of
+//! the whole range. Ties keep the larger range.
 
 use crate::QParams;
-use crate::range::error_sum::error_sum;
 
 const COARSE: i32 = 40;
 const FINE: i32 = 8;
 const ONE_SIDE: i32 = 24;
 const HALVINGS: i32 = 12;
 
-/// The best affine range inside `lo <= 0 <= hi`, whose parameters are `whole`; `make` gives the parameters of a range.
+/// The best affine range inside `lo <= 0 <= hi`, whose parameters are `whole`; `make` gives the parameters of a range. `error` gives
+/// the error of parameters, or anything above its second argument once it is known to be past that.
 pub(crate) fn search_affine(
-    group: &[f32],
-    lo: f32,
-    hi: f32,
+    error: impl Fn(&QParams, f64) -> f64,
+    (lo, hi): (f32, f32),
     whole: QParams,
-    exponent: f64,
     make: impl Fn(f32, f32) -> Option<QParams>,
 ) -> QParams {
-    let mut search = Search::new(group, whole, exponent, (lo, hi));
+    let mut search = Search::new(error, whole, (lo, hi));
     search.shrink(|factor| (lo * factor, hi * factor), &make);
     // One tail is often longer than the other, so each end gets its own turn.
     if lo < 0.0 && hi > 0.0 {
@@ -41,15 +40,14 @@ pub(crate) fn search_affine(
     search.best
 }
 
-/// The best signed range inside [-bound, bound], whose parameters are `whole`.
-pub(crate) fn search_signed(
-    group: &[f32],
+/// The best range [-T, T] (or [0, T]) inside `bound`, whose parameters are `whole`.
+pub(crate) fn search_centred(
+    error: impl Fn(&QParams, f64) -> f64,
     bound: f32,
     whole: QParams,
-    exponent: f64,
     make: impl Fn(f32) -> Option<QParams>,
 ) -> QParams {
-    let mut search = Search::new(group, whole, exponent, (-bound, bound));
+    let mut search = Search::new(error, whole, (-bound, bound));
     search.shrink(|factor| (-bound * factor, bound * factor), &|_, bound| {
         make(bound)
     });
@@ -57,8 +55,8 @@ pub(crate) fn search_signed(
 }
 
 /// The best power of two among `whole`, which clips nothing, and the smaller ones.
-pub(crate) fn search_shift(group: &[f32], whole: QParams, exponent: f64) -> QParams {
-    let mut search = Search::new(group, whole, exponent, (0.0, 0.0));
+pub(crate) fn search_shift(error: impl Fn(&QParams, f64) -> f64, whole: QParams) -> QParams {
+    let mut search = Search::new(error, whole, (0.0, 0.0));
     let mut scale = whole.scale / 2.0;
     for _ in 0..HALVINGS {
         if scale < f32::MIN_POSITIVE {
@@ -70,23 +68,18 @@ pub(crate) fn search_shift(group: &[f32], whole: QParams, exponent: f64) -> QPar
     search.best
 }
 
-struct Search<'a> {
-    group: &'a [f32],
-    exponent: f64,
-    /// The scale of the whole range.
-    unit: f32,
+struct Search<E> {
+    error: E,
     best: QParams,
     best_range: (f32, f32),
     best_error: f64,
 }
 
-impl<'a> Search<'a> {
-    fn new(group: &'a [f32], whole: QParams, exponent: f64, range: (f32, f32)) -> Search<'a> {
-        let best_error = error_sum(group, &whole, whole.scale, exponent, f64::INFINITY);
+impl<E: Fn(&QParams, f64) -> f64> Search<E> {
+    fn new(error: E, whole: QParams, range: (f32, f32)) -> Search<E> {
+        let best_error = error(&whole, f64::INFINITY);
         Search {
-            group,
-            exponent,
-            unit: whole.scale,
+            error,
             best: whole,
             best_range: range,
             best_error,
@@ -117,13 +110,7 @@ impl<'a> Search<'a> {
         let Some(candidate) = make(range.0, range.1) else {
             return false;
         };
-        let error = error_sum(
-            self.group,
-            &candidate,
-            self.unit,
-            self.exponent,
-            self.best_error,
-        );
+        let error = (self.error)(&candidate, self.best_error);
         if error < self.best_error {
             (self.best, self.best_range, self.best_error) = (candidate, range, error);
             return true;
@@ -136,7 +123,7 @@ impl<'a> Search<'a> {
 mod tests {
     use super::*;
     use crate::extremes::extremes;
-    use crate::fit::affine;
+    use crate::grid::affine;
     use crate::range::error_sum::squared_error;
     use crate::rounding::uniform;
     use crate::{
