@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! canonical = sorted lines `key=value\n`, one per column that is not empty
-//! run_id    = first 12 hex digits of sha256(canonical || "weights_sha256=..\n" || "data_sha256=..\n")
+//! run_id    = first 12 hex digits of sha256(canonical || "weights_sha256=..\n" || "data_sha256=..\n"
+//!                                           || "calibration_sha256=..\n", where there is calibration)
 //! ```
 //!
 //! Nothing else enters the id: no path, no time, no host, no thread count. Empty columns are left out, so that a later
@@ -51,22 +52,47 @@ pub struct Config {
     pub weights_mse_exponent: Option<f64>,
     /// `half_even`, `half_away`, `floor` or `stochastic`.
     pub weights_rounding: Option<String>,
+    /// Bits of the first layer and of the images, where they differ.
+    pub first_bits: Option<u32>,
+    /// Bits of the classifier, its input and the logits, where they differ.
+    pub last_bits: Option<u32>,
     /// 32: activations stay in float.
     pub activations_bits: u32,
+    /// As for weights.
+    pub activations_mapping: Option<String>,
+    /// As for weights.
+    pub activations_narrow: Option<bool>,
     /// `same`, `int32` or `float`.
     pub bias: Option<String>,
     /// `kept` or `folded`.
     pub bn: Option<String>,
     /// `shared`, `rescale` or `float`: how the two inputs of a residual sum get one scale.
     pub shortcut: Option<String>,
-    /// `simulate`: quantized numbers, float arithmetic.
+    /// `simulate`: quantized numbers, float arithmetic; `integer`: integers alone.
     pub execution: String,
+    /// How integer execution rounds: `half_even`, `half_away`, `floor`, `gemmlowp`.
+    pub integer_rounding: Option<String>,
+    /// What integer execution multiplies by: `fixed`, `power_of_two`, `float`.
+    pub integer_multiplier: Option<String>,
+    /// What integer execution sums in: `int32`, `saturating16`.
+    pub integer_accumulator: Option<String>,
     /// `float`, `linear`, `ptq`, ...
     pub method: String,
-    /// Images the activation ranges were taken from.
+    /// The set that activation ranges were taken from.
+    pub calibration_dataset: Option<String>,
+    /// How many of its images.
     pub calibration_images: Option<u64>,
-    /// How activation ranges were taken.
+    /// How ranges were found: `minmax`, `moving_average`, `percentile`, `mse`, `entropy`.
     pub calibration_method: Option<String>,
+    /// The percentile, for `percentile` alone.
+    #[serde(serialize_with = "plain_option")]
+    pub calibration_percentile: Option<f64>,
+    /// What is kept of the average at each batch, for `moving_average` alone.
+    #[serde(serialize_with = "plain_option")]
+    pub calibration_momentum: Option<f64>,
+    /// The exponent, for `mse` alone.
+    #[serde(serialize_with = "plain_option")]
+    pub calibration_mse_exponent: Option<f64>,
     /// Seed of everything random in the run.
     pub seed: u64,
     /// The burn device, `cpu` or `cuda`.
@@ -75,7 +101,7 @@ pub struct Config {
 
 impl Config {
     /// The columns in file order: the field names.
-    pub const COLUMNS: [&'static str; 23] = [
+    pub const COLUMNS: [&'static str; 34] = [
         "model_name",
         "model_arch",
         "dataset",
@@ -89,14 +115,25 @@ impl Config {
         "weights_percentile",
         "weights_mse_exponent",
         "weights_rounding",
+        "first_bits",
+        "last_bits",
         "activations_bits",
+        "activations_mapping",
+        "activations_narrow",
         "bias",
         "bn",
         "shortcut",
         "execution",
+        "integer_rounding",
+        "integer_multiplier",
+        "integer_accumulator",
         "method",
+        "calibration_dataset",
         "calibration_images",
         "calibration_method",
+        "calibration_percentile",
+        "calibration_momentum",
+        "calibration_mse_exponent",
         "seed",
         "device",
     ];
@@ -128,13 +165,22 @@ impl Config {
     }
 }
 
-/// 12 hex digits that name a run: equal exactly when configuration, weights and data are equal.
-pub fn run_id(config: &Config, weights_sha256: &str, data_sha256: &str) -> String {
+/// 12 hex digits that name a run: equal exactly when configuration, weights and data, those of calibration included, are
+/// equal.
+pub fn run_id(
+    config: &Config,
+    weights_sha256: &str,
+    data_sha256: &str,
+    calibration_sha256: Option<&str>,
+) -> String {
     let mut hash = Sha256::new();
     hash.update(config.canonical());
     hash.update(format!(
         "weights_sha256={weights_sha256}\ndata_sha256={data_sha256}\n"
     ));
+    if let Some(calibration) = calibration_sha256 {
+        hash.update(format!("calibration_sha256={calibration}\n"));
+    }
     hash.finalize()
         .iter()
         .take(6)
@@ -175,20 +221,24 @@ mod tests {
     fn an_empty_text_and_none_are_the_same_run() {
         let mut other = config();
         other.bn = Some(String::new());
-        assert_eq!(run_id(&other, "w", "d"), run_id(&config(), "w", "d"));
+        assert_eq!(
+            run_id(&other, "w", "d", None),
+            run_id(&config(), "w", "d", None)
+        );
     }
 
     #[test]
     fn the_run_id_is_that_of_the_documented_text() {
         // printf '<canonical>weights_sha256=w\ndata_sha256=d\n' | sha256sum | cut -c1-12
-        assert_eq!(run_id(&config(), "w", "d"), "3d33f05c5981");
+        assert_eq!(run_id(&config(), "w", "d", None), "3d33f05c5981");
     }
 
     #[test]
     fn every_part_of_the_identity_changes_the_id() {
-        let id = run_id(&config(), "w", "d");
-        assert_ne!(run_id(&config(), "v", "d"), id);
-        assert_ne!(run_id(&config(), "w", "e"), id);
+        let id = run_id(&config(), "w", "d", None);
+        assert_ne!(run_id(&config(), "v", "d", None), id);
+        assert_ne!(run_id(&config(), "w", "e", None), id);
+        assert_ne!(run_id(&config(), "w", "d", Some("c")), id);
         for change in [
             |c: &mut Config| c.weights_bits = 5,
             |c: &mut Config| c.seed = 1,
@@ -198,7 +248,7 @@ mod tests {
         ] {
             let mut other = config();
             change(&mut other);
-            assert_ne!(run_id(&other, "w", "d"), id);
+            assert_ne!(run_id(&other, "w", "d", None), id);
         }
     }
 

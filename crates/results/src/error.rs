@@ -76,6 +76,24 @@ pub enum Error {
         /// The contradiction.
         problem: String,
     },
+    /// A calibration table that contradicts itself.
+    #[error("calibration of `{site}`: {problem}")]
+    Calibration {
+        /// The activation site.
+        site: String,
+        /// The contradiction.
+        problem: String,
+    },
+    /// A file that is too long to be what it should be.
+    #[error("{path}: {found} bytes, but at most {allowed} are read", path = path.display())]
+    Size {
+        /// The file.
+        path: PathBuf,
+        /// Bytes in the file.
+        found: u64,
+        /// Bytes it may have.
+        allowed: u64,
+    },
     /// A run folder that lacks a file or whose name is not its run's id. Deleting the folder makes the run due again.
     #[error("{path}: {problem}; delete the folder to have the run done again", path = path.display())]
     Folder {

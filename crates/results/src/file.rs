@@ -3,6 +3,7 @@
 //! Numbers are written with Rust's `Display`, which is the shortest decimal that reads back as the same number and has
 //! no exponent; the csv crate alone would write `1e-7`.
 
+use std::fmt::Display;
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
 use std::path::Path;
@@ -31,6 +32,24 @@ pub fn write_rows<R: Row>(path: &Path, rows: &[R]) -> Result<(), Error> {
         .map_err(|e| Error::io("write", path)(e.into_error()))?;
     buffer.flush().map_err(Error::io("write", path))?;
     buffer.get_ref().sync_all().map_err(Error::io("sync", path))
+}
+
+/// What [`write_rows`] would write, for files that are replaced as a whole.
+pub fn rows_text<R: Row>(rows: &[R]) -> String {
+    let mut writer = csv::WriterBuilder::new()
+        .has_headers(false)
+        .from_writer(Vec::new());
+    // A Vec takes everything, and a struct of scalars always serializes: no step can fail.
+    writer
+        .write_record(R::columns())
+        .expect("a header is a record");
+    for row in rows {
+        writer
+            .serialize(row)
+            .expect("a struct of scalars is a record");
+    }
+    let bytes = writer.into_inner().expect("a Vec takes everything");
+    String::from_utf8(bytes).expect("fields are UTF-8")
 }
 
 /// Reads a file of rows.
@@ -142,14 +161,17 @@ pub(crate) fn one_record<T: Serialize>(row: &T) -> Vec<String> {
     record.iter().map(str::to_string).collect()
 }
 
-/// `serialize_with` for a number without an exponent.
-pub(crate) fn plain<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+/// `serialize_with` for a number, a float32 or a float64, without an exponent.
+pub(crate) fn plain<T: Display, S: Serializer>(
+    value: &T,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
 }
 
 /// `serialize_with` for an optional number without an exponent; empty when there is none.
-pub(crate) fn plain_option<S: Serializer>(
-    value: &Option<f64>,
+pub(crate) fn plain_option<T: Display, S: Serializer>(
+    value: &Option<T>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     match value {
@@ -229,7 +251,7 @@ mod tests {
             status: Status::Failed,
             error: Some("line one\nline \"two\",\r\nZürich, 東京, \u{1F600} ".into()),
             seconds: 1e-9,
-            ..RunRow::new("e", config, "w", "d")
+            ..RunRow::new("e", config, "w", "d", None)
         }
     }
 

@@ -13,19 +13,27 @@
 //! folder of another name, syncs it, and renames it.
 //!
 //! In reading order: [`Config`] and [`run_id`] say what a run is, [`RunRow`] and its companions what a file holds,
-//! [`Store`] how files come and go, [`FileLock`] how several processes share one folder.
+//! [`Store`] how files come and go, [`FileLock`] how several processes share one folder. [`ThroughputRow`] and
+//! [`LayerRow`] are about speed and belong to no run. A [`CalibrationTable`] is a folder of its own.
 
+mod calibration;
 mod config;
 mod error;
 mod file;
+mod folder;
 mod lock;
 pub mod metric;
 mod rows;
 mod store;
+mod throughput;
 
+pub use calibration::{
+    BATCHES_FILE, BatchRow, BinRow, CalibrationTable, HISTOGRAM_FILE, SITES_FILE, SiteRow,
+};
 pub use config::{Config, FLOAT_BITS, METHOD_FLOAT, run_id};
 pub use error::Error;
-pub use file::{check_columns, read_rows, write_rows};
+pub use file::{check_columns, read_rows, rows_text, write_rows};
 pub use lock::{FileLock, Wait};
 pub use rows::{ManifestRow, MetricRow, PredictionRow, Row, Run, RunRow, SCHEMA, Status};
 pub use store::{MANIFEST_FILE, METRICS_FILE, PREDICTIONS_FILE, RUN_FILE, Store, is_run_id};
+pub use throughput::{LayerRow, ThroughputRow};

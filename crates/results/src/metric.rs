@@ -23,6 +23,14 @@ pub const WEIGHT_MEAN_ABS: &str = "weight_mean_abs";
 pub const SCALE: &str = "scale";
 /// Layer: values of `n` that were clamped to an end of the code range.
 pub const SATURATED: &str = "saturated";
+/// Activation site: the scale of its codes.
+pub const ACTIVATION_SCALE: &str = "activation_scale";
+/// Layer: biases of `n` whose code did not fit 32 bits.
+pub const BIAS_OVERFLOWS: &str = "bias_overflows";
+/// Network or value: codes of `n` that integer execution and simulation give differently.
+pub const CODES_DIFFER: &str = "codes_differ";
+/// Network or value: the largest difference of two such codes.
+pub const CODES_MAX_DIFFERENCE: &str = "codes_max_difference";
 
 /// Unit of counts of images.
 pub const IMAGES: &str = "images";

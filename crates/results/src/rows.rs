@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, run_id};
 use crate::error::Error;
-use crate::file::plain;
+use crate::file::{plain, plain_option};
 
 /// Version of the file formats, first column of `run.csv`.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// A type that is a row of a CSV file.
 pub trait Row: Serialize + DeserializeOwned {
@@ -71,6 +71,9 @@ pub struct RunRow {
     /// Duration in seconds.
     #[serde(serialize_with = "plain")]
     pub seconds: f64,
+    /// How fast the test images ran through the finished network, on all threads together.
+    #[serde(serialize_with = "plain_option")]
+    pub images_per_second: Option<f64>,
 }
 
 impl RunRow {
@@ -80,16 +83,17 @@ impl RunRow {
         config: Config,
         weights_sha256: &str,
         data_sha256: &str,
+        calibration_sha256: Option<&str>,
     ) -> RunRow {
         RunRow {
             schema: SCHEMA,
-            run_id: run_id(&config, weights_sha256, data_sha256),
+            run_id: run_id(&config, weights_sha256, data_sha256, calibration_sha256),
             experiment: experiment.to_string(),
             config,
             weights_file: None,
             weights_sha256: weights_sha256.to_string(),
             data_sha256: data_sha256.to_string(),
-            calibration_sha256: None,
+            calibration_sha256: calibration_sha256.map(str::to_owned),
             status: Status::Ok,
             error: None,
             git_revision: String::new(),
@@ -100,6 +104,7 @@ impl RunRow {
             host: String::new(),
             started_at: String::new(),
             seconds: 0.0,
+            images_per_second: None,
         }
     }
 }
@@ -123,6 +128,7 @@ impl Row for RunRow {
             "cpu_features",
         ]);
         columns.extend(["threads", "host", "started_at", "seconds"]);
+        columns.push("images_per_second");
         columns
     }
 }
@@ -218,7 +224,12 @@ impl Run {
                 problem,
             })
         };
-        let expected = run_id(&row.config, &row.weights_sha256, &row.data_sha256);
+        let expected = run_id(
+            &row.config,
+            &row.weights_sha256,
+            &row.data_sha256,
+            row.calibration_sha256.as_deref(),
+        );
         if row.run_id != expected {
             return fail(format!(
                 "its configuration and hashes give the run id {expected}"

@@ -5,12 +5,13 @@
 //! nobody reads and which the next holder of the run's lock removes.
 //! A failed run is a folder too; it is not complete, and a rerun replaces it. A successful run is never overwritten.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 use crate::file::{read_rows, write_rows};
+use crate::folder::{TEMPORARY, new_folder, sync_folder};
 use crate::lock::{FileLock, LOCKS, Wait};
 use crate::rows::{Row, Run, RunRow, Status};
 
@@ -22,8 +23,6 @@ pub const METRICS_FILE: &str = "metrics.csv";
 pub const PREDICTIONS_FILE: &str = "predictions.csv";
 /// File of the quantization manifest.
 pub const MANIFEST_FILE: &str = "manifest.csv";
-
-const TEMPORARY: &str = ".tmp";
 
 /// A results folder.
 #[derive(Clone, Debug)]
@@ -329,19 +328,6 @@ fn fill(folder: &Path, run: &Run) -> Result<(), Error> {
     sync_folder(folder)
 }
 
-/// A new empty `.<name>.<process>-<n>.tmp`.
-fn new_folder(parent: &Path, name: &str) -> Result<PathBuf, Error> {
-    let mut n = 0u32;
-    loop {
-        let path = parent.join(format!(".{name}.{}-{n}{TEMPORARY}", std::process::id()));
-        match fs::create_dir(&path) {
-            Ok(()) => return Ok(path),
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => n += 1,
-            Err(e) => return Err(Error::io("create", &path)(e)),
-        }
-    }
-}
-
 /// Removes a temporary folder, after a rename: a writer without a lock, should there be one, then fails to find its
 /// folder instead of putting a half removed one in place.
 fn remove_stale(path: &Path) -> Result<(), Error> {
@@ -378,14 +364,4 @@ fn folder_names(folder: &Path) -> Result<Vec<String>, Error> {
     }
     names.sort_unstable();
     Ok(names)
-}
-
-/// Makes a rename in this folder last. Other systems than Unix have no such call, and need none.
-fn sync_folder(folder: &Path) -> Result<(), Error> {
-    if cfg!(unix) {
-        File::open(folder)
-            .and_then(|f| f.sync_all())
-            .map_err(Error::io("sync", folder))?;
-    }
-    Ok(())
 }

@@ -19,7 +19,7 @@ fn run(bits: u32) -> Run {
         method: "linear".into(),
         ..Config::default()
     };
-    let row = RunRow::new(EXPERIMENT, config, "aa", "bb");
+    let row = RunRow::new(EXPERIMENT, config, "aa", "bb", None);
     let run_id = row.run_id.clone();
     let metric = |layer: &str, metric: &str, value, unit: &str| MetricRow {
         run_id: run_id.clone(),
