@@ -4,6 +4,7 @@
 //! of its pixels and its label (integers as 8 little-endian bytes). The pixels are hashed once, when the set is
 //! opened (a cache stores the digests), so the hash of a subset reads no pixels.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -251,6 +252,26 @@ impl Dataset {
             .iter()
             .map(|byte| format!("{byte:02x}"))
             .collect()
+    }
+
+    /// The images at `indices`, in that order. Panics where one is out of range.
+    pub fn select(&self, indices: &[usize]) -> Dataset {
+        Dataset {
+            images: indices.iter().map(|&i| self.images[i].clone()).collect(),
+            ..self.clone()
+        }
+    }
+
+    /// The first image of this set whose pixels are also those of an image of `other`: its index here and there.
+    pub fn overlap(&self, other: &Dataset) -> Option<(usize, usize)> {
+        let theirs: HashMap<[u8; 32], usize> = other
+            .images
+            .iter()
+            .enumerate()
+            .map(|(i, image)| (image.digest, i))
+            .collect();
+        let mut own = self.images.iter().enumerate();
+        own.find_map(|(i, image)| Some((i, *theirs.get(&image.digest)?)))
     }
 
     /// `n` of the images (all, if there are fewer), chosen as the set's [`Sampling`] says; shares the pixels.
