@@ -37,6 +37,20 @@ pub enum Error {
         /// What does not fit, with the values.
         detail: String,
     },
+    /// A value's codes contradict themselves, or the kernels asked for cannot compute with them.
+    #[error("value `{value}`: {detail}")]
+    Code {
+        /// The node that makes it, or the input.
+        value: String,
+        /// What is wrong, with the numbers, and what would do.
+        detail: String,
+    },
+    /// A choice that the kernels do not have.
+    #[error("{detail}")]
+    Arithmetic {
+        /// What does not go together, and what does.
+        detail: String,
+    },
     /// A run was given the wrong number of values.
     #[error("{what}: {found} values, expected {expected}")]
     Length {

@@ -5,11 +5,19 @@
 //!
 //! ```text
 //! acc[o, y, x] = sum over i, ky, kx of  w[o, i, ky, kx] * in[i, y * stride + ky * dilation - padding, ...]
-//! out = relu?( acc * scale[o] + shift[o] + add[o, y, x] )
+//! out = relu?( (acc + bias[o]) * scale[o] + shift[o] + add[o, y, x] )
 //! ```
 //!
 //! with `i` running over the input channels of the group of `o`, and zero outside the map. `scale` and `shift` are a
 //! bias alone (`scale` absent), or what is left of a BatchNorm that was kept apart.
+//!
+//! # Quantized graphs
+//!
+//! A value may have a [`Code`]: then it holds numbers `scale * (q - zero_point)` alone, and what a node computes is
+//! rounded to the nearest of them when everything else, addition and ReLU included, is done. [`Node::inner`] rounds a
+//! convolution's own result too, before the addition. Where weights have codes, [`Conv::weight`] holds
+//! `q - zero_point` and [`Conv::scale`] their scale; an int32 bias is [`Conv::bias`]. What happens to the codes is
+//! written down in `epilogue.rs`, once for float and integer execution.
 //!
 //! [`Graph::new`] checks everything that can be wrong; what comes out of it can be compiled and run.
 
@@ -17,6 +25,9 @@ use std::collections::HashMap;
 
 use crate::error::Error;
 use crate::shape::{Padding, Shape, Window};
+
+/// What the codes of a value mean: equations (1) and (2) of `quant-core`.
+pub type Code = quant_core::QParams;
 
 /// The name under which nodes read the images.
 pub const INPUT: &str = "input";
@@ -32,6 +43,8 @@ pub struct Conv {
     pub groups: usize,
     /// The window.
     pub window: Window,
+    /// Added to the sum, per output channel, in units of the sum of the input's codes times [`Conv::weight`]; absent: 0.
+    pub bias: Option<Vec<i32>>,
     /// Multiplies the sum, per output channel; absent: 1.
     pub scale: Option<Vec<f32>>,
     /// Added behind it, per output channel; absent: 0.
@@ -47,6 +60,21 @@ pub struct Linear {
     pub outputs: usize,
     /// Added, per output; absent: 0.
     pub bias: Option<Vec<f32>>,
+}
+
+impl From<Linear> for Conv {
+    /// The same as a convolution with one tap.
+    fn from(linear: Linear) -> Self {
+        Self {
+            weight: linear.weight,
+            outputs: linear.outputs,
+            groups: 1,
+            window: Window::square(1, 1, 0),
+            bias: None,
+            scale: None,
+            shift: linear.bias,
+        }
+    }
 }
 
 /// What a node does with its input.
@@ -87,6 +115,10 @@ pub struct Node {
     pub add: Option<String>,
     /// Whether `max(x, 0)` comes last; for the same.
     pub relu: bool,
+    /// What its value is rounded to; absent: it stays real.
+    pub code: Option<Code>,
+    /// What the operation's own result is rounded to before something is added.
+    pub inner: Option<Code>,
 }
 
 impl Node {
@@ -98,6 +130,8 @@ impl Node {
             op,
             add: None,
             relu: false,
+            code: None,
+            inner: None,
         }
     }
 
@@ -110,6 +144,12 @@ impl Node {
     /// The same with a ReLU behind it.
     pub fn with_relu(mut self) -> Self {
         self.relu = true;
+        self
+    }
+
+    /// The same with its value rounded to codes.
+    pub fn with_code(mut self, code: Code) -> Self {
+        self.code = Some(code);
         self
     }
 }
@@ -127,6 +167,7 @@ pub(crate) struct Placed {
 #[derive(Clone, Debug)]
 pub struct Graph {
     pub(crate) input: Shape,
+    pub(crate) input_code: Option<Code>,
     pub(crate) nodes: Vec<Placed>,
     pub(crate) output: usize,
 }
@@ -137,12 +178,26 @@ impl Graph {
     /// # Errors
     /// [`Error::Duplicate`], [`Error::Dangling`], [`Error::Cycle`], [`Error::Unused`], [`Error::Shape`].
     pub fn new(input: Shape, nodes: Vec<Node>, output: &str) -> Result<Self, Error> {
+        Self::quantized(input, None, nodes, output)
+    }
+
+    /// [`Graph::new`] for images that are rounded to the codes of `input_code` first.
+    ///
+    /// # Errors
+    /// As [`Graph::new`], and [`Error::Code`].
+    pub fn quantized(
+        input: Shape,
+        input_code: Option<Code>,
+        nodes: Vec<Node>,
+        output: &str,
+    ) -> Result<Self, Error> {
         if input.is_empty() {
             return Err(shape_error(INPUT, format!("images of {input}")));
         }
         let order = order(&nodes, output)?;
         let mut value_of = HashMap::from([(INPUT.to_owned(), 0)]);
         let mut shapes = vec![input];
+        let mut codes = vec![checked_code(INPUT, input_code)?];
         let mut slots: Vec<Option<Node>> = nodes.into_iter().map(Some).collect();
         let mut placed = Vec::with_capacity(order.len());
         for node in order.into_iter().filter_map(|index| slots[index].take()) {
@@ -158,6 +213,8 @@ impl Graph {
                 ));
             }
             shapes.push(shape);
+            check_codes(&node, codes[read])?;
+            codes.push(node.code);
             value_of.insert(node.name.clone(), placed.len() + 1);
             placed.push(Placed {
                 node,
@@ -168,6 +225,7 @@ impl Graph {
         }
         Ok(Self {
             input,
+            input_code,
             output: value_of[output],
             nodes: placed,
         })
@@ -190,11 +248,81 @@ impl Graph {
             .map(|placed| (placed.node.name.as_str(), placed.shape))
     }
 
+    /// Whether anything is rounded to codes.
+    pub fn is_quantized(&self) -> bool {
+        let rounds = |node: &Node| node.code.is_some() || node.inner.is_some();
+        self.input_code.is_some() || self.nodes.iter().any(|placed| rounds(&placed.node))
+    }
+
+    /// What the codes of a value mean.
+    pub(crate) fn code(&self, value: usize) -> Option<Code> {
+        match value {
+            0 => self.input_code,
+            _ => self.nodes[value - 1].node.code,
+        }
+    }
+
     pub(crate) fn shape(&self, value: usize) -> Shape {
         match value {
             0 => self.input,
             _ => self.nodes[value - 1].shape,
         }
+    }
+}
+
+/// A code that can be computed with.
+fn checked_code(value: &str, code: Option<Code>) -> Result<Option<Code>, Error> {
+    let Some(Code {
+        scale,
+        zero_point,
+        quant_min,
+        quant_max,
+    }) = code
+    else {
+        return Ok(None);
+    };
+    if scale.is_normal() && scale > 0.0 && (quant_min..=quant_max).contains(&zero_point) {
+        return Ok(code);
+    }
+    Err(code_error(
+        value,
+        format!(
+            "scale {scale} must be above 0, and zero point {zero_point} one of the codes {quant_min} to {quant_max}"
+        ),
+    ))
+}
+
+/// The codes of a node whose input has the code given.
+fn check_codes(node: &Node, input: Option<Code>) -> Result<(), Error> {
+    checked_code(&node.name, node.code)?;
+    checked_code(&node.name, node.inner)?;
+    if node.inner.is_some() && node.add.is_none() {
+        return Err(code_error(
+            &node.name,
+            "codes before an addition, but nothing is added".into(),
+        ));
+    }
+    if node.inner.is_some() && matches!(node.op, Op::Identity) {
+        return Err(code_error(
+            &node.name,
+            "an addition of its own has no codes of its own before it; those are its input's"
+                .into(),
+        ));
+    }
+    let copies = matches!(node.op, Op::MaxPool(_) | Op::Subsample { .. });
+    if copies && node.code != input {
+        return Err(code_error(
+            &node.name,
+            "a value that is copied keeps its codes; those of input and output differ".into(),
+        ));
+    }
+    Ok(())
+}
+
+pub(crate) fn code_error(value: &str, detail: String) -> Error {
+    Error::Code {
+        value: value.to_owned(),
+        detail,
     }
 }
 
@@ -297,6 +425,8 @@ fn output_shape(node: &Node, input: Shape) -> Result<Shape, Error> {
                 .into_iter()
                 .try_fold(outputs, usize::checked_mul);
             check_len(node, "weights", conv.weight.len(), expected)?;
+            let biases = conv.bias.as_ref().map_or(outputs, Vec::len);
+            check_len(node, "biases", biases, Some(outputs))?;
             for (what, values) in [("scales", &conv.scale), ("shifts", &conv.shift)] {
                 if let Some(values) = values {
                     check_len(node, what, values.len(), Some(outputs))?;
@@ -403,6 +533,7 @@ mod tests {
             outputs,
             groups: 1,
             window: Window::square(kernel, 1, kernel / 2),
+            bias: None,
             scale: None,
             shift: Some(vec![0.0; outputs]),
         })

@@ -23,15 +23,19 @@ pub(crate) struct Layout {
     pub pitch: usize,
 }
 
+/// Pixels that are read together.
+const STRIP: usize = 32;
+/// Bytes in a cache line.
+const LINE: usize = 64;
 /// Pixels whose distance in bytes is a multiple of this collide.
 const COLLIDING: usize = 2048;
 
 impl Layout {
-    /// A map without border.
-    pub fn new(shape: Shape) -> Self {
-        let bytes = shape.channels * size_of::<f32>();
+    /// A map without border, of elements of `size` bytes.
+    pub fn new(shape: Shape, size: usize) -> Self {
+        let bytes = shape.channels * size;
         let pitch = if bytes.is_multiple_of(COLLIDING) && shape.height * shape.width > 1 {
-            shape.channels + 16
+            shape.channels + LINE / size
         } else {
             shape.channels
         };
@@ -77,22 +81,65 @@ impl Layout {
         (y + self.border.top) * self.row() + (x + self.border.left) * self.pitch
     }
 
-    /// Reads `images`, `[n, c, h, w]`.
-    pub fn read_planar(&self, n: usize, images: &[f32], values: &mut [f32]) {
+    /// Reads `images`, `[n, c, h, w]`, each element as `map` has it.
+    pub fn read_planar<T, U: Copy>(
+        &self,
+        n: usize,
+        images: &[U],
+        values: &mut [T],
+        map: impl Fn(U) -> T,
+    ) {
         self.each_row(n, |planar, start| {
-            for (x, &value) in images[planar].iter().enumerate() {
-                values[start + x * self.pitch] = value;
+            let mut start = start;
+            // Mapped together first: that part compiles to vectors, the scattering does not.
+            for pixels in images[planar].chunks(STRIP) {
+                let mut strip = [pixels[0]; STRIP];
+                strip[..pixels.len()].copy_from_slice(pixels);
+                let strip = strip.map(&map);
+                for (x, value) in strip.into_iter().take(pixels.len()).enumerate() {
+                    values[start + x * self.pitch] = value;
+                }
+                start += pixels.len() * self.pitch;
             }
         });
     }
 
-    /// Writes `[n, c, h, w]`.
-    pub fn write_planar(&self, n: usize, values: &[f32], planar: &mut [f32]) {
+    /// Writes `[n, c, h, w]`, each element as `map` has it.
+    pub fn write_planar<T: Copy, U>(
+        &self,
+        n: usize,
+        values: &[T],
+        planar: &mut [U],
+        map: impl Fn(T) -> U,
+    ) {
         self.each_row(n, |row, start| {
             for (x, value) in planar[row].iter_mut().enumerate() {
-                *value = values[start + x * self.pitch];
+                *value = map(values[start + x * self.pitch]);
             }
         });
+    }
+
+    /// The ranges here that hold the elements of `n` images without the border, in order: rows of pixels where nothing
+    /// lies between these, else pixels.
+    pub fn each_run(&self, n: usize, mut body: impl FnMut(Range<usize>)) {
+        let Shape {
+            channels,
+            height,
+            width,
+        } = self.shape;
+        let (count, len) = match self.pitch == channels {
+            true => (1, width * channels),
+            false => (width, channels),
+        };
+        for image in 0..n {
+            for y in 0..height {
+                let start = image * self.image() + self.pixel(y, 0);
+                for run in 0..count {
+                    let start = start + run * self.pitch;
+                    body(start..start + len);
+                }
+            }
+        }
     }
 
     /// For each row of a channel, its range in `[n, c, h, w]` and where it starts here.

@@ -8,7 +8,10 @@
 //! `kernel/conv.rs`, what runs in registers in `kernel/mod.rs`.
 
 mod buffer;
+mod domain;
+mod epilogue;
 mod error;
+mod gemmlowp;
 mod graph;
 mod kernel;
 mod layout;
@@ -20,9 +23,12 @@ mod reference;
 mod shape;
 #[cfg(test)]
 mod tests;
+mod typed;
 
+pub use domain::{IntegerArithmetic, Requantize};
+pub use epilogue::Multiplier;
 pub use error::Error;
-pub use graph::{Conv, Graph, INPUT, Linear, Node, Op};
-pub use kernel::{Isa, peak};
-pub use program::{NodeInfo, Observation, Options, Program, Workspace};
+pub use graph::{Code, Conv, Graph, INPUT, Linear, Node, Op};
+pub use kernel::{Accumulator, Isa, peak};
+pub use program::{Execution, NodeInfo, Observation, Options, Program, Workspace};
 pub use shape::{Padding, Shape, Window};

@@ -3,15 +3,17 @@
 //! A [`Program`] is made once and shared by all threads. Each thread has a [`Workspace`] of its own and takes a few
 //! images at a time through the whole network; nothing is allocated on the way, and no thread waits for another.
 //! An image's result does not depend on the images beside it.
+//!
+//! A graph without codes runs in float32. One with codes is simulated (float numbers that hold codes, see
+//! `kernel/simulated.rs`) or executed in integers (`kernel/integer.rs`); with the default arithmetic both make the same
+//! codes, in every value and for every image.
 
-use crate::buffer::Buffer;
+use crate::domain::{Domain, IntegerArithmetic};
 use crate::error::Error;
-use crate::graph::{Conv, Graph, Linear, Op, Placed};
-use crate::kernel::{Convolution, Float32, Geometry, Isa, Post, VECTOR, float32};
-use crate::layout::{Layout, Table};
-use crate::plan::{Plan, plan};
-use crate::pool;
-use crate::shape::{Shape, Window};
+use crate::graph::Graph;
+use crate::kernel::{Float32, Integer, Isa, Simulated};
+use crate::shape::Shape;
+use crate::typed::{Memory, Seen, Typed};
 
 /// How to compile.
 #[derive(Clone, Copy, Debug)]
@@ -20,68 +22,64 @@ pub struct Options {
     pub isa: Isa,
     /// The most images that a workspace takes at once; 0 chooses by the size of the images.
     pub group: usize,
+    /// What a graph with codes runs in; no matter to one without.
+    pub execution: Execution,
+}
+
+/// What a graph with codes runs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Execution {
+    /// Float numbers that hold codes.
+    Simulate,
+    /// Integers alone.
+    Integer(IntegerArithmetic),
 }
 
 impl Default for Options {
-    /// The fastest kernels that the processor has.
+    /// The fastest kernels that the processor has; codes are simulated.
     fn default() -> Self {
         Self {
             isa: Isa::best(),
             group: 0,
+            execution: Execution::Simulate,
         }
     }
 }
 
 /// A network ready to run. See the module's header.
 pub struct Program {
-    input: Shape,
-    output: Shape,
     isa: Isa,
-    group: usize,
-    layouts: Vec<Layout>,
-    plan: Plan,
-    steps: Vec<Step>,
-    wanted: usize,
-    scratch: usize,
+    numbers: Numbers,
+}
+
+enum Numbers {
+    Float(Typed<Float32>),
+    Simulated(Typed<Simulated>),
+    Integer(Typed<Integer>),
 }
 
 /// One thread's memory for a [`Program`].
 pub struct Workspace {
-    buffers: Vec<Buffer<f32>>,
-    sums: Buffer<f32>,
+    memory: Memories,
 }
 
-struct Step {
-    name: String,
-    input: usize,
-    add: Option<usize>,
-    places: Option<Table>,
-    relu: bool,
-    work: Work,
-}
-
-enum Work {
-    Conv {
-        conv: Box<Convolution<Float32>>,
-        scale: Vec<f32>,
-        shift: Vec<f32>,
-    },
-    MaxPool(Window),
-    AvgPool(Window),
-    Subsample {
-        stride: usize,
-        before: usize,
-    },
-    Identity,
+enum Memories {
+    Float(Memory<Float32>),
+    Simulated(Memory<Simulated>),
+    Integer(Memory<Integer>),
 }
 
 /// What a finished node made, shown to an observer.
 pub struct Observation<'a> {
     /// Index of the node, in the order of [`Program::nodes`].
     pub node: usize,
-    images: usize,
-    values: &'a [f32],
-    layout: &'a Layout,
+    seen: Sight<'a>,
+}
+
+enum Sight<'a> {
+    Float(Seen<'a, Float32>),
+    Simulated(Seen<'a, Simulated>),
+    Integer(Seen<'a, Integer>),
 }
 
 /// What a program does in one node.
@@ -93,9 +91,19 @@ pub struct NodeInfo<'a> {
     pub input: &'a str,
     /// What it makes of one image.
     pub shape: Shape,
-    /// Floating-point operations for one image, a multiplication and an addition counted as two; 0 for nodes without
-    /// weights.
+    /// Operations for one image, a multiplication and an addition counted as two; 0 for nodes without weights.
     pub operations: u64,
+}
+
+/// `$body` with `$typed` standing for the program in its kind of numbers.
+macro_rules! each {
+    ($program:expr, $typed:ident => $body:expr) => {
+        match &$program.numbers {
+            Numbers::Float($typed) => $body,
+            Numbers::Simulated($typed) => $body,
+            Numbers::Integer($typed) => $body,
+        }
+    };
 }
 
 impl Program {
@@ -103,71 +111,32 @@ impl Program {
     ///
     /// # Errors
     /// [`Error::Isa`] if the processor lacks the instructions; [`Error::Shape`] if a value of that many images is too
-    /// large to address.
+    /// large to address; [`Error::Code`] and [`Error::Arithmetic`] for what integers cannot do.
     pub fn new(graph: Graph, options: Options) -> Result<Self, Error> {
         let isa = options.isa.check()?;
         let group = match options.group {
             0 => default_group(graph.input),
             group => group,
         };
-        let layouts = layouts(&graph);
-        for (value, layout) in layouts.iter().enumerate() {
-            let elements = layout.image().checked_mul(group);
-            if elements.is_none_or(|n| n > u32::MAX as usize) {
-                let node = match value {
-                    0 => crate::INPUT,
-                    _ => &graph.nodes[value - 1].node.name,
-                };
-                return Err(Error::Shape {
-                    node: node.to_owned(),
-                    detail: format!("{group} images of {} are too large", layout.shape),
-                });
+        let exact = IntegerArithmetic::default();
+        let numbers = match options.execution {
+            _ if !graph.is_quantized() => Numbers::Float(Typed::new(graph, isa, group, exact)?),
+            Execution::Simulate => Numbers::Simulated(Typed::new(graph, isa, group, exact)?),
+            Execution::Integer(arithmetic) => {
+                Numbers::Integer(Typed::new(graph, isa, group, arithmetic)?)
             }
-        }
-        let mut last_read = vec![0; layouts.len()];
-        for (node, placed) in graph.nodes.iter().enumerate() {
-            for value in std::iter::once(placed.input).chain(placed.add) {
-                last_read[value] = node;
-            }
-        }
-        last_read[graph.output] = usize::MAX;
-        let plan = plan(&layouts, &last_read, group);
-        let (input, output, wanted) = (graph.input, graph.output(), graph.output);
-        let steps: Vec<Step> = graph
-            .nodes
-            .into_iter()
-            .enumerate()
-            .map(|(node, placed)| step(placed, node + 1, &layouts, isa, group))
-            .collect();
-        let scratch = steps
-            .iter()
-            .map(|step| match &step.work {
-                Work::Conv { conv, .. } => conv.scratch(),
-                _ => 0,
-            })
-            .max()
-            .unwrap_or(0);
-        Ok(Self {
-            input,
-            output,
-            isa,
-            group,
-            layouts,
-            plan,
-            steps,
-            wanted,
-            scratch,
-        })
+        };
+        Ok(Self { isa, numbers })
     }
 
     /// One image's shape.
     pub fn input(&self) -> Shape {
-        self.input
+        each!(self, typed => typed.input)
     }
 
     /// One image's result.
     pub fn output(&self) -> Shape {
-        self.output
+        each!(self, typed => typed.output)
     }
 
     /// The kernels in use.
@@ -177,33 +146,22 @@ impl Program {
 
     /// The most images that [`Program::run`] takes at once.
     pub fn group(&self) -> usize {
-        self.group
+        each!(self, typed => typed.group)
     }
 
     /// The nodes in the order in which they run.
     pub fn nodes(&self) -> impl ExactSizeIterator<Item = NodeInfo<'_>> {
-        self.steps
-            .iter()
-            .zip(&self.layouts[1..])
-            .map(|(step, layout)| NodeInfo {
-                name: &step.name,
-                input: match step.input {
-                    0 => crate::INPUT,
-                    value => &self.steps[value - 1].name,
-                },
-                shape: layout.shape,
-                operations: match &step.work {
-                    Work::Conv { conv, .. } => conv.operations(),
-                    _ => 0,
-                },
-            })
+        each!(self, typed => typed.nodes()).into_iter()
     }
 
     /// Memory for one thread.
     pub fn workspace(&self) -> Workspace {
         Workspace {
-            buffers: self.plan.len.iter().map(|&len| Buffer::new(len)).collect(),
-            sums: Buffer::new(self.scratch),
+            memory: match &self.numbers {
+                Numbers::Float(typed) => Memories::Float(typed.memory()),
+                Numbers::Simulated(typed) => Memories::Simulated(typed.memory()),
+                Numbers::Integer(typed) => Memories::Integer(typed.memory()),
+            },
         }
     }
 
@@ -232,104 +190,27 @@ impl Program {
         results: &mut [f32],
         observe: &mut dyn FnMut(Observation<'_>),
     ) -> Result<(), Error> {
-        let n = self.check(workspace, images, results)?;
-        let Workspace { buffers, sums } = workspace;
-        let first = &mut buffers[self.plan.buffer[0]];
-        if self.plan.clear[0] {
-            clear_border(first.as_mut(), &self.layouts[0], n);
+        macro_rules! run {
+            ($typed:expr, $memory:expr, $kind:ident) => {
+                $typed.run($memory, images, results, &mut |seen| {
+                    observe(Observation {
+                        node: seen.node,
+                        seen: Sight::$kind(seen),
+                    })
+                })
+            };
         }
-        self.layouts[0].read_planar(n, images, first.as_mut());
-        for (node, step) in self.steps.iter().enumerate() {
-            let value = node + 1;
-            let place = self.plan.buffer[value];
-            // Out of the list while it is written; the plan never gives a node's operands the same buffer.
-            let mut out = std::mem::replace(&mut buffers[place], Buffer::new(0));
-            if self.plan.clear[value] {
-                clear_border(out.as_mut(), &self.layouts[value], n);
+        match (&self.numbers, &mut workspace.memory) {
+            (Numbers::Float(typed), Memories::Float(memory)) => run!(typed, memory, Float),
+            (Numbers::Simulated(typed), Memories::Simulated(memory)) => {
+                run!(typed, memory, Simulated)
             }
-            self.execute(step, n, buffers, (out.as_mut(), value), sums.as_mut());
-            observe(Observation {
-                node,
-                images: n,
-                values: out.as_slice(),
-                layout: &self.layouts[value],
-            });
-            buffers[place] = out;
-        }
-        let values = buffers[self.plan.buffer[self.wanted]].as_slice();
-        self.layouts[self.wanted].write_planar(n, values, results);
-        Ok(())
-    }
-
-    fn check(
-        &self,
-        workspace: &Workspace,
-        images: &[f32],
-        results: &[f32],
-    ) -> Result<usize, Error> {
-        let n = images.len() / self.input.len();
-        let length = |what, found, expected| match found == expected {
-            true => Ok(()),
-            false => Err(Error::Length {
-                what,
-                found,
-                expected,
-            }),
-        };
-        length("images", images.len(), n * self.input.len())?;
-        length("results", results.len(), n * self.output.len())?;
-        if !(1..=self.group).contains(&n) {
-            return Err(Error::Images {
-                found: n,
-                group: self.group,
-            });
-        }
-        let found = workspace.buffers.iter().map(|b| b.as_slice().len());
-        if !found.eq(self.plan.len.iter().copied()) {
-            return Err(Error::Length {
+            (Numbers::Integer(typed), Memories::Integer(memory)) => run!(typed, memory, Integer),
+            _ => Err(Error::Length {
                 what: "workspace of another program",
-                found: workspace.buffers.len(),
-                expected: self.plan.len.len(),
-            });
-        }
-        Ok(n)
-    }
-
-    fn execute(
-        &self,
-        step: &Step,
-        images: usize,
-        buffers: &[Buffer<f32>],
-        (out, value): (&mut [f32], usize),
-        sums: &mut [f32],
-    ) {
-        let read = |value: usize| {
-            (
-                buffers[self.plan.buffer[value]].as_slice(),
-                &self.layouts[value],
-            )
-        };
-        let input = read(step.input);
-        let output = (out, &self.layouts[value]);
-        match &step.work {
-            Work::Conv { conv, scale, shift } => {
-                let add = step.add.zip(step.places.as_ref());
-                let post = Post {
-                    scale,
-                    shift,
-                    add: add.map(|(value, places)| (read(value).0, places.offsets())),
-                    floor: if step.relu { 0.0 } else { f32::NEG_INFINITY },
-                };
-                conv.run(images, input.0, output.0, sums, post);
-            }
-            Work::MaxPool(window) => pool::max_pool(window, images, input, output),
-            Work::AvgPool(window) => pool::avg_pool(window, images, input, output),
-            Work::Subsample { stride, before } => {
-                pool::subsample(*stride, *before, images, input, output);
-            }
-            Work::Identity => {
-                pool::identity(images, input, step.add.map(read), step.relu, output);
-            }
+                found: 0,
+                expected: 1,
+            }),
         }
     }
 }
@@ -337,120 +218,61 @@ impl Program {
 impl Observation<'_> {
     /// How many images there are, and the shape of each one's value.
     pub fn shape(&self) -> (usize, Shape) {
-        (self.images, self.layout.shape)
+        match &self.seen {
+            Sight::Float(seen) => (seen.images, seen.layout.shape),
+            Sight::Simulated(seen) => (seen.images, seen.layout.shape),
+            Sight::Integer(seen) => (seen.images, seen.layout.shape),
+        }
     }
 
-    /// The value, `[n, c, h, w]`. Copies it.
+    /// The value in real numbers, `[n, c, h, w]`. Copies it.
     pub fn to_planar(&self) -> Vec<f32> {
-        let mut planar = vec![0.0; self.images * self.layout.shape.len()];
-        self.layout
-            .write_planar(self.images, self.values, &mut planar);
-        planar
+        match &self.seen {
+            Sight::Float(seen) => real(seen),
+            Sight::Simulated(seen) => real(seen),
+            Sight::Integer(seen) => real(seen),
+        }
     }
+
+    /// The value's codes, `[n, c, h, w]`; none if it has none. Copies them.
+    pub fn to_codes(&self) -> Option<Vec<i32>> {
+        match &self.seen {
+            Sight::Float(seen) => codes(seen),
+            Sight::Simulated(seen) => codes(seen),
+            Sight::Integer(seen) => codes(seen),
+        }
+    }
+
+    /// Shows the value's codes to `visit`, some at a time, in the order image, row, column, channel, which is that of
+    /// memory: much faster than [`Observation::to_codes`]. Where a portion ends depends on the program. False if the
+    /// value has no codes.
+    pub fn each_codes(&self, visit: &mut dyn FnMut(&[i32])) -> bool {
+        match &self.seen {
+            Sight::Float(seen) => stored(seen, visit),
+            Sight::Simulated(seen) => stored(seen, visit),
+            Sight::Integer(seen) => stored(seen, visit),
+        }
+    }
+}
+
+fn stored<D: Domain>(seen: &Seen<'_, D>, visit: &mut dyn FnMut(&[i32])) -> bool {
+    let Some(code) = seen.code else {
+        return false;
+    };
+    seen.stored(|x| D::code(code, x), visit);
+    true
+}
+
+fn real<D: Domain>(seen: &Seen<'_, D>) -> Vec<f32> {
+    seen.planar(|x| D::leave(seen.code, x))
+}
+
+fn codes<D: Domain>(seen: &Seen<'_, D>) -> Option<Vec<i32>> {
+    seen.code.map(|code| seen.planar(|x| D::code(code, x)))
 }
 
 /// Images that pass through the network together, so that the last layers, with many weights and few pixels, use each
 /// weight they load often enough.
 fn default_group(input: Shape) -> usize {
     ((4 * 224 * 224) / (input.height * input.width)).clamp(4, 16)
-}
-
-/// Every value's layout, its border as wide as its readers need.
-fn layouts(graph: &Graph) -> Vec<Layout> {
-    let mut layouts: Vec<Layout> = (0..=graph.nodes.len())
-        .map(|value| Layout::new(graph.shape(value)))
-        .collect();
-    for placed in &graph.nodes {
-        if let Op::Conv(conv) = &placed.node.op {
-            layouts[placed.input].cover(&conv.window, placed.shape);
-        }
-    }
-    layouts
-}
-
-fn step(placed: Placed, value: usize, layouts: &[Layout], isa: Isa, group: usize) -> Step {
-    let Placed {
-        node, input, add, ..
-    } = placed;
-    let (from, to) = (&layouts[input], &layouts[value]);
-    let convolution = |weight: &[f32], geometry: Geometry| {
-        let kernels = &float32(isa).kernels;
-        Box::new(Convolution::new(kernels, geometry, weight, from, to, group))
-    };
-    let filled = |values: Option<Vec<f32>>, absent: f32, channels: usize| {
-        let mut values = values.unwrap_or_default();
-        values.resize(channels + VECTOR, absent);
-        values
-    };
-    let work = match node.op {
-        Op::Conv(Conv {
-            weight,
-            outputs,
-            groups,
-            window,
-            scale,
-            shift,
-        }) => Work::Conv {
-            conv: convolution(
-                &weight,
-                Geometry {
-                    inputs: from.shape.channels,
-                    outputs,
-                    groups,
-                    window,
-                },
-            ),
-            scale: filled(scale, 1.0, outputs),
-            shift: filled(shift, 0.0, outputs),
-        },
-        Op::Linear(Linear {
-            weight,
-            outputs,
-            bias,
-        }) => Work::Conv {
-            conv: convolution(
-                &weight,
-                Geometry {
-                    inputs: from.shape.channels,
-                    outputs,
-                    groups: 1,
-                    window: Window::square(1, 1, 0),
-                },
-            ),
-            scale: filled(None, 1.0, outputs),
-            shift: filled(bias, 0.0, outputs),
-        },
-        Op::MaxPool(window) => Work::MaxPool(window),
-        Op::AvgPool(window) => Work::AvgPool(window),
-        Op::Subsample { stride, before, .. } => Work::Subsample { stride, before },
-        Op::Identity => Work::Identity,
-    };
-    Step {
-        name: node.name,
-        input,
-        add,
-        places: match (&work, add) {
-            (Work::Conv { .. }, Some(add)) => Some(Table::pixels(&layouts[add], group)),
-            _ => None,
-        },
-        relu: node.relu,
-        work,
-    }
-}
-
-/// Makes the border zero.
-fn clear_border(values: &mut [f32], layout: &Layout, images: usize) {
-    let (row, pitch) = (layout.row(), layout.pitch);
-    let (top, left) = (layout.border.top, layout.border.left);
-    let Shape { height, width, .. } = layout.shape;
-    for image in values.chunks_exact_mut(layout.image()).take(images) {
-        let (above, rest) = image.split_at_mut(top * row);
-        let (inside, below) = rest.split_at_mut(height * row);
-        above.fill(0.0);
-        below.fill(0.0);
-        for row in inside.chunks_exact_mut(row) {
-            row[..left * pitch].fill(0.0);
-            row[(left + width) * pitch..].fill(0.0);
-        }
-    }
 }

@@ -1,9 +1,10 @@
-//! The plain twin: every node by its definition, in float64, with a bound on what float32 may make of it.
+//! The plain twin: every node by its definition, in float64, with a bound on what float32 may make of it. Where a value
+//! has codes, the bound takes in half a step.
 //!
 //! The bound of a sum of K products is `(K + 4) u sum |w x|`, u = 2^-24, whatever the order (Higham, Accuracy and
 //! Stability of Numerical Algorithms, section 3.1); errors of the inputs come through with `sum |w|`.
 
-use crate::graph::{Graph, Op};
+use crate::graph::{Code, Graph, Op, Placed};
 use crate::shape::{Shape, Window};
 
 /// A value and how far a float32 result may lie from it.
@@ -15,45 +16,77 @@ pub(crate) struct Bounded {
 
 const UNIT: f64 = 1.0 / (1u64 << 24) as f64;
 
+impl Bounded {
+    /// The nearest number that the code has, or a neighbour where that is a matter of rounding.
+    fn rounded(self, code: Code) -> Self {
+        let scale = f64::from(code.scale);
+        let [low, high] =
+            [code.quant_min, code.quant_max].map(|q| scale * f64::from(q - code.zero_point));
+        Self {
+            value: self.value.clamp(low, high),
+            error: self.error + UNIT * self.value.abs() + scale * (0.5 + 1e-5),
+        }
+    }
+}
+
+impl From<f64> for Bounded {
+    fn from(value: f64) -> Self {
+        Self { value, error: 0.0 }
+    }
+}
+
 /// The value of every node for one image, `[c, h, w]` each.
 pub(crate) fn evaluate(graph: &Graph, image: &[f32]) -> Vec<Vec<Bounded>> {
-    let exact = |&x: &f32| Bounded {
-        value: f64::from(x),
-        error: 0.0,
-    };
-    let mut values: Vec<Vec<Bounded>> = vec![image.iter().map(exact).collect()];
+    let image = image.iter().map(|&x| f64::from(x).into());
+    let mut values: Vec<Vec<Bounded>> = vec![image.collect()];
     for placed in &graph.nodes {
-        let from = graph.shape(placed.input);
-        let input = Map {
-            shape: from,
-            values: &values[placed.input],
-        };
-        let mut out = Vec::with_capacity(placed.shape.len());
-        for c in 0..placed.shape.channels {
-            for y in 0..placed.shape.height {
-                for x in 0..placed.shape.width {
-                    out.push(element(&placed.node.op, &input, [c, y, x]));
-                }
-            }
-        }
-        for (i, out) in out.iter_mut().enumerate() {
-            if let Some(add) = placed.add {
-                let other = values[add][i];
-                out.value += other.value;
-                out.error += other.error + UNIT * out.value.abs();
-            }
-            if placed.node.relu {
-                out.value = out.value.max(0.0);
-            }
-        }
-        values.push(out);
+        values.push(node(graph, placed, &values));
     }
     values.remove(0);
     values
 }
 
+/// The value of a node, from those before it.
+pub(crate) fn node(graph: &Graph, placed: &Placed, values: &[Vec<Bounded>]) -> Vec<Bounded> {
+    let input = Map {
+        shape: graph.shape(placed.input),
+        code: graph.code(placed.input),
+        values: &values[placed.input],
+    };
+    let node = &placed.node;
+    let mut made = Vec::with_capacity(placed.shape.len());
+    for c in 0..placed.shape.channels {
+        for y in 0..placed.shape.height {
+            for x in 0..placed.shape.width {
+                let mut out = element(&node.op, &input, [c, y, x]);
+                if let Some(inner) = node.inner {
+                    out = out.rounded(inner);
+                }
+                if let Some(add) = placed.add {
+                    let other = values[add][made.len()];
+                    let own = node.inner.or(input.code);
+                    if let (Some(own), Some(added)) = (own, graph.code(add)) {
+                        // Both multipliers are multiples of 2^-31 of the larger one.
+                        let [own, added] = [own, added].map(|code| f64::from(code.scale));
+                        let codes = out.value.abs() / own + other.value.abs() / added;
+                        out.error += UNIT / 64.0 * own.max(added) * codes;
+                    }
+                    out.value += other.value;
+                    out.error += other.error + UNIT * out.value.abs();
+                }
+                if node.relu {
+                    out.value = out.value.max(0.0);
+                }
+                made.push(node.code.map_or(out, |code| out.rounded(code)));
+            }
+        }
+    }
+    made
+}
+
 struct Map<'a> {
     shape: Shape,
+    code: Option<Code>,
     values: &'a [Bounded],
 }
 
@@ -86,6 +119,7 @@ impl Map<'_> {
 }
 
 fn element(op: &Op, input: &Map<'_>, [c, y, x]: [usize; 3]) -> Bounded {
+    let code = input.code;
     match op {
         Op::Conv(conv) => {
             let each = input.shape.channels / conv.groups;
@@ -98,14 +132,27 @@ fn element(op: &Op, input: &Map<'_>, [c, y, x]: [usize; 3]) -> Bounded {
                     .as_ref()
                     .map_or(absent, |values| f64::from(values[c]))
             };
-            let (scale, shift) = (factor(&conv.scale, 1.0), factor(&conv.shift, 0.0));
-            dot(weights, inputs, scale, shift)
+            let scale = factor(&conv.scale, 1.0);
+            // In units of the sum of the input's codes.
+            let unit = code.map_or(1.0, |code| f64::from(code.scale));
+            let bias = conv.bias.as_ref().map_or(0.0, |bias| f64::from(bias[c]));
+            dot(
+                weights,
+                inputs,
+                scale,
+                [bias * unit * scale, factor(&conv.shift, 0.0)],
+            )
         }
         Op::Linear(linear) => {
             let each = input.shape.channels;
             let weights = &linear.weight[c * each..(c + 1) * each];
             let bias = linear.bias.as_ref().map_or(0.0, |bias| f64::from(bias[c]));
-            dot(weights, input.values.iter().copied().map(Some), 1.0, bias)
+            dot(
+                weights,
+                input.values.iter().copied().map(Some),
+                1.0,
+                [bias, 0.0],
+            )
         }
         Op::MaxPool(window) => input
             .taps(c, [y, x], window)
@@ -115,7 +162,7 @@ fn element(op: &Op, input: &Map<'_>, [c, y, x]: [usize; 3]) -> Bounded {
         Op::AvgPool(window) => {
             let count = window.kernel[0] * window.kernel[1];
             let weights = vec![1.0 / count as f32; count];
-            let mut mean = dot(&weights, input.taps(c, [y, x], window), 1.0, 0.0);
+            let mut mean = dot(&weights, input.taps(c, [y, x], window), 1.0, [0.0; 2]);
             mean.error += 2.0 * UNIT * mean.value.abs();
             mean
         }
@@ -137,7 +184,7 @@ fn dot(
     weights: &[f32],
     inputs: impl Iterator<Item = Option<Bounded>>,
     scale: f64,
-    shift: f64,
+    shifts: [f64; 2],
 ) -> Bounded {
     let (mut sum, mut magnitude, mut error) = (0.0, 0.0, 0.0);
     for (&w, x) in weights.iter().zip(inputs) {
@@ -146,9 +193,10 @@ fn dot(
         magnitude += w.abs() * (x.value.abs() + x.error);
         error += w.abs() * x.error;
     }
-    let rounding = (weights.len() + 4) as f64 * UNIT * (magnitude * scale.abs() + shift.abs());
+    let largest = magnitude * scale.abs() + shifts[0].abs() + shifts[1].abs();
+    let rounding = (weights.len() + 4) as f64 * UNIT * largest;
     Bounded {
-        value: sum * scale + shift,
+        value: sum * scale + shifts[0] + shifts[1],
         error: error * scale.abs() + rounding + f64::from(f32::MIN_POSITIVE),
     }
 }

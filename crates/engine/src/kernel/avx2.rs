@@ -3,9 +3,12 @@
 #![cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
-use crate::kernel::Kernels;
-use crate::kernel::float::{FloatKernels, Floats, peak_rounds};
+use crate::kernel::doubles::Doubles;
+use crate::kernel::float::{CHUNK, FloatKernels, Floats, peak_rounds};
+use crate::kernel::integer::{Integers, Whole, kernels};
+use crate::kernel::simulated::{self, Simulate};
 use crate::kernel::tile::{depthwise_fn, panel_fn};
+use crate::kernel::{Integer, Kernels, Simulated};
 
 #[derive(Clone, Copy)]
 struct Avx2;
@@ -44,6 +47,73 @@ impl Floats for Avx2 {
         // The second operand comes back where one is NaN.
         unsafe { _mm256_max_ps(floor, x) }
     }
+
+    type Wide = Avx2;
+    #[inline(always)]
+    unsafe fn widen(x: __m256) -> [__m256d; 2] {
+        unsafe {
+            [
+                _mm256_cvtps_pd(_mm256_castps256_ps128(x)),
+                _mm256_cvtps_pd(_mm256_extractf128_ps::<1>(x)),
+            ]
+        }
+    }
+    #[inline(always)]
+    unsafe fn narrow(x: [__m256d; 2]) -> __m256 {
+        unsafe { _mm256_set_m128(_mm256_cvtpd_ps(x[1]), _mm256_cvtpd_ps(x[0])) }
+    }
+}
+
+impl Doubles for Avx2 {
+    type D = [__m256d; 2];
+
+    // SAFETY, for all of these: as above.
+    #[inline(always)]
+    unsafe fn splat(x: f64) -> [__m256d; 2] {
+        unsafe { [_mm256_set1_pd(x); 2] }
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const f64) -> [__m256d; 2] {
+        unsafe { [_mm256_loadu_pd(from), _mm256_loadu_pd(from.add(4))] }
+    }
+    #[inline(always)]
+    unsafe fn store(to: *mut f64, x: [__m256d; 2]) {
+        unsafe {
+            _mm256_storeu_pd(to, x[0]);
+            _mm256_storeu_pd(to.add(4), x[1]);
+        }
+    }
+    #[inline(always)]
+    unsafe fn add(x: [__m256d; 2], y: [__m256d; 2]) -> [__m256d; 2] {
+        unsafe { [_mm256_add_pd(x[0], y[0]), _mm256_add_pd(x[1], y[1])] }
+    }
+    #[inline(always)]
+    unsafe fn multiply(x: [__m256d; 2], y: [__m256d; 2]) -> [__m256d; 2] {
+        unsafe { [_mm256_mul_pd(x[0], y[0]), _mm256_mul_pd(x[1], y[1])] }
+    }
+    #[inline(always)]
+    unsafe fn round(x: [__m256d; 2]) -> [__m256d; 2] {
+        const HALF_EVEN: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+        unsafe {
+            [
+                _mm256_round_pd::<HALF_EVEN>(x[0]),
+                _mm256_round_pd::<HALF_EVEN>(x[1]),
+            ]
+        }
+    }
+    #[inline(always)]
+    unsafe fn at_least(x: [__m256d; 2], floor: [__m256d; 2]) -> [__m256d; 2] {
+        unsafe { [_mm256_max_pd(floor[0], x[0]), _mm256_max_pd(floor[1], x[1])] }
+    }
+    #[inline(always)]
+    unsafe fn at_most(x: [__m256d; 2], ceiling: [__m256d; 2]) -> [__m256d; 2] {
+        unsafe {
+            [
+                _mm256_min_pd(ceiling[0], x[0]),
+                _mm256_min_pd(ceiling[1], x[1]),
+            ]
+        }
+    }
 }
 
 panel_fn!(#[target_feature(enable = "avx2,fma")] panel_1, Avx2, rows 6, vectors 1);
@@ -64,6 +134,7 @@ pub(super) static FLOAT32: FloatKernels = FloatKernels {
     kernels: Kernels {
         lanes: 8,
         step: 1,
+        chunk: CHUNK,
         rows: 6,
         panels: &[panel_1, panel_2],
         depthwise,
@@ -71,3 +142,160 @@ pub(super) static FLOAT32: FloatKernels = FloatKernels {
     peak,
     peak_operations: 12 * 8 * 2,
 };
+
+panel_fn!(#[target_feature(enable = "avx2,fma")] simulated_1, Simulate<Avx2>, rows 6, vectors 1);
+panel_fn!(#[target_feature(enable = "avx2,fma")] simulated_2, Simulate<Avx2>, rows 6, vectors 2);
+depthwise_fn!(
+    #[target_feature(enable = "avx2,fma")]
+    simulated_depthwise,
+    Simulate<Avx2>
+);
+
+pub(super) static SIMULATED: Kernels<Simulated> = Kernels {
+    lanes: 8,
+    step: 1,
+    chunk: simulated::CHUNK,
+    rows: 6,
+    panels: &[simulated_1, simulated_2],
+    depthwise: simulated_depthwise,
+};
+
+/// Exact sums: even and odd bytes by themselves, so that no pair can pass 16 bits.
+#[derive(Clone, Copy)]
+struct Exact;
+
+/// Exact sums by AVX-VNNI's `vpdpbusd`.
+#[derive(Clone, Copy)]
+struct Vnni;
+
+/// Pairs saturated to 16 bits by `vpmaddubsw`.
+#[derive(Clone, Copy)]
+struct Saturating;
+
+macro_rules! integers {
+    ($name:ty, $dot:expr) => {
+        impl Integers for $name {
+            type Register = __m256i;
+            const LANES: usize = 8;
+
+            // SAFETY, for all of these: the caller is compiled for AVX2 (and VNNI), and its pointers reach.
+            #[inline(always)]
+            unsafe fn zero() -> __m256i {
+                unsafe { _mm256_setzero_si256() }
+            }
+            #[inline(always)]
+            unsafe fn load(from: *const i32) -> __m256i {
+                unsafe { _mm256_loadu_si256(from.cast()) }
+            }
+            #[inline(always)]
+            unsafe fn store(to: *mut i32, x: __m256i) {
+                unsafe { _mm256_storeu_si256(to.cast(), x) }
+            }
+            #[inline(always)]
+            unsafe fn splat(x: i32) -> __m256i {
+                unsafe { _mm256_set1_epi32(x) }
+            }
+            #[inline(always)]
+            unsafe fn extend_unsigned(from: *const u8) -> __m256i {
+                unsafe { _mm256_cvtepu8_epi32(_mm_loadl_epi64(from.cast())) }
+            }
+            #[inline(always)]
+            unsafe fn extend_signed(from: *const i8) -> __m256i {
+                unsafe { _mm256_cvtepi8_epi32(_mm_loadl_epi64(from.cast())) }
+            }
+            #[inline(always)]
+            unsafe fn dot(sums: __m256i, u: __m256i, w: __m256i) -> __m256i {
+                unsafe { $dot(sums, u, w) }
+            }
+
+            type Wide = Avx2;
+            #[inline(always)]
+            unsafe fn widen(x: __m256i) -> [__m256d; 2] {
+                unsafe {
+                    [
+                        _mm256_cvtepi32_pd(_mm256_castsi256_si128(x)),
+                        _mm256_cvtepi32_pd(_mm256_extracti128_si256::<1>(x)),
+                    ]
+                }
+            }
+            #[inline(always)]
+            unsafe fn narrow(x: [__m256d; 2]) -> __m256i {
+                unsafe { _mm256_set_m128i(_mm256_cvtpd_epi32(x[1]), _mm256_cvtpd_epi32(x[0])) }
+            }
+            #[inline(always)]
+            unsafe fn add(x: __m256i, y: __m256i) -> __m256i {
+                unsafe { _mm256_add_epi32(x, y) }
+            }
+            #[inline(always)]
+            unsafe fn clamp(x: __m256i, low: __m256i, high: __m256i) -> __m256i {
+                unsafe { _mm256_min_epi32(_mm256_max_epi32(x, low), high) }
+            }
+            #[inline(always)]
+            unsafe fn store_bytes(to: *mut u8, x: __m256i) {
+                unsafe {
+                    // Codes are 0 to 255: neither of the saturating packs changes one.
+                    let halves = _mm_packus_epi32(
+                        _mm256_castsi256_si128(x),
+                        _mm256_extracti128_si256::<1>(x),
+                    );
+                    _mm_storel_epi64(to.cast(), _mm_packus_epi16(halves, halves));
+                }
+            }
+        }
+    };
+}
+integers!(Exact, exact_dot);
+integers!(Vnni, _mm256_dpbusd_avx_epi32);
+integers!(Saturating, saturating_dot);
+
+/// SAFETY: as for the functions above.
+#[inline(always)]
+unsafe fn exact_dot(sums: __m256i, u: __m256i, w: __m256i) -> __m256i {
+    unsafe {
+        let even = _mm256_and_si256(u, _mm256_set1_epi16(0x00ff));
+        saturating_dot(saturating_dot(sums, even, w), _mm256_xor_si256(u, even), w)
+    }
+}
+
+/// SAFETY: as for the functions above.
+#[inline(always)]
+unsafe fn saturating_dot(sums: __m256i, u: __m256i, w: __m256i) -> __m256i {
+    unsafe {
+        let pairs = _mm256_maddubs_epi16(u, w);
+        _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
+    }
+}
+
+panel_fn!(#[target_feature(enable = "avx2,fma")] exact_1, Whole<Exact>, rows 6, vectors 1);
+panel_fn!(#[target_feature(enable = "avx2,fma")] exact_2, Whole<Exact>, rows 6, vectors 2);
+depthwise_fn!(
+    #[target_feature(enable = "avx2,fma")]
+    exact_depthwise,
+    Whole<Exact>
+);
+panel_fn!(#[target_feature(enable = "avx2,fma,avxvnni")] vnni_1, Whole<Vnni>, rows 6, vectors 1);
+panel_fn!(#[target_feature(enable = "avx2,fma,avxvnni")] vnni_2, Whole<Vnni>, rows 6, vectors 2);
+depthwise_fn!(
+    #[target_feature(enable = "avx2,fma,avxvnni")]
+    vnni_depthwise,
+    Whole<Vnni>
+);
+panel_fn!(#[target_feature(enable = "avx2,fma")] saturating_1, Whole<Saturating>, rows 6, vectors 1);
+panel_fn!(#[target_feature(enable = "avx2,fma")] saturating_2, Whole<Saturating>, rows 6, vectors 2);
+depthwise_fn!(
+    #[target_feature(enable = "avx2,fma")]
+    saturating_depthwise,
+    Whole<Saturating>
+);
+
+/// With exact sums, and with saturating pairs.
+pub(super) static INTEGER: [Kernels<Integer>; 2] = [
+    kernels(8, 6, &[exact_1, exact_2], exact_depthwise),
+    kernels(8, 6, &[saturating_1, saturating_2], saturating_depthwise),
+];
+
+/// The same with VNNI.
+pub(super) static INTEGER_VNNI: [Kernels<Integer>; 2] = [
+    kernels(8, 6, &[vnni_1, vnni_2], vnni_depthwise),
+    kernels(8, 6, &[saturating_1, saturating_2], saturating_depthwise),
+];

@@ -1,12 +1,15 @@
-//! AVX-512 (F alone): tiles of 12 pixels by 32 channels, 24 of the 32 registers holding sums. Not more pixels: each of
-//! them needs a general register for its address.
+//! AVX-512 (F alone; integers: BW and VNNI): tiles of 12 pixels by 32 channels, 24 of the 32 registers holding sums. Not
+//! more pixels: each of them needs a general register for its address.
 
 #![cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
-use crate::kernel::Kernels;
-use crate::kernel::float::{FloatKernels, Floats, peak_rounds};
+use crate::kernel::doubles::Doubles;
+use crate::kernel::float::{CHUNK, FloatKernels, Floats, peak_rounds};
+use crate::kernel::integer::{Integers, Whole, kernels};
+use crate::kernel::simulated::{self, Simulate};
 use crate::kernel::tile::{depthwise_fn, panel_fn};
+use crate::kernel::{Integer, Kernels, Simulated};
 
 #[derive(Clone, Copy)]
 struct Avx512;
@@ -45,6 +48,78 @@ impl Floats for Avx512 {
         // The second operand comes back where one is NaN.
         unsafe { _mm512_max_ps(floor, x) }
     }
+
+    type Wide = Avx512;
+    #[inline(always)]
+    unsafe fn widen(x: __m512) -> [__m512d; 2] {
+        unsafe {
+            let high = _mm512_extractf64x4_pd::<1>(_mm512_castps_pd(x));
+            [
+                _mm512_cvtps_pd(_mm512_castps512_ps256(x)),
+                _mm512_cvtps_pd(_mm256_castpd_ps(high)),
+            ]
+        }
+    }
+    #[inline(always)]
+    unsafe fn narrow(x: [__m512d; 2]) -> __m512 {
+        unsafe {
+            let [low, high] = x.map(|x| _mm512_cvtpd_ps(x));
+            let low = _mm512_castps_pd(_mm512_castps256_ps512(low));
+            _mm512_castpd_ps(_mm512_insertf64x4::<1>(low, _mm256_castps_pd(high)))
+        }
+    }
+}
+
+impl Doubles for Avx512 {
+    type D = [__m512d; 2];
+
+    // SAFETY, for all of these: as above.
+    #[inline(always)]
+    unsafe fn splat(x: f64) -> [__m512d; 2] {
+        unsafe { [_mm512_set1_pd(x); 2] }
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const f64) -> [__m512d; 2] {
+        unsafe { [_mm512_loadu_pd(from), _mm512_loadu_pd(from.add(8))] }
+    }
+    #[inline(always)]
+    unsafe fn store(to: *mut f64, x: [__m512d; 2]) {
+        unsafe {
+            _mm512_storeu_pd(to, x[0]);
+            _mm512_storeu_pd(to.add(8), x[1]);
+        }
+    }
+    #[inline(always)]
+    unsafe fn add(x: [__m512d; 2], y: [__m512d; 2]) -> [__m512d; 2] {
+        unsafe { [_mm512_add_pd(x[0], y[0]), _mm512_add_pd(x[1], y[1])] }
+    }
+    #[inline(always)]
+    unsafe fn multiply(x: [__m512d; 2], y: [__m512d; 2]) -> [__m512d; 2] {
+        unsafe { [_mm512_mul_pd(x[0], y[0]), _mm512_mul_pd(x[1], y[1])] }
+    }
+    #[inline(always)]
+    unsafe fn round(x: [__m512d; 2]) -> [__m512d; 2] {
+        const HALF_EVEN: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+        unsafe {
+            [
+                _mm512_roundscale_pd::<HALF_EVEN>(x[0]),
+                _mm512_roundscale_pd::<HALF_EVEN>(x[1]),
+            ]
+        }
+    }
+    #[inline(always)]
+    unsafe fn at_least(x: [__m512d; 2], floor: [__m512d; 2]) -> [__m512d; 2] {
+        unsafe { [_mm512_max_pd(floor[0], x[0]), _mm512_max_pd(floor[1], x[1])] }
+    }
+    #[inline(always)]
+    unsafe fn at_most(x: [__m512d; 2], ceiling: [__m512d; 2]) -> [__m512d; 2] {
+        unsafe {
+            [
+                _mm512_min_pd(ceiling[0], x[0]),
+                _mm512_min_pd(ceiling[1], x[1]),
+            ]
+        }
+    }
 }
 
 panel_fn!(#[target_feature(enable = "avx512f")] panel_1, Avx512, rows 12, vectors 1);
@@ -65,6 +140,7 @@ pub(super) static FLOAT32: FloatKernels = FloatKernels {
     kernels: Kernels {
         lanes: 16,
         step: 1,
+        chunk: CHUNK,
         rows: 12,
         panels: &[panel_1, panel_2],
         depthwise,
@@ -72,3 +148,129 @@ pub(super) static FLOAT32: FloatKernels = FloatKernels {
     peak,
     peak_operations: 24 * 16 * 2,
 };
+
+panel_fn!(#[target_feature(enable = "avx512f")] simulated_1, Simulate<Avx512>, rows 12, vectors 1);
+panel_fn!(#[target_feature(enable = "avx512f")] simulated_2, Simulate<Avx512>, rows 12, vectors 2);
+depthwise_fn!(
+    #[target_feature(enable = "avx512f")]
+    simulated_depthwise,
+    Simulate<Avx512>
+);
+
+pub(super) static SIMULATED: Kernels<Simulated> = Kernels {
+    lanes: 16,
+    step: 1,
+    chunk: simulated::CHUNK,
+    rows: 12,
+    panels: &[simulated_1, simulated_2],
+    depthwise: simulated_depthwise,
+};
+
+/// Exact sums by `vpdpbusd`.
+#[derive(Clone, Copy)]
+struct Vnni;
+
+/// Pairs saturated to 16 bits by `vpmaddubsw`.
+#[derive(Clone, Copy)]
+struct Saturating;
+
+macro_rules! integers {
+    ($name:ty, $dot:expr) => {
+        impl Integers for $name {
+            type Register = __m512i;
+            const LANES: usize = 16;
+
+            // SAFETY, for all of these: the caller is compiled for AVX-512 F, BW and VNNI, and its pointers reach.
+            #[inline(always)]
+            unsafe fn zero() -> __m512i {
+                unsafe { _mm512_setzero_si512() }
+            }
+            #[inline(always)]
+            unsafe fn load(from: *const i32) -> __m512i {
+                unsafe { _mm512_loadu_si512(from.cast()) }
+            }
+            #[inline(always)]
+            unsafe fn store(to: *mut i32, x: __m512i) {
+                unsafe { _mm512_storeu_si512(to.cast(), x) }
+            }
+            #[inline(always)]
+            unsafe fn splat(x: i32) -> __m512i {
+                unsafe { _mm512_set1_epi32(x) }
+            }
+            #[inline(always)]
+            unsafe fn extend_unsigned(from: *const u8) -> __m512i {
+                unsafe { _mm512_cvtepu8_epi32(_mm_loadu_si128(from.cast())) }
+            }
+            #[inline(always)]
+            unsafe fn extend_signed(from: *const i8) -> __m512i {
+                unsafe { _mm512_cvtepi8_epi32(_mm_loadu_si128(from.cast())) }
+            }
+            #[inline(always)]
+            unsafe fn dot(sums: __m512i, u: __m512i, w: __m512i) -> __m512i {
+                unsafe { $dot(sums, u, w) }
+            }
+
+            type Wide = Avx512;
+            #[inline(always)]
+            unsafe fn widen(x: __m512i) -> [__m512d; 2] {
+                unsafe {
+                    [
+                        _mm512_cvtepi32_pd(_mm512_castsi512_si256(x)),
+                        _mm512_cvtepi32_pd(_mm512_extracti64x4_epi64::<1>(x)),
+                    ]
+                }
+            }
+            #[inline(always)]
+            unsafe fn narrow(x: [__m512d; 2]) -> __m512i {
+                unsafe {
+                    let [low, high] = x.map(|x| _mm512_cvtpd_epi32(x));
+                    _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high)
+                }
+            }
+            #[inline(always)]
+            unsafe fn add(x: __m512i, y: __m512i) -> __m512i {
+                unsafe { _mm512_add_epi32(x, y) }
+            }
+            #[inline(always)]
+            unsafe fn clamp(x: __m512i, low: __m512i, high: __m512i) -> __m512i {
+                unsafe { _mm512_min_epi32(_mm512_max_epi32(x, low), high) }
+            }
+            #[inline(always)]
+            unsafe fn store_bytes(to: *mut u8, x: __m512i) {
+                unsafe { _mm_storeu_si128(to.cast(), _mm512_cvtepi32_epi8(x)) }
+            }
+        }
+    };
+}
+integers!(Vnni, _mm512_dpbusd_epi32);
+integers!(Saturating, saturating_dot);
+
+/// SAFETY: as for the functions above.
+#[inline(always)]
+unsafe fn saturating_dot(sums: __m512i, u: __m512i, w: __m512i) -> __m512i {
+    unsafe {
+        let pairs = _mm512_maddubs_epi16(u, w);
+        _mm512_add_epi32(sums, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)))
+    }
+}
+
+panel_fn!(#[target_feature(enable = "avx512f,avx512bw,avx512vnni")] vnni_1, Whole<Vnni>, rows 12, vectors 1);
+panel_fn!(#[target_feature(enable = "avx512f,avx512bw,avx512vnni")] vnni_2, Whole<Vnni>, rows 12, vectors 2);
+depthwise_fn!(
+    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+    vnni_depthwise,
+    Whole<Vnni>
+);
+panel_fn!(#[target_feature(enable = "avx512f,avx512bw")] saturating_1, Whole<Saturating>, rows 12, vectors 1);
+panel_fn!(#[target_feature(enable = "avx512f,avx512bw")] saturating_2, Whole<Saturating>, rows 12, vectors 2);
+depthwise_fn!(
+    #[target_feature(enable = "avx512f,avx512bw")]
+    saturating_depthwise,
+    Whole<Saturating>
+);
+
+/// With exact sums, and with saturating pairs.
+pub(super) static INTEGER: [Kernels<Integer>; 2] = [
+    kernels(16, 12, &[vnni_1, vnni_2], vnni_depthwise),
+    kernels(16, 12, &[saturating_1, saturating_2], saturating_depthwise),
+];

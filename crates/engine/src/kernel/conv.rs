@@ -15,8 +15,6 @@ use crate::kernel::{Arithmetic, DepthwiseJob, Job, Kernels, Segment};
 use crate::layout::{Layout, Table};
 use crate::shape::Window;
 
-/// Multiplications per tile in one chunk: a panel of 16 floats then takes 16 KiB of the first-level cache.
-const CHUNK: usize = 288;
 /// Bytes of inputs that a block of pixels may take: well below the smallest second-level cache in use, 512 KiB.
 const BLOCK: usize = 192 << 10;
 /// Pixels in a block.
@@ -68,12 +66,13 @@ struct Chunk {
 }
 
 impl<A: Arithmetic> Convolution<A> {
-    /// Packs `weight`, `[outputs, inputs / groups, rows, columns]`, for maps laid out as `from` and `to`, `group` images
-    /// at most. `from` has a border that covers the window.
+    /// Packs the sum of `weights`, `[outputs, inputs / groups, rows, columns]` each, for maps laid out as `from` and `to`,
+    /// `group` images at most. `from` has a border that covers the window. More than one weight tensor is for types that
+    /// cannot hold their sum: the product is then as many times as long.
     pub fn new(
         kernels: &'static Kernels<A>,
         geometry: Geometry,
-        weight: &[A::Weight],
+        weights: &[Vec<A::Weight>],
         from: &Layout,
         to: &Layout,
         group: usize,
@@ -85,8 +84,9 @@ impl<A: Arithmetic> Convolution<A> {
             window,
         } = geometry;
         let (each, makes) = (inputs / groups, outputs / groups);
-        let elements = elements(from, &window, each);
-        let depthwise = each == 1 && makes == 1 && groups > 1;
+        let elements = elements(from, &window, each, weights.len());
+        // A depthwise kernel sums all taps in one go, which is no more exact than a chunk.
+        let depthwise = each == 1 && makes == 1 && groups > 1 && elements.len() <= kernels.chunk;
         let width = kernels.lanes * kernels.panels.len();
         let panels: Vec<Panel> = match depthwise {
             true => Vec::new(),
@@ -118,7 +118,7 @@ impl<A: Arithmetic> Convolution<A> {
                     .flat_map(|s| (0..s.steps).map(|k| s.part(k..k + 1, 1)))
                     .collect(),
             }],
-            false => chunks(&segments, kernels.step, filled),
+            false => chunks(&segments, kernels.chunk, kernels.step, filled),
         };
         let taps = Table::first_taps(from, &window, to.shape, group);
         let places = Table::pixels(to, group);
@@ -145,8 +145,8 @@ impl<A: Arithmetic> Convolution<A> {
             places,
         };
         let taps = window.kernel[0] * window.kernel[1];
-        let at = |output: usize, (tap, channel): (usize, usize)| {
-            weight[(output * each + channel) * taps + tap]
+        let at = |output: usize, source: Source| {
+            weights[source.part][(output * each + source.channel) * taps + source.tap]
         };
         conv.weights = match depthwise {
             true => pack_depthwise(kernels.lanes, outputs, &elements, at),
@@ -180,7 +180,7 @@ impl<A: Arithmetic> Convolution<A> {
         &'a self,
         images: usize,
         input: &[A::In],
-        output: &mut [A::Out],
+        output: &mut [A::In],
         sums: &mut [A::Sum],
         post: A::Post<'a>,
     ) {
@@ -263,7 +263,7 @@ impl<A: Arithmetic> Convolution<A> {
         &self,
         elements: &[Element],
         runs: &[Range<usize>],
-        at: impl Fn(usize, (usize, usize)) -> A::Weight,
+        at: impl Fn(usize, Source) -> A::Weight,
     ) -> Buffer<A::Weight> {
         let (lanes, step) = (self.kernels.lanes, self.kernels.step);
         let makes = self.geometry.outputs / self.geometry.groups;
@@ -309,7 +309,7 @@ fn pack_depthwise<W: Copy + Default>(
     lanes: usize,
     channels: usize,
     elements: &[Element],
-    at: impl Fn(usize, (usize, usize)) -> W,
+    at: impl Fn(usize, Source) -> W,
 ) -> Buffer<W> {
     let filled = channels.next_multiple_of(lanes);
     let mut packed = Buffer::new(elements.len() * filled);
@@ -326,21 +326,35 @@ fn pack_depthwise<W: Copy + Default>(
 struct Element {
     /// From the pixel's first tap.
     offset: usize,
-    /// (tap, channel).
-    source: (usize, usize),
+    source: Source,
+}
+
+/// Where an element's weight stands.
+#[derive(Clone, Copy)]
+struct Source {
+    /// In which of the weight tensors.
+    part: usize,
+    tap: usize,
+    channel: usize,
 }
 
 /// All `K` of them, in the order in which they are summed.
-fn elements(from: &Layout, window: &Window, channels: usize) -> Vec<Element> {
+fn elements(from: &Layout, window: &Window, channels: usize, parts: usize) -> Vec<Element> {
     let [rows, columns] = window.kernel;
-    let mut elements = Vec::with_capacity(rows * columns * channels);
-    for y in 0..rows {
-        for x in 0..columns {
-            let tap = y * window.dilation[0] * from.row() + x * window.dilation[1] * from.pitch;
-            elements.extend((0..channels).map(|channel| Element {
-                offset: tap + channel,
-                source: (y * columns + x, channel),
-            }));
+    let mut elements = Vec::with_capacity(parts * rows * columns * channels);
+    for part in 0..parts {
+        for y in 0..rows {
+            for x in 0..columns {
+                let tap = y * window.dilation[0] * from.row() + x * window.dilation[1] * from.pitch;
+                elements.extend((0..channels).map(|channel| Element {
+                    offset: tap + channel,
+                    source: Source {
+                        part,
+                        tap: y * columns + x,
+                        channel,
+                    },
+                }));
+            }
         }
     }
     elements
@@ -368,10 +382,10 @@ fn segments(runs: &[Range<usize>], step: usize) -> Vec<Segment> {
         .collect()
 }
 
-/// Cuts `K` into equal parts of at most [`CHUNK`] steps.
-fn chunks(segments: &[Segment], step: usize, filled: usize) -> Vec<Chunk> {
+/// Cuts `K` into equal parts of at most `longest` steps.
+fn chunks(segments: &[Segment], longest: usize, step: usize, filled: usize) -> Vec<Chunk> {
     let total: usize = segments.iter().map(|s| s.steps).sum();
-    let each = total.div_ceil(total.div_ceil(CHUNK));
+    let each = total.div_ceil(total.div_ceil(longest));
     let mut chunks: Vec<Chunk> = Vec::new();
     let mut done = 0;
     for segment in segments {

@@ -1,7 +1,7 @@
 //! Depthwise convolution: a vector holds neighbouring channels of one pixel, every one summed by itself.
 
 use crate::kernel::tile::WIDEST;
-use crate::kernel::{Arithmetic, DepthwiseJob, Lanes};
+use crate::kernel::{Arithmetic, At, DepthwiseJob, Lanes};
 
 /// All pixels and channels of a job.
 ///
@@ -19,9 +19,9 @@ pub(super) unsafe fn depthwise<L: Lanes>(job: &DepthwiseJob<'_, L::Of>) {
             let mut channel = 0;
             while channel < job.channels {
                 let count = job.channels - channel;
-                let mut sums = L::zero();
+                let mut sums = L::begin(&job.post, channel);
                 for (tap, segment) in job.segments.iter().enumerate() {
-                    let weights = L::weights(job.weights.add(tap * filled + channel));
+                    let weights = L::weights_apart(job.weights.add(tap * filled + channel));
                     let from = from.add(segment.offset + channel);
                     let inputs = if count >= L::LANES {
                         L::inputs(from)
@@ -34,12 +34,12 @@ pub(super) unsafe fn depthwise<L: Lanes>(job: &DepthwiseJob<'_, L::Of>) {
                     };
                     sums = L::multiply_add(sums, inputs, weights);
                 }
-                let out = out.add(channel);
-                if count >= L::LANES {
-                    L::finish(&job.post, sums, pixel, channel, out);
-                } else {
-                    L::finish_some(&job.post, sums, pixel, channel, count, out);
-                }
+                let at = At {
+                    pixel,
+                    channel,
+                    count: count.min(L::LANES),
+                };
+                L::finish::<false>(&job.post, sums, std::ptr::null(), at, out.add(channel));
                 channel += L::LANES;
             }
         }

@@ -6,8 +6,9 @@
 
 use std::hint::black_box;
 
+use crate::kernel::doubles::Doubles;
 use crate::kernel::tile::prefetch;
-use crate::kernel::{Arithmetic, Isa, Kernels, Lanes};
+use crate::kernel::{Arithmetic, At, Isa, Kernels, Lanes};
 
 /// Float32 throughout.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +28,9 @@ pub(crate) struct Post<'a> {
     pub floor: f32,
 }
 
+/// Multiplications per tile in one chunk: a panel of 16 floats then takes 16 KiB of the first-level cache.
+pub(super) const CHUNK: usize = 288;
+
 /// Floats in the widest register.
 pub(crate) const VECTOR: usize = 16;
 
@@ -34,7 +38,6 @@ impl Arithmetic for Float32 {
     type In = f32;
     type Weight = f32;
     type Sum = f32;
-    type Out = f32;
     type Post<'a> = Post<'a>;
 
     fn covers(post: &Post<'_>, pixels: usize, channels: usize) -> bool {
@@ -71,6 +74,12 @@ pub(crate) trait Floats: Copy + Sized + 'static {
     ) -> Self::Register;
     /// `max(x, floor)`, a NaN in `x` staying NaN.
     unsafe fn at_least(x: Self::Register, floor: Self::Register) -> Self::Register;
+
+    /// As many doubles as a register has lanes.
+    type Wide: Doubles;
+    unsafe fn widen(x: Self::Register) -> <Self::Wide as Doubles>::D;
+    /// Each rounded to float32.
+    unsafe fn narrow(x: <Self::Wide as Doubles>::D) -> Self::Register;
 }
 
 impl<F: Floats> Lanes for F {
@@ -79,6 +88,7 @@ impl<F: Floats> Lanes for F {
     type Factor = F::Register;
     const LANES: usize = F::LANES;
     const STEP: usize = 1;
+    const WRITTEN_OUT: usize = usize::MAX;
 
     // SAFETY, for all of these: they only pass on what the caller promises.
     #[inline(always)]
@@ -86,15 +96,23 @@ impl<F: Floats> Lanes for F {
         unsafe { F::splat(0.0) }
     }
     #[inline(always)]
-    unsafe fn load_sums(from: *const f32) -> F::Register {
+    unsafe fn begin(_: &Post<'_>, _: usize) -> F::Register {
+        unsafe { F::splat(0.0) }
+    }
+    #[inline(always)]
+    unsafe fn resume(from: *const f32) -> F::Register {
         unsafe { F::load(from) }
     }
     #[inline(always)]
-    unsafe fn store_sums(to: *mut f32, sums: F::Register) {
+    unsafe fn pause(to: *mut f32, sums: F::Register, _: bool) {
         unsafe { F::store(to, sums) }
     }
     #[inline(always)]
     unsafe fn weights(from: *const f32) -> F::Register {
+        unsafe { F::load(from) }
+    }
+    #[inline(always)]
+    unsafe fn weights_apart(from: *const f32) -> F::Register {
         unsafe { F::load(from) }
     }
     #[inline(always)]
@@ -110,8 +128,13 @@ impl<F: Floats> Lanes for F {
         unsafe { F::multiply_add(a, b, sums) }
     }
 
-    // SAFETY, for the last three: the driver has made sure of `covers`, so whole vectors of scale and shift are there, and
+    // SAFETY, for the last two: the driver has made sure of `covers`, so whole vectors of scale and shift are there, and
     // as many channels of the added map and of the output as exist.
+    #[inline(always)]
+    unsafe fn is_short(_: &Post<'_>) -> bool {
+        true
+    }
+
     #[inline(always)]
     unsafe fn prefetch(post: &Post<'_>, pixel: usize, channel: usize) {
         unsafe {
@@ -122,46 +145,41 @@ impl<F: Floats> Lanes for F {
     }
 
     #[inline(always)]
-    unsafe fn finish(
+    unsafe fn finish<const SHORT: bool>(
         post: &Post<'_>,
         sums: F::Register,
-        pixel: usize,
-        channel: usize,
+        _: *const f32,
+        at: At,
         out: *mut f32,
     ) {
+        let At {
+            pixel,
+            channel,
+            count,
+        } = at;
         unsafe {
-            let add = post
+            let added = post
                 .add
-                .map(|(map, places)| F::load(map.as_ptr().add(place(places, pixel) + channel)));
-            F::store(out, epilogue::<F>(post, sums, channel, add));
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn finish_some(
-        post: &Post<'_>,
-        sums: F::Register,
-        pixel: usize,
-        channel: usize,
-        count: usize,
-        out: *mut f32,
-    ) {
-        unsafe {
-            let mut some = [0.0; VECTOR];
-            let add = post.add.map(|(map, places)| {
-                let from = map.as_ptr().add(place(places, pixel) + channel);
-                from.copy_to_nonoverlapping(some.as_mut_ptr(), count);
-                F::load(some.as_ptr())
-            });
-            F::store(some.as_mut_ptr(), epilogue::<F>(post, sums, channel, add));
-            some.as_ptr().copy_to_nonoverlapping(out, count);
+                .map(|(map, places)| map.as_ptr().add(place(places, pixel) + channel));
+            if count == F::LANES {
+                let add = added.map(|from| F::load(from));
+                F::store(out, epilogue::<F>(post, sums, channel, add));
+            } else {
+                let mut some = [0.0; VECTOR];
+                let add = added.map(|from| {
+                    from.copy_to_nonoverlapping(some.as_mut_ptr(), count);
+                    F::load(some.as_ptr())
+                });
+                F::store(some.as_mut_ptr(), epilogue::<F>(post, sums, channel, add));
+                some.as_ptr().copy_to_nonoverlapping(out, count);
+            }
         }
     }
 }
 
 /// Where output pixel `pixel` lies in the added map.
 #[inline(always)]
-unsafe fn place(places: &[u32], pixel: usize) -> usize {
+pub(super) unsafe fn place(places: &[u32], pixel: usize) -> usize {
     // SAFETY: there is a place for each output pixel (`covers`).
     unsafe { *places.get_unchecked(pixel) as usize }
 }
@@ -200,11 +218,11 @@ pub(crate) struct FloatKernels {
 pub(crate) fn float32(isa: Isa) -> &'static FloatKernels {
     match isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => &super::avx512::FLOAT32,
+        Isa::Avx512Vnni | Isa::Avx512 => &super::avx512::FLOAT32,
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => &super::avx2::FLOAT32,
+        Isa::AvxVnni | Isa::Avx2 => &super::avx2::FLOAT32,
         #[cfg(target_arch = "aarch64")]
-        Isa::Neon => &super::neon::FLOAT32,
+        Isa::NeonDot | Isa::Neon => &super::neon::FLOAT32,
         _ => &super::portable::FLOAT32,
     }
 }

@@ -5,11 +5,17 @@ use crate::error::Error;
 /// An instruction set that there are kernels for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Isa {
-    /// x86-64 with AVX-512 (F): 32 registers of 16 floats.
+    /// [`Isa::Avx512`] with BW and VNNI: 64 products of bytes in an instruction.
+    Avx512Vnni,
+    /// x86-64 with AVX-512 (F): 32 registers of 16 floats. Integers as [`Isa::Avx2`].
     Avx512,
+    /// [`Isa::Avx2`] with VNNI: 32 products of bytes in an instruction.
+    AvxVnni,
     /// x86-64 with AVX2 and FMA: 16 registers of 8 floats.
     Avx2,
-    /// 64-bit ARM: 32 registers of 4 floats.
+    /// [`Isa::Neon`] with the dot product: 16 products of bytes in an instruction.
+    NeonDot,
+    /// 64-bit ARM: 32 registers of 4 floats. Integers in plain Rust.
     Neon,
     /// Plain Rust, for every processor; multiplies and adds in two roundings.
     Portable,
@@ -17,7 +23,15 @@ pub enum Isa {
 
 impl Isa {
     /// All of them, the fastest first.
-    pub const ALL: [Self; 4] = [Self::Avx512, Self::Avx2, Self::Neon, Self::Portable];
+    pub const ALL: [Self; 7] = [
+        Self::Avx512Vnni,
+        Self::Avx512,
+        Self::AvxVnni,
+        Self::Avx2,
+        Self::NeonDot,
+        Self::Neon,
+        Self::Portable,
+    ];
 
     /// Those that this processor can run, the fastest first; never empty.
     pub fn available() -> Vec<Self> {
@@ -32,11 +46,14 @@ impl Isa {
             .unwrap_or(Self::Portable)
     }
 
-    /// Its name: `avx512`, `avx2`, `neon`, `portable`.
+    /// Its name: `avx512-vnni`, `avx512`, `avx-vnni`, `avx2`, `neon-dot`, `neon`, `portable`.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Avx512Vnni => "avx512-vnni",
             Self::Avx512 => "avx512",
+            Self::AvxVnni => "avx-vnni",
             Self::Avx2 => "avx2",
+            Self::NeonDot => "neon-dot",
             Self::Neon => "neon",
             Self::Portable => "portable",
         }
@@ -65,9 +82,21 @@ impl Isa {
     fn is_available(&self) -> bool {
         match self {
             #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => {
+                Self::Avx512.is_available()
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512vnni")
+            }
+            #[cfg(target_arch = "x86_64")]
             Self::Avx512 => is_x86_feature_detected!("avx512f"),
             #[cfg(target_arch = "x86_64")]
+            Self::AvxVnni => Self::Avx2.is_available() && is_x86_feature_detected!("avxvnni"),
+            #[cfg(target_arch = "x86_64")]
             Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonDot => {
+                Self::Neon.is_available() && std::arch::is_aarch64_feature_detected!("dotprod")
+            }
             #[cfg(target_arch = "aarch64")]
             Self::Neon => std::arch::is_aarch64_feature_detected!("neon"),
             Self::Portable => true,

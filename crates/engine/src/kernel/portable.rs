@@ -1,9 +1,12 @@
 //! Plain Rust, for processors that have none of the others. Product and sum are rounded apart: without the
 //! instruction, a fused multiply-add is a function call.
 
-use crate::kernel::Kernels;
-use crate::kernel::float::{FloatKernels, Floats, peak_rounds};
+use crate::kernel::doubles::Array;
+use crate::kernel::float::{CHUNK, FloatKernels, Floats, peak_rounds};
+use crate::kernel::integer::{Integers, Whole, kernels};
+use crate::kernel::simulated::{self, Simulate};
 use crate::kernel::tile::{depthwise_fn, panel_fn};
+use crate::kernel::{Integer, Kernels, Simulated};
 
 #[derive(Clone, Copy)]
 struct Portable;
@@ -46,6 +49,16 @@ impl Floats for Portable {
     unsafe fn at_least(x: [f32; 4], floor: [f32; 4]) -> [f32; 4] {
         std::array::from_fn(|i| if x[i] < floor[i] { floor[i] } else { x[i] })
     }
+
+    type Wide = Array<4>;
+    #[inline(always)]
+    unsafe fn widen(x: [f32; 4]) -> [f64; 4] {
+        x.map(f64::from)
+    }
+    #[inline(always)]
+    unsafe fn narrow(x: [f64; 4]) -> [f32; 4] {
+        x.map(|x| x as f32)
+    }
 }
 
 panel_fn!(panel_1, Portable, rows 4, vectors 1);
@@ -61,6 +74,7 @@ pub(super) static FLOAT32: FloatKernels = FloatKernels {
     kernels: Kernels {
         lanes: 4,
         step: 1,
+        chunk: CHUNK,
         rows: 4,
         panels: &[panel_1, panel_2],
         depthwise,
@@ -68,3 +82,115 @@ pub(super) static FLOAT32: FloatKernels = FloatKernels {
     peak,
     peak_operations: 8 * 4 * 2,
 };
+
+panel_fn!(simulated_1, Simulate<Portable>, rows 4, vectors 1);
+panel_fn!(simulated_2, Simulate<Portable>, rows 4, vectors 2);
+depthwise_fn!(simulated_depthwise, Simulate<Portable>);
+
+pub(super) static SIMULATED: Kernels<Simulated> = Kernels {
+    lanes: 4,
+    step: 1,
+    chunk: simulated::CHUNK,
+    rows: 4,
+    panels: &[simulated_1, simulated_2],
+    depthwise: simulated_depthwise,
+};
+
+/// Exact sums.
+#[derive(Clone, Copy)]
+struct Exact;
+
+/// Pairs saturated to 16 bits.
+#[derive(Clone, Copy)]
+struct Saturating;
+
+macro_rules! integers {
+    ($name:ty, $dot:expr) => {
+        impl Integers for $name {
+            type Register = [i32; 4];
+            const LANES: usize = 4;
+
+            // SAFETY, where there is something to promise: the caller's pointers reach.
+            #[inline(always)]
+            unsafe fn zero() -> [i32; 4] {
+                [0; 4]
+            }
+            #[inline(always)]
+            unsafe fn load(from: *const i32) -> [i32; 4] {
+                unsafe { from.cast::<[i32; 4]>().read_unaligned() }
+            }
+            #[inline(always)]
+            unsafe fn store(to: *mut i32, x: [i32; 4]) {
+                unsafe { to.cast::<[i32; 4]>().write_unaligned(x) }
+            }
+            #[inline(always)]
+            unsafe fn splat(x: i32) -> [i32; 4] {
+                [x; 4]
+            }
+            #[inline(always)]
+            unsafe fn extend_unsigned(from: *const u8) -> [i32; 4] {
+                unsafe { from.cast::<[u8; 4]>().read_unaligned() }.map(i32::from)
+            }
+            #[inline(always)]
+            unsafe fn extend_signed(from: *const i8) -> [i32; 4] {
+                unsafe { from.cast::<[i8; 4]>().read_unaligned() }.map(i32::from)
+            }
+            #[inline(always)]
+            unsafe fn dot(sums: [i32; 4], u: [i32; 4], w: [i32; 4]) -> [i32; 4] {
+                std::array::from_fn(|lane| {
+                    let (u, w) = (u[lane].to_ne_bytes(), w[lane].to_ne_bytes());
+                    let product = |i: usize| i32::from(u[i]) * i32::from(w[i] as i8);
+                    sums[lane].wrapping_add($dot(product))
+                })
+            }
+
+            type Wide = Array<4>;
+            #[inline(always)]
+            unsafe fn widen(x: [i32; 4]) -> [f64; 4] {
+                x.map(f64::from)
+            }
+            #[inline(always)]
+            unsafe fn narrow(x: [f64; 4]) -> [i32; 4] {
+                x.map(|x| x.round_ties_even() as i32)
+            }
+            #[inline(always)]
+            unsafe fn add(x: [i32; 4], y: [i32; 4]) -> [i32; 4] {
+                std::array::from_fn(|i| x[i] + y[i])
+            }
+            #[inline(always)]
+            unsafe fn clamp(x: [i32; 4], low: [i32; 4], high: [i32; 4]) -> [i32; 4] {
+                std::array::from_fn(|i| x[i].max(low[i]).min(high[i]))
+            }
+            #[inline(always)]
+            unsafe fn store_bytes(to: *mut u8, x: [i32; 4]) {
+                unsafe { to.cast::<[u8; 4]>().write_unaligned(x.map(|x| x as u8)) }
+            }
+        }
+    };
+}
+integers!(Exact, exact_dot);
+integers!(Saturating, saturating_dot);
+
+#[inline(always)]
+fn exact_dot(product: impl Fn(usize) -> i32) -> i32 {
+    product(0) + product(1) + product(2) + product(3)
+}
+
+#[inline(always)]
+fn saturating_dot(product: impl Fn(usize) -> i32) -> i32 {
+    let pair = |i: usize| (product(i) + product(i + 1)).clamp(i16::MIN.into(), i16::MAX.into());
+    pair(0) + pair(2)
+}
+
+panel_fn!(exact_1, Whole<Exact>, rows 4, vectors 1);
+panel_fn!(exact_2, Whole<Exact>, rows 4, vectors 2);
+depthwise_fn!(exact_depthwise, Whole<Exact>);
+panel_fn!(saturating_1, Whole<Saturating>, rows 4, vectors 1);
+panel_fn!(saturating_2, Whole<Saturating>, rows 4, vectors 2);
+depthwise_fn!(saturating_depthwise, Whole<Saturating>);
+
+/// With exact sums, and with saturating pairs.
+pub(super) static INTEGER: [Kernels<Integer>; 2] = [
+    kernels(4, 4, &[exact_1, exact_2], exact_depthwise),
+    kernels(4, 4, &[saturating_1, saturating_2], saturating_depthwise),
+];

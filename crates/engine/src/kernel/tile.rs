@@ -5,14 +5,12 @@
 
 /// Element types and what becomes of finished sums.
 pub(crate) trait Arithmetic: Copy + Sized + 'static {
-    /// An activation.
-    type In: Copy + Default + Send + Sync + 'static;
+    /// An activation, read or made.
+    type In: Copy + Default + PartialEq + Send + Sync + 'static;
     /// A weight.
     type Weight: Copy + Default + Send + Sync + 'static;
     /// What products are summed in.
     type Sum: Copy + Default + Send + Sync + 'static;
-    /// A result.
-    type Out: Copy + Default + Send + Sync + 'static;
     /// What the epilogue needs beside the sums.
     type Post<'a>: Copy;
 
@@ -39,37 +37,50 @@ pub(crate) trait Lanes: Copy + Sized + 'static {
 
     /// Zero in every lane.
     unsafe fn zero() -> Self::Acc;
-    /// `LANES` sums.
-    unsafe fn load_sums(from: *const <Self::Of as Arithmetic>::Sum) -> Self::Acc;
-    /// `LANES` sums.
-    unsafe fn store_sums(to: *mut <Self::Of as Arithmetic>::Sum, sums: Self::Acc);
+    /// What the sums of channels `channel..channel + LANES` begin at.
+    unsafe fn begin(post: &<Self::Of as Arithmetic>::Post<'_>, channel: usize) -> Self::Acc;
+    /// What a chunk of products starts from, given the `LANES` sums of the chunks before it.
+    unsafe fn resume(from: *const <Self::Of as Arithmetic>::Sum) -> Self::Acc;
+    /// Puts `LANES` sums aside at the end of a chunk that is not the last; `first` if no chunk came before it.
+    unsafe fn pause(to: *mut <Self::Of as Arithmetic>::Sum, sums: Self::Acc, first: bool);
     /// `LANES * STEP` weights.
     unsafe fn weights(from: *const <Self::Of as Arithmetic>::Weight) -> Self::Factor;
+    /// `LANES` weights, one for each lane, where a lane is a channel of its own.
+    unsafe fn weights_apart(from: *const <Self::Of as Arithmetic>::Weight) -> Self::Factor;
     /// `STEP` inputs, the same in every lane.
     unsafe fn spread(from: *const <Self::Of as Arithmetic>::In) -> Self::Factor;
     /// `LANES` inputs, one for each lane, where a lane is a channel of its own.
     unsafe fn inputs(from: *const <Self::Of as Arithmetic>::In) -> Self::Factor;
     /// `sums + a * b`.
     unsafe fn multiply_add(sums: Self::Acc, a: Self::Factor, b: Self::Factor) -> Self::Acc;
+    /// Panels of up to so many vectors have a short epilogue written out for every register of a tile; elsewhere its
+    /// constants would take registers away from the sums.
+    const WRITTEN_OUT: usize;
+    /// Whether this epilogue is short; a longer one stands in the code once and reads the sums from memory.
+    unsafe fn is_short(post: &<Self::Of as Arithmetic>::Post<'_>) -> bool;
     /// Asks for what the epilogue of `pixel` will read, while there is something else to do.
     unsafe fn prefetch(post: &<Self::Of as Arithmetic>::Post<'_>, pixel: usize, channel: usize);
-    /// Turns the sums of channels `channel..channel + LANES` of output pixel `pixel` into results at `out`.
-    unsafe fn finish(
+    /// Turns the sums of channels `channel..channel + count` of output pixel `pixel` into results at `out`, `count` being
+    /// at most `LANES`; the other lanes belong to channels that do not exist. `before`: the sums of the chunks before
+    /// the last, null if there was one alone. `SHORT`: [`Lanes::is_short`] said so.
+    unsafe fn finish<const SHORT: bool>(
         post: &<Self::Of as Arithmetic>::Post<'_>,
         sums: Self::Acc,
-        pixel: usize,
-        channel: usize,
-        out: *mut <Self::Of as Arithmetic>::Out,
+        before: *const <Self::Of as Arithmetic>::Sum,
+        at: At,
+        out: *mut <Self::Of as Arithmetic>::In,
     );
-    /// The same for the first `count` of those channels; the others do not exist.
-    unsafe fn finish_some(
-        post: &<Self::Of as Arithmetic>::Post<'_>,
-        sums: Self::Acc,
-        pixel: usize,
-        channel: usize,
-        count: usize,
-        out: *mut <Self::Of as Arithmetic>::Out,
-    );
+}
+
+/// Which results an epilogue makes.
+#[derive(Clone, Copy)]
+pub(crate) struct At {
+    /// The output pixel.
+    pub pixel: usize,
+    /// The first channel.
+    pub channel: usize,
+    /// Channels.
+    pub count: usize,
 }
 
 /// A run of input elements that lie side by side for every output pixel.
@@ -98,7 +109,7 @@ pub(crate) struct Job<'a, A: Arithmetic> {
     /// Whether they are whole after this.
     pub last: bool,
     /// The output map.
-    pub out: *mut A::Out,
+    pub out: *mut A::In,
     /// For each output pixel, all runs together, its place in the output map.
     pub places: &'a [u32],
     /// Number of the run's first pixel.
@@ -122,7 +133,7 @@ pub(crate) struct DepthwiseJob<'a, A: Arithmetic> {
     /// `[tap][channels, filled up to whole vectors]`.
     pub weights: *const A::Weight,
     /// The output map.
-    pub out: *mut A::Out,
+    pub out: *mut A::In,
     /// For each output pixel, its place in the output map.
     pub places: &'a [u32],
     /// Channels.
@@ -143,6 +154,8 @@ pub(crate) struct Kernels<A: Arithmetic> {
     pub lanes: usize,
     /// Input channels that one multiplication takes.
     pub step: usize,
+    /// The most multiplications of a tile in one chunk.
+    pub chunk: usize,
     /// Output pixels in a tile.
     pub rows: usize,
     /// For panels of one vector, two vectors, ...
@@ -205,10 +218,17 @@ unsafe fn tile<L: Lanes, const ROWS: usize, const V: usize>(job: &Job<'_, L::Of>
         });
         let sums = job.sums.add(at * V * L::LANES);
         let mut acc = [[L::zero(); V]; ROWS];
-        if !job.first {
+        if job.first {
+            for v in 0..V {
+                let begin = L::begin(&job.post, job.channel + v * L::LANES);
+                unrolled!(R < ROWS, {
+                    acc[R][v] = begin;
+                });
+            }
+        } else {
             unrolled!(R < ROWS, {
                 for v in 0..V {
-                    acc[R][v] = L::load_sums(sums.add((R * V + v) * L::LANES));
+                    acc[R][v] = L::resume(sums.add((R * V + v) * L::LANES));
                 }
             });
         }
@@ -246,45 +266,76 @@ unsafe fn tile<L: Lanes, const ROWS: usize, const V: usize>(job: &Job<'_, L::Of>
         if !job.last {
             unrolled!(R < ROWS, {
                 for v in 0..V {
-                    L::store_sums(sums.add((R * V + v) * L::LANES), acc[R][v]);
+                    L::pause(sums.add((R * V + v) * L::LANES), acc[R][v], job.first);
                 }
             });
-        } else if job.channels == V * L::LANES {
-            unrolled!(R < ROWS, {
-                let pixel = job.pixel + at + R;
-                let out = job
-                    .out
-                    .add(*job.places.get_unchecked(pixel) as usize + job.channel);
-                for v in 0..V {
-                    let channel = job.channel + v * L::LANES;
-                    L::finish(&job.post, acc[R][v], pixel, channel, out.add(v * L::LANES));
-                }
-            });
+        } else if !L::is_short(&job.post) || job.channels < V * L::LANES {
+            one_by_one::<L, ROWS, V, false>(job, at, &acc);
+        } else if V > L::WRITTEN_OUT {
+            one_by_one::<L, ROWS, V, true>(job, at, &acc);
         } else {
-            let mut spilled = [<L::Of as Arithmetic>::Sum::default(); 12 * WIDEST];
             unrolled!(R < ROWS, {
                 for v in 0..V {
-                    let to = spilled.as_mut_ptr().add((R * V + v) * L::LANES);
-                    L::store_sums(to, acc[R][v]);
+                    finish::<L, V, true>(job, [at, R, v], L::LANES, acc[R][v]);
                 }
             });
-            for r in 0..ROWS {
-                let pixel = job.pixel + at + r;
-                let out = job
-                    .out
-                    .add(*job.places.get_unchecked(pixel) as usize + job.channel);
-                for channel in (0..job.channels).step_by(L::LANES) {
-                    let sums = L::load_sums(spilled.as_ptr().add(r * V * L::LANES + channel));
-                    let count = job.channels - channel;
-                    let out = out.add(channel);
-                    if count >= L::LANES {
-                        L::finish(&job.post, sums, pixel, job.channel + channel, out);
-                    } else {
-                        L::finish_some(&job.post, sums, pixel, job.channel + channel, count, out);
-                    }
-                }
+        }
+    }
+}
+
+/// A tile's epilogues in a loop: the sums go through memory, so that the code stands there once.
+#[inline(always)]
+unsafe fn one_by_one<L: Lanes, const ROWS: usize, const V: usize, const SHORT: bool>(
+    job: &Job<'_, L::Of>,
+    at: usize,
+    acc: &[[L::Acc; V]; ROWS],
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut spilled = [[L::zero(); V]; ROWS];
+        unrolled!(R < ROWS, {
+            for v in 0..V {
+                spilled[R][v] = acc[R][v];
+            }
+        });
+        for r in 0..ROWS {
+            for v in 0..V {
+                let count = if SHORT {
+                    L::LANES
+                } else {
+                    L::LANES.min(job.channels - v * L::LANES)
+                };
+                finish::<L, V, SHORT>(job, [at, r, v], count, spilled[r][v]);
             }
         }
+    }
+}
+
+/// The epilogue of `count` channels of vector `v` of pixel `r` of the tile that starts at pixel `at` of the run.
+#[inline(always)]
+unsafe fn finish<L: Lanes, const V: usize, const SHORT: bool>(
+    job: &Job<'_, L::Of>,
+    [at, r, v]: [usize; 3],
+    count: usize,
+    acc: L::Acc,
+) {
+    // SAFETY: pixel `at + r` is in the run, vector `v` starts at a channel that exists; the rest is the caller's promise.
+    unsafe {
+        let pixel = job.pixel + at + r;
+        let channel = job.channel + v * L::LANES;
+        let place = *job.places.get_unchecked(pixel) as usize;
+        let before = if job.first {
+            std::ptr::null()
+        } else {
+            job.sums.add(((at + r) * V + v) * L::LANES).cast_const()
+        };
+        let at = At {
+            pixel,
+            channel,
+            count,
+        };
+        let out = job.out.add(place + channel);
+        L::finish::<SHORT>(&job.post, acc, before, at, out);
     }
 }
 

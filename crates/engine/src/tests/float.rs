@@ -1,59 +1,13 @@
-//! Programs against the plain twin, for every instruction set that the processor has.
+//! Float programs against their plain twin.
 
 use proptest::prelude::*;
 
-use crate::graph::{Conv, Graph, INPUT, Linear, Node, Op};
+use super::{CHANNELS, Random, conv, run, same_bytes};
+use crate::graph::{Graph, INPUT, Linear, Node, Op};
 use crate::kernel::Isa;
 use crate::program::{Options, Program};
 use crate::reference::evaluate;
 use crate::shape::{Padding, Shape, Window};
-
-/// Numbers in [-1, 1) from a seed.
-pub(crate) struct Random(pub u64);
-
-impl Random {
-    pub fn next(&mut self) -> f32 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
-        (self.0 >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-    }
-
-    pub fn vec(&mut self, n: usize) -> Vec<f32> {
-        (0..n).map(|_| self.next()).collect()
-    }
-}
-
-pub(crate) fn conv(
-    random: &mut Random,
-    [inputs, outputs, groups]: [usize; 3],
-    window: Window,
-    scale: bool,
-) -> Conv {
-    let taps = window.kernel[0] * window.kernel[1];
-    Conv {
-        weight: random.vec(outputs * (inputs / groups) * taps),
-        outputs,
-        groups,
-        window,
-        scale: scale.then(|| random.vec(outputs)),
-        shift: Some(random.vec(outputs)),
-    }
-}
-
-pub(crate) fn run(program: &Program, images: &[f32]) -> Vec<f32> {
-    let (each, makes) = (program.input().len(), program.output().len());
-    let mut workspace = program.workspace();
-    let mut results = vec![0.0; images.len() / each * makes];
-    for (images, results) in images
-        .chunks(each * program.group())
-        .zip(results.chunks_mut(makes * program.group()))
-    {
-        program.run(&mut workspace, images, results).unwrap();
-    }
-    results
-}
 
 /// Runs `graph` on `n` images, in groups of `group`, with every instruction set; each element of each node must lie
 /// within its bound. Twice, so that what the first group leaves in the buffers meets the second.
@@ -65,7 +19,15 @@ fn check(graph: &Graph, n: usize, group: usize) {
         .map(|image| evaluate(graph, image))
         .collect();
     for isa in Isa::available() {
-        let program = Program::new(graph.clone(), Options { isa, group }).unwrap();
+        let program = Program::new(
+            graph.clone(),
+            Options {
+                isa,
+                group,
+                ..Options::default()
+            },
+        )
+        .unwrap();
         let mut workspace = program.workspace();
         let makes = graph.output().len();
         let mut results = vec![f32::NAN; n * makes];
@@ -104,8 +66,6 @@ fn check(graph: &Graph, n: usize, group: usize) {
 fn single(input: Shape, op: Op) -> Graph {
     Graph::new(input, vec![Node::new("node", INPUT, op)], "node").unwrap()
 }
-
-const CHANNELS: [usize; 6] = [1, 3, 7, 16, 17, 64];
 
 #[test]
 fn every_pair_of_channel_counts_is_convolved_within_the_bound() {
@@ -314,41 +274,23 @@ fn fused_and_separate_epilogues_give_the_same_bits() {
 
 #[test]
 fn every_number_of_threads_and_every_group_gives_the_same_bytes() {
-    let images = Random(6).vec(13 * 3 * 64 * 64);
     for isa in Isa::available() {
-        let mut seen: Option<Vec<u32>> = None;
-        for group in [1, 2, 5] {
-            let program = Program::new(network(true), Options { isa, group }).unwrap();
-            let (each, makes) = (program.input().len() * group, 10 * group);
-            for threads in [1, 2, 3, 8] {
-                let mut results = vec![0.0; 130];
-                let work: Vec<_> = images.chunks(each).zip(results.chunks_mut(makes)).collect();
-                let work = std::sync::Mutex::new(work);
-                std::thread::scope(|scope| {
-                    for _ in 0..threads {
-                        scope.spawn(|| {
-                            let mut workspace = program.workspace();
-                            loop {
-                                let Some((images, results)) = work.lock().unwrap().pop() else {
-                                    break;
-                                };
-                                program.run(&mut workspace, images, results).unwrap();
-                            }
-                        });
-                    }
-                });
-                drop(work);
-                let bits: Vec<_> = results.iter().map(|x| x.to_bits()).collect();
-                assert_eq!(seen.get_or_insert_with(|| bits.clone()), &bits, "{isa}");
-            }
-        }
+        same_bytes(&network(true), isa, Options::default().execution);
     }
 }
 
 #[test]
 fn a_nan_in_one_image_reaches_its_logits_and_no_others() {
     for isa in Isa::available() {
-        let program = Program::new(network(true), Options { isa, group: 3 }).unwrap();
+        let program = Program::new(
+            network(true),
+            Options {
+                isa,
+                group: 3,
+                ..Options::default()
+            },
+        )
+        .unwrap();
         let mut images = Random(8).vec(3 * 3 * 64 * 64);
         let clean = run(&program, &images);
         images[3 * 64 * 64 + 2000] = f32::NAN;

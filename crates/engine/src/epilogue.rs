@@ -1,0 +1,241 @@
+//! From a sum to the code of a result: the one description behind float and integer execution.
+//!
+//! With s the scales of the codes involved (1 for a real value), `u` the scale of [`Node::inner`] or else of the result,
+//! and `r` rounding to an integer, a convolution's sum over `(q - zero_point) * weight` becomes
+//!
+//! ```text
+//! v = (sum + bias[c]) * M[c] + offset[c]        M[c] = s_in * scale[c] / u      offset[c] = shift[c] / u
+//! v = clamp(r(v))                               where the result, or the summand, has codes
+//! v = v * M_own + (q_add - zero_point) * M_add  M_own = u / s_out               M_add = s_add / s_out
+//! v = clamp(r(v))                               where something is added and the result has codes
+//! ```
+//!
+//! and the result's code is `v + zero_point`. A ReLU is the lower end of the last clamp. A pool's mean is the first line
+//! with `M = s_in / (count * s_out)`, an addition of its own the third and fourth (Jacob et al. 2018, sections 2.2 to 2.4
+//! and A.2).
+//!
+//! Every M between codes is rounded beforehand to the form that [`Multiplier`] says. All of it is computed in float64,
+//! which makes no error for fixed-point multipliers wherever the clamp leaves the code alone (see [`FixedPoint::exact`]; an
+//! addition's two multipliers are multiples of the same power of two): the integers are those of a chip that multiplies
+//! and shifts.
+
+use quant_core::{FixedPoint, Rounding};
+
+use crate::error::Error;
+use crate::graph::{Code, Node, Op, code_error};
+use crate::kernel::VECTOR;
+
+/// What the real multipliers are rounded to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Multiplier {
+    /// 31 bits and a shift.
+    Fixed,
+    /// The nearest power of two: a shift alone.
+    PowerOfTwo,
+    /// Not at all.
+    Float,
+}
+
+/// The lines of the module's header for every channel; `kernel/doubles.rs` computes them.
+#[derive(Clone, Debug)]
+pub(crate) struct Epilogue {
+    pub bias: Vec<f64>,
+    pub multiplier: Vec<f64>,
+    pub offset: Vec<f64>,
+    /// Whether an offset is not 0.
+    pub has_offset: bool,
+    /// Of the first summand.
+    pub first: Option<Clamp>,
+    pub add: Option<Add>,
+    /// Of the result.
+    pub last: Option<Clamp>,
+    /// Whether the result has no codes.
+    pub is_real: bool,
+    /// For a real result: minus infinity without ReLU.
+    pub floor: f64,
+    pub rounding: Rounding,
+}
+
+/// The smallest and the largest `q - zero_point`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clamp {
+    pub low: f64,
+    pub high: f64,
+}
+
+/// What both summands are multiplied by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Add {
+    pub own: f64,
+    pub other: f64,
+}
+
+/// What a node and its neighbours look like to an epilogue.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Surroundings<'a> {
+    pub node: &'a Node,
+    /// Codes of what it reads.
+    pub input: Option<Code>,
+    /// Codes of what it adds.
+    pub add: Option<Code>,
+    pub channels: usize,
+}
+
+fn scale_of(code: Option<Code>) -> f64 {
+    code.map_or(1.0, |code| f64::from(code.scale))
+}
+
+impl Epilogue {
+    /// The epilogue of a node. With `strict`, a multiplier that has no form is an error; without, it stays as it is.
+    ///
+    /// # Errors
+    /// [`Error::Code`] naming the node and the multiplier.
+    pub fn new(
+        around: Surroundings<'_>,
+        multiplier: Multiplier,
+        rounding: Rounding,
+        strict: bool,
+    ) -> Result<Self, Error> {
+        let Surroundings { node, channels, .. } = around;
+        // From real numbers and to them the multiplier stays real too.
+        let form = |value: f64, from: Option<Code>, to: Option<Code>| match from.and(to) {
+            Some(_) => round_multiplier(&node.name, value, multiplier, strict),
+            None => Ok(value),
+        };
+        let (input, output) = (scale_of(around.input), scale_of(node.code));
+        // The unit of the first line: identities have no first line of their own.
+        let adds = node.add.is_some() && !matches!(node.op, Op::Identity);
+        let first = if adds {
+            node.inner.or(node.code)
+        } else {
+            node.code
+        };
+        let unit = scale_of(first);
+        let per_channel = |values: Option<&Vec<f32>>, absent: f32| -> Vec<f64> {
+            match values {
+                Some(values) => values.iter().map(|&v| f64::from(v)).collect(),
+                None => vec![f64::from(absent); channels],
+            }
+        };
+        let (mut bias, scale, shift) = match &node.op {
+            Op::Conv(conv) => (
+                match &conv.bias {
+                    Some(bias) => bias.iter().map(|&b| f64::from(b)).collect(),
+                    None => vec![0.0; channels],
+                },
+                per_channel(conv.scale.as_ref(), 1.0),
+                per_channel(conv.shift.as_ref(), 0.0),
+            ),
+            Op::AvgPool(window) => {
+                let count = (window.kernel[0] * window.kernel[1]) as f64;
+                (vec![0.0], vec![1.0 / count], vec![0.0])
+            }
+            _ => (vec![0.0], vec![1.0], vec![0.0]),
+        };
+        let mut multipliers = scale
+            .iter()
+            .map(|scale| form(input * scale / unit, around.input, first))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut offset: Vec<f64> = shift.iter().map(|shift| shift / unit).collect();
+        let add = match node.add {
+            None => None,
+            Some(_) => {
+                let other = scale_of(around.add) / output;
+                let other = form(other, around.add, node.code)?;
+                let summand = if adds { node.inner } else { around.input };
+                let own = match summand {
+                    // In units of the result already.
+                    None if adds => 1.0,
+                    _ => form(scale_of(summand) / output, summand, node.code)?,
+                };
+                let coded = summand.and(around.add).and(node.code).is_some();
+                Some(match multiplier {
+                    Multiplier::Fixed if coded => align(own, other),
+                    _ => Add { own, other },
+                })
+            }
+        };
+        if let (Op::Identity, Some(_)) = (&node.op, add) {
+            multipliers = vec![1.0];
+        }
+        let clamp = |code: Code, relu: bool| Clamp {
+            low: f64::from(
+                if relu {
+                    code.quant_min.max(code.zero_point)
+                } else {
+                    code.quant_min
+                } - code.zero_point,
+            ),
+            high: f64::from(code.quant_max - code.zero_point),
+        };
+        let result = node.code.map(|code| clamp(code, node.relu));
+        let first = node.inner.map(|code| clamp(code, false));
+        // Whole vectors are read: what lies behind the last channel is never seen, except that a node without channels of
+        // its own has one constant for all lanes.
+        for values in [&mut bias, &mut multipliers, &mut offset] {
+            let filler = values.last().copied().unwrap_or(0.0);
+            values.resize(values.len() + VECTOR, filler);
+        }
+        Ok(Self {
+            bias,
+            multiplier: multipliers,
+            has_offset: offset.iter().any(|&x| x != 0.0),
+            offset,
+            first,
+            add,
+            last: result,
+            is_real: node.code.is_none(),
+            floor: if node.relu { 0.0 } else { f64::NEG_INFINITY },
+            rounding,
+        })
+    }
+
+    /// A bound of what the result can be before its clamp, for sums of up to `sum` and codes of 8 bits.
+    pub fn largest(&self, sum: f64) -> f64 {
+        let steepest = self.multiplier.iter().fold(0.0, |m: f64, v| m.max(v.abs()));
+        match self.add {
+            None => sum * steepest,
+            Some(add) => 256.0 * (add.own.abs() + add.other.abs()),
+        }
+    }
+
+    /// Whether `channels` channels can be read a whole vector at a time.
+    pub fn covers(&self, channels: usize) -> bool {
+        self.bias.len() >= channels + VECTOR
+    }
+}
+
+/// Makes the smaller multiplier of an addition a multiple of the larger one's unit, so that the sum of both products is
+/// exact.
+fn align(own: f64, other: f64) -> Add {
+    let Some(largest) = FixedPoint::exact(own.abs().max(other.abs())) else {
+        return Add { own, other };
+    };
+    let unit = 2f64.powi(-largest.shift());
+    Add {
+        own: (own / unit).round() * unit,
+        other: (other / unit).round() * unit,
+    }
+}
+
+/// `value` in the form asked for; a negative one (a BatchNorm factor) by its magnitude.
+fn round_multiplier(
+    node: &str,
+    value: f64,
+    multiplier: Multiplier,
+    strict: bool,
+) -> Result<f64, Error> {
+    let form = match multiplier {
+        Multiplier::Float => return Ok(value),
+        Multiplier::Fixed => FixedPoint::exact(value.abs()),
+        Multiplier::PowerOfTwo => FixedPoint::power_of_two(value.abs()),
+    };
+    match form {
+        Some(form) => Ok(form.value().copysign(value)),
+        None if strict => Err(code_error(
+            node,
+            format!("the multiplier {value:e} does not fit 31 bits and a shift"),
+        )),
+        None => Ok(value),
+    }
+}

@@ -1,0 +1,165 @@
+//! The arithmetic of gemmlowp and TensorFlow Lite's reference kernels for int8, which round more than once.
+//!
+//! | node | rule | TensorFlow Lite's file |
+//! |---|---|---|
+//! | convolution, linear layer | `MultiplyByQuantizedMultiplier(sum + bias, s_in * scale / s_out)` | `reference/integer_ops/conv.h` |
+//! | addition | both inputs times 2^20, scaled to twice the larger scale, added, scaled to the output | `reference/integer_ops/add.h` |
+//! | average pool, same codes in and out | sum of the codes / count, half away from zero | `reference/integer_ops/pooling.h` |
+//!
+//! All multipliers have 31 bits; see [`FixedPoint::multiply_gemmlowp`].
+
+use quant_core::FixedPoint;
+
+use crate::epilogue::Surroundings;
+use crate::error::Error;
+use crate::graph::{Code, Op, code_error};
+use crate::kernel::VECTOR;
+
+/// A node's arithmetic.
+#[derive(Clone, Debug)]
+pub(crate) struct Gemmlowp {
+    multiplier: Vec<FixedPoint>,
+    /// For a pool that keeps its codes: how many are averaged, and their zero point.
+    mean: Option<(i32, i32)>,
+    /// Rounds the operation's own result; absent for an addition of its own, whose input has codes already.
+    first: Option<Clamp>,
+    add: Option<Add>,
+}
+
+/// The smallest and the largest `q - zero_point`.
+#[derive(Clone, Copy, Debug)]
+struct Clamp {
+    low: i32,
+    high: i32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Add {
+    own: FixedPoint,
+    other: FixedPoint,
+    output: FixedPoint,
+    last: Clamp,
+}
+
+/// Places that an addition's inputs are shifted to the left.
+const ADD_SHIFT: i32 = 20;
+
+impl Gemmlowp {
+    /// The arithmetic of a node all of whose values have codes.
+    ///
+    /// # Errors
+    /// [`Error::Code`] for a multiplier that does not fit, and for a value without codes.
+    pub fn new(around: Surroundings<'_>) -> Result<Self, Error> {
+        let Surroundings { node, channels, .. } = around;
+        let form = |value: f64| {
+            FixedPoint::new(value).ok_or_else(|| {
+                let detail = format!("the multiplier {value:e} does not fit 31 bits and a shift");
+                code_error(&node.name, detail)
+            })
+        };
+        let coded = |code: Option<Code>| {
+            code.ok_or_else(|| code_error(&node.name, "a value without codes".into()))
+        };
+        let (input, output) = (coded(around.input)?, coded(node.code)?);
+        let scale = |code: Code| f64::from(code.scale);
+        let clamp = |code: Code, relu: bool| {
+            let low = if relu {
+                code.quant_min.max(code.zero_point)
+            } else {
+                code.quant_min
+            };
+            Clamp {
+                low: low - code.zero_point,
+                high: code.quant_max - code.zero_point,
+            }
+        };
+        let alone = matches!(node.op, Op::Identity);
+        let own = match (&node.add, alone) {
+            (None, _) => output,
+            (Some(_), true) => input,
+            (Some(_), false) => coded(node.inner)?,
+        };
+        let (scales, mean) = match &node.op {
+            Op::Conv(conv) => {
+                let scales = match &conv.scale {
+                    Some(scales) => scales.iter().map(|&s| f64::from(s)).collect(),
+                    None => vec![1.0; channels],
+                };
+                (scales, None)
+            }
+            Op::AvgPool(window) => {
+                let count = window.kernel[0] * window.kernel[1];
+                let mean = (input == output).then_some((count as i32, input.zero_point));
+                (vec![1.0 / count as f64], mean)
+            }
+            _ => (vec![1.0], None),
+        };
+        let mut multiplier = scales
+            .iter()
+            .map(|s| form(scale(input) * s / scale(own)))
+            .collect::<Result<Vec<_>, _>>()?;
+        let add = match node.add {
+            None => None,
+            Some(_) => {
+                let other = scale(coded(around.add)?);
+                let own = scale(own);
+                let twice = 2.0 * own.max(other);
+                let raised = f64::from(1 << ADD_SHIFT);
+                Some(Add {
+                    own: form(own / twice)?,
+                    other: form(other / twice)?,
+                    output: form(twice / (raised * scale(output)))?,
+                    last: clamp(output, node.relu),
+                })
+            }
+        };
+        let first = match (&node.add, alone) {
+            (None, _) => Some(clamp(output, node.relu)),
+            (Some(_), true) => None,
+            (Some(_), false) => Some(clamp(own, false)),
+        };
+        // As long as the other rule's vectors.
+        let filler = multiplier[0];
+        multiplier.resize(multiplier.len() + VECTOR, filler);
+        Ok(Self {
+            multiplier,
+            mean,
+            first,
+            add,
+        })
+    }
+
+    /// Whether `channels` channels and the rest of their last vector can be read.
+    pub fn covers(&self, channels: usize) -> bool {
+        self.multiplier.len() >= channels + VECTOR
+    }
+
+    /// Whether something is added.
+    pub fn adds(&self) -> bool {
+        self.add.is_some()
+    }
+
+    /// `q - zero_point` of the result, from a sum of `q - zero_point`, weighted and with its bias or not, and what is added
+    /// likewise.
+    pub fn apply(&self, sum: i32, channel: usize, other: Option<i32>) -> i32 {
+        let mut value = sum;
+        if let Some(clamp) = self.first {
+            value = match self.mean {
+                Some((count, zero)) => {
+                    let codes = sum + count * zero;
+                    // Division truncates.
+                    (codes + codes.signum() * (count / 2)) / count - zero
+                }
+                None => self.multiplier[channel].multiply_gemmlowp(sum),
+            };
+            value = value.clamp(clamp.low, clamp.high);
+        }
+        if let (Some(add), Some(other)) = (self.add, other) {
+            let own = add.own.multiply_gemmlowp(value << ADD_SHIFT);
+            let other = add.other.multiply_gemmlowp(other << ADD_SHIFT);
+            let sum = add.output.multiply_gemmlowp(own + other);
+            value = sum.clamp(add.last.low, add.last.high);
+        }
+        value
+    }
+}

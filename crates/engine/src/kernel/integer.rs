@@ -1,0 +1,341 @@
+//! Integers alone: activations u8, weights i8, sums i32.
+//!
+//! A code is stored as `u = q - base` with `base` -128 for codes that fit i8 and 0 for codes that fit u8, so that one
+//! kind of kernel serves both. A convolution sums `u * w`; what the zero point adds to that is the same for every pixel,
+//! because the border holds zero points too, and is taken out through the bias:
+//!
+//! ```text
+//! sum (u - z) * w = sum u * w - z * sum w
+//! ```
+//!
+//! The accumulator is exact, or ([`Accumulator::Saturating16`]) adds the products of neighbouring pairs of inputs in 16 bits
+//! with saturation first, as AVX2's `vpmaddubsw` does. Pairs are counted within each run of neighbouring inputs, filled up
+//! to fours, the same for every instruction set.
+
+use std::marker::PhantomData;
+
+use crate::epilogue::Epilogue;
+use crate::error::Error;
+use crate::gemmlowp::Gemmlowp;
+use crate::kernel::doubles::Doubles;
+use crate::kernel::float::place;
+use crate::kernel::simulated::added_covers;
+use crate::kernel::tile::{DepthwiseFn, PanelFn, prefetch};
+use crate::kernel::{Arithmetic, At, Isa, Kernels, Lanes, VECTOR};
+
+/// u8 times i8, summed in i32.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Integer;
+
+/// How products are summed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Accumulator {
+    /// In 32 bits, exactly.
+    Wide,
+    /// In pairs in 16 bits with saturation, then in 32 bits.
+    Saturating16,
+}
+
+/// The epilogue's operands.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct IntegerPost<'a> {
+    pub rule: &'a Rule,
+    /// A map, and for each output pixel its place in it.
+    pub add: Option<(&'a [u8], &'a [u32])>,
+}
+
+/// How sums become codes.
+#[derive(Clone, Debug)]
+pub(crate) struct Rule {
+    pub arithmetic: RuleArithmetic,
+    /// What sums begin at, per channel: the bias without what the input's zero point adds to the sum; longer by a vector.
+    pub bias: Vec<i32>,
+    /// Whether no scaled sum comes near the ends of 32 bits, so that it can be clamped as an integer.
+    pub fits: bool,
+    /// The result's smallest and largest stored code, behind a ReLU if there is one.
+    pub low: i32,
+    pub high: i32,
+    /// The stored form of the result's zero point, and of the added value's.
+    pub zero: i32,
+    pub add_zero: i32,
+}
+
+/// One rounding, or gemmlowp's two.
+#[derive(Clone, Debug)]
+pub(crate) enum RuleArithmetic {
+    Once(Epilogue),
+    Gemmlowp(Gemmlowp),
+}
+
+/// Steps of four products in one chunk: as many bytes as a chunk of floats.
+const CHUNK: usize = 288;
+/// Inputs that one multiplication takes.
+const STEP: usize = 4;
+
+impl Arithmetic for Integer {
+    type In = u8;
+    type Weight = i8;
+    type Sum = i32;
+    type Post<'a> = IntegerPost<'a>;
+
+    fn covers(post: &IntegerPost<'_>, pixels: usize, channels: usize) -> bool {
+        let rule = post.rule.bias.len() >= channels + VECTOR
+            && match &post.rule.arithmetic {
+                RuleArithmetic::Once(epilogue) => epilogue.covers(channels),
+                RuleArithmetic::Gemmlowp(gemmlowp) => gemmlowp.covers(channels),
+            };
+        let adds = match &post.rule.arithmetic {
+            RuleArithmetic::Once(epilogue) => epilogue.add.is_some(),
+            RuleArithmetic::Gemmlowp(gemmlowp) => gemmlowp.adds(),
+        };
+        rule && adds == post.add.is_some() && added_covers(post.add, pixels, channels)
+    }
+}
+
+impl Rule {
+    /// The stored code of one result; `sum` has its bias.
+    pub fn single(&self, sum: i32, channel: usize, other: Option<u8>) -> u8 {
+        let other = other.map(|u| i32::from(u) - self.add_zero);
+        let value = match &self.arithmetic {
+            RuleArithmetic::Once(epilogue) => {
+                epilogue.single(sum.into(), channel, other.unwrap_or(0).into()) as i32
+            }
+            RuleArithmetic::Gemmlowp(gemmlowp) => gemmlowp.apply(sum, channel, other),
+        };
+        (value + self.zero) as u8
+    }
+
+    /// The stored codes of an identity's results, from those of its input (whose zero is given) and of what it adds.
+    pub fn combine(&self, (own, zero): (&[u8], u8), added: Option<&[u8]>, out: &mut [u8]) {
+        let zero = i32::from(zero);
+        match &self.arithmetic {
+            RuleArithmetic::Once(epilogue) => epilogue.each(
+                (own, |u| f64::from(i32::from(u) - zero)),
+                (added, |u| f64::from(i32::from(u) - self.add_zero)),
+                out,
+                |v| (v as i32 + self.zero) as u8,
+            ),
+            RuleArithmetic::Gemmlowp(_) => {
+                for (i, (out, &u)) in out.iter_mut().zip(own).enumerate() {
+                    *out = self.single(i32::from(u) - zero, 0, added.map(|added| added[i]));
+                }
+            }
+        }
+    }
+
+    /// The rarer rule, apart from the code that runs every time.
+    #[inline(never)]
+    fn each(&self, sums: &[i32], channel: usize, others: Option<&[u8]>, out: &mut [u8]) {
+        for (i, (&sum, out)) in sums.iter().zip(out).enumerate() {
+            *out = self.single(sum, channel + i, others.map(|others| others[i]));
+        }
+    }
+}
+
+/// The registers of an instruction set that hold integers.
+///
+/// # Safety
+/// As for [`Lanes`].
+pub(super) trait Integers: Copy + Sized + 'static {
+    /// `LANES` times an i32, or four bytes.
+    type Register: Copy;
+    const LANES: usize;
+
+    unsafe fn zero() -> Self::Register;
+    unsafe fn load(from: *const i32) -> Self::Register;
+    unsafe fn store(to: *mut i32, x: Self::Register);
+    /// An i32, or four bytes, the same in every lane.
+    unsafe fn splat(x: i32) -> Self::Register;
+    /// `LANES` bytes, each extended to a lane with zeros.
+    unsafe fn extend_unsigned(from: *const u8) -> Self::Register;
+    /// `LANES` bytes, each extended to a lane with its sign.
+    unsafe fn extend_signed(from: *const i8) -> Self::Register;
+    /// In each lane, to `sums` the four products of unsigned bytes `u` and signed bytes `w`.
+    unsafe fn dot(sums: Self::Register, u: Self::Register, w: Self::Register) -> Self::Register;
+
+    /// As many doubles as a register has lanes.
+    type Wide: Doubles;
+    unsafe fn widen(x: Self::Register) -> <Self::Wide as Doubles>::D;
+    /// Each rounded to the nearest integer, half to even.
+    unsafe fn narrow(x: <Self::Wide as Doubles>::D) -> Self::Register;
+    /// `x + y`, lane by lane.
+    unsafe fn add(x: Self::Register, y: Self::Register) -> Self::Register;
+    /// `min(max(x, low), high)`, lane by lane.
+    unsafe fn clamp(x: Self::Register, low: Self::Register, high: Self::Register)
+    -> Self::Register;
+    /// The lowest byte of each lane.
+    unsafe fn store_bytes(to: *mut u8, x: Self::Register);
+}
+
+/// An instruction set's integer registers, put to this use.
+#[derive(Clone, Copy)]
+pub(super) struct Whole<I>(PhantomData<I>);
+
+impl<I: Integers> Lanes for Whole<I> {
+    type Of = Integer;
+    type Acc = I::Register;
+    type Factor = I::Register;
+    const LANES: usize = I::LANES;
+    const STEP: usize = STEP;
+    const WRITTEN_OUT: usize = 1;
+
+    // SAFETY, for all of these: they only pass on what the caller promises.
+    #[inline(always)]
+    unsafe fn zero() -> I::Register {
+        unsafe { I::zero() }
+    }
+    #[inline(always)]
+    unsafe fn begin(post: &IntegerPost<'_>, channel: usize) -> I::Register {
+        // SAFETY: a whole vector can be read (`covers`).
+        unsafe { I::load(post.rule.bias.as_ptr().add(channel)) }
+    }
+    #[inline(always)]
+    unsafe fn resume(from: *const i32) -> I::Register {
+        unsafe { I::load(from) }
+    }
+    #[inline(always)]
+    unsafe fn pause(to: *mut i32, sums: I::Register, _: bool) {
+        unsafe { I::store(to, sums) }
+    }
+    #[inline(always)]
+    unsafe fn weights(from: *const i8) -> I::Register {
+        unsafe { I::load(from.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn weights_apart(from: *const i8) -> I::Register {
+        unsafe { I::extend_signed(from) }
+    }
+    #[inline(always)]
+    unsafe fn spread(from: *const u8) -> I::Register {
+        unsafe { I::splat(from.cast::<i32>().read_unaligned()) }
+    }
+    #[inline(always)]
+    unsafe fn inputs(from: *const u8) -> I::Register {
+        unsafe { I::extend_unsigned(from) }
+    }
+    #[inline(always)]
+    unsafe fn multiply_add(sums: I::Register, a: I::Register, b: I::Register) -> I::Register {
+        unsafe { I::dot(sums, a, b) }
+    }
+    #[inline(always)]
+    unsafe fn is_short(post: &IntegerPost<'_>) -> bool {
+        post.rule.fits && post.add.is_none()
+    }
+    #[inline(always)]
+    unsafe fn prefetch(post: &IntegerPost<'_>, pixel: usize, channel: usize) {
+        // SAFETY: there is a place for each output pixel, and the map reaches as far (`covers`).
+        unsafe {
+            if let Some((map, places)) = post.add {
+                prefetch(map.as_ptr().add(place(places, pixel) + channel));
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn finish<const SHORT: bool>(
+        post: &IntegerPost<'_>,
+        sums: I::Register,
+        _: *const i32,
+        at: At,
+        out: *mut u8,
+    ) {
+        // SAFETY: as above; there is room for `count` results.
+        unsafe {
+            let rule = post.rule;
+            if let (true, RuleArithmetic::Once(epilogue)) = (SHORT, &rule.arithmetic) {
+                // One rounding, 32-bit clamps, nothing added, every channel there.
+                let scaled = I::Wide::multiply(
+                    I::widen(sums),
+                    I::Wide::load(epilogue.multiplier.as_ptr().add(at.channel)),
+                );
+                let codes = I::add(I::narrow(scaled), I::splat(rule.zero));
+                let codes = I::clamp(codes, I::splat(rule.low), I::splat(rule.high));
+                I::store_bytes(out, codes);
+                return;
+            }
+            let added = post
+                .add
+                .map(|(map, places)| map.as_ptr().add(place(places, at.pixel) + at.channel));
+            let whole = at.count == I::LANES;
+            let epilogue = match &post.rule.arithmetic {
+                RuleArithmetic::Once(epilogue) => epilogue,
+                RuleArithmetic::Gemmlowp(_) => {
+                    let mut lanes = [0; VECTOR];
+                    I::store(lanes.as_mut_ptr(), sums);
+                    let others = added.map(|from| std::slice::from_raw_parts(from, at.count));
+                    let out = std::slice::from_raw_parts_mut(out, at.count);
+                    post.rule.each(&lanes[..at.count], at.channel, others, out);
+                    return;
+                }
+            };
+            let mut some = [0; VECTOR];
+            let others = || {
+                // Asked for where there is something to add.
+                let mut from = added.unwrap_or(some.as_ptr());
+                if !whole {
+                    from.copy_to_nonoverlapping(some.as_mut_ptr(), at.count);
+                    from = some.as_ptr();
+                }
+                let codes = I::extend_unsigned(from);
+                I::widen(I::add(codes, I::splat(-post.rule.add_zero)))
+            };
+            let (sums, zero) = (I::widen(sums), I::splat(rule.zero));
+            let codes = if rule.fits {
+                let result = epilogue.apply::<I::Wide, false>(sums, at.channel, others);
+                let codes = I::add(I::narrow(result), zero);
+                I::clamp(codes, I::splat(rule.low), I::splat(rule.high))
+            } else {
+                let result = epilogue.apply::<I::Wide, true>(sums, at.channel, others);
+                I::add(I::narrow(result), zero)
+            };
+            if whole {
+                I::store_bytes(out, codes);
+            } else {
+                let mut some = [0; VECTOR];
+                I::store_bytes(some.as_mut_ptr(), codes);
+                some.as_ptr().copy_to_nonoverlapping(out, at.count);
+            }
+        }
+    }
+}
+
+/// The functions of `isa`, which the processor must have.
+///
+/// # Errors
+/// [`Error::Arithmetic`] if it has none with that accumulator.
+pub(crate) fn integer(
+    isa: Isa,
+    accumulator: Accumulator,
+) -> Result<&'static Kernels<Integer>, Error> {
+    let [wide, saturating] = match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512Vnni => &super::avx512::INTEGER,
+        #[cfg(target_arch = "x86_64")]
+        Isa::AvxVnni => &super::avx2::INTEGER_VNNI,
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 | Isa::Avx2 => &super::avx2::INTEGER,
+        #[cfg(target_arch = "aarch64")]
+        Isa::NeonDot => &super::neon::INTEGER,
+        _ => &super::portable::INTEGER,
+    };
+    Ok(match accumulator {
+        Accumulator::Wide => wide,
+        Accumulator::Saturating16 => saturating,
+    })
+}
+
+/// A table of functions; `panels` for one vector, two vectors, ...
+pub(super) const fn kernels(
+    lanes: usize,
+    rows: usize,
+    panels: &'static [PanelFn<Integer>],
+    depthwise: DepthwiseFn<Integer>,
+) -> Kernels<Integer> {
+    Kernels {
+        lanes,
+        step: STEP,
+        chunk: CHUNK,
+        rows,
+        panels,
+        depthwise,
+    }
+}

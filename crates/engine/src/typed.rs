@@ -1,0 +1,393 @@
+//! A program in one kind of numbers: weights packed, every value's place in memory known.
+
+use crate::buffer::Buffer;
+use crate::domain::{Domain, IntegerArithmetic};
+use crate::epilogue::Surroundings;
+use crate::error::Error;
+use crate::graph::{Code, Conv, Graph, Op, Placed};
+use crate::kernel::{Convolution, Geometry, Isa, Kernels};
+use crate::layout::{Layout, Table};
+use crate::plan::{Plan, plan};
+use crate::pool;
+use crate::program::NodeInfo;
+use crate::shape::{Shape, Window};
+
+/// See the module's header.
+pub(crate) struct Typed<D: Domain> {
+    pub input: Shape,
+    pub output: Shape,
+    pub group: usize,
+    layouts: Vec<Layout>,
+    codes: Vec<Option<Code>>,
+    plan: Plan,
+    steps: Vec<Step<D>>,
+    wanted: usize,
+    scratch: usize,
+}
+
+/// One thread's memory.
+pub(crate) struct Memory<D: Domain> {
+    buffers: Vec<Buffer<D::In>>,
+    sums: Buffer<D::Sum>,
+}
+
+struct Step<D: Domain> {
+    name: String,
+    input: usize,
+    add: Option<usize>,
+    places: Option<Table>,
+    finish: D::Finish,
+    work: Work<D>,
+}
+
+enum Work<D: Domain> {
+    Conv(Box<Convolution<D>>),
+    MaxPool(Window),
+    AvgPool(Window),
+    Subsample { stride: usize, before: usize },
+    Identity,
+}
+
+/// A finished node's value.
+pub(crate) struct Seen<'a, D: Domain> {
+    pub node: usize,
+    pub images: usize,
+    pub values: &'a [D::In],
+    pub layout: &'a Layout,
+    pub code: Option<Code>,
+}
+
+/// Elements behind the last one of a buffer: kernels read inputs four at a time.
+const SLACK: usize = 4;
+/// The most elements that [`Seen::stored`] shows at once: a few KiB on the stack.
+const PORTION: usize = 1024;
+
+impl<D: Domain> Typed<D> {
+    /// Compiles `graph` for `group` images at once. The weights are copied into packed form and the graph's own freed
+    /// one by one.
+    pub fn new(
+        graph: Graph,
+        isa: Isa,
+        group: usize,
+        arithmetic: IntegerArithmetic,
+    ) -> Result<Self, Error> {
+        let kernels = D::kernels(isa, arithmetic)?;
+        let layouts = layouts(&graph, size_of::<D::In>());
+        for (value, layout) in layouts.iter().enumerate() {
+            let elements = layout.image().checked_mul(group);
+            if elements.is_none_or(|n| n > u32::MAX as usize - SLACK) {
+                let node = match value {
+                    0 => crate::INPUT,
+                    _ => &graph.nodes[value - 1].node.name,
+                };
+                return Err(Error::Shape {
+                    node: node.to_owned(),
+                    detail: format!("{group} images of {} are too large", layout.shape),
+                });
+            }
+        }
+        let mut last_read = vec![0; layouts.len()];
+        for (node, placed) in graph.nodes.iter().enumerate() {
+            for value in std::iter::once(placed.input).chain(placed.add) {
+                last_read[value] = node;
+            }
+        }
+        last_read[graph.output] = usize::MAX;
+        let codes: Vec<_> = (0..layouts.len()).map(|value| graph.code(value)).collect();
+        // Where two values differ in what stands for zero, the border must be renewed.
+        let kinds: Vec<_> = (0..layouts.len())
+            .map(|value| (layouts[value], D::zero(codes[value])))
+            .collect();
+        let plan = plan(&kinds, &last_read, group, SLACK);
+        let (input, output, wanted) = (graph.input, graph.output(), graph.output);
+        let mut steps: Vec<Step<D>> = Vec::with_capacity(graph.nodes.len());
+        for (node, placed) in graph.nodes.into_iter().enumerate() {
+            let context = Context {
+                kernels,
+                layouts: &layouts,
+                codes: &codes,
+                group,
+                arithmetic,
+            };
+            steps.push(context.step(placed, node + 1)?);
+        }
+        let scratch = steps
+            .iter()
+            .map(|step| match &step.work {
+                Work::Conv(conv) => conv.scratch(),
+                _ => 0,
+            })
+            .max()
+            .unwrap_or(0);
+        Ok(Self {
+            input,
+            output,
+            group,
+            layouts,
+            codes,
+            plan,
+            steps,
+            wanted,
+            scratch,
+        })
+    }
+
+    pub fn nodes(&self) -> Vec<NodeInfo<'_>> {
+        self.steps
+            .iter()
+            .zip(&self.layouts[1..])
+            .map(|(step, layout)| NodeInfo {
+                name: &step.name,
+                input: match step.input {
+                    0 => crate::INPUT,
+                    value => &self.steps[value - 1].name,
+                },
+                shape: layout.shape,
+                operations: match &step.work {
+                    Work::Conv(conv) => conv.operations(),
+                    _ => 0,
+                },
+            })
+            .collect()
+    }
+
+    pub fn memory(&self) -> Memory<D> {
+        let mut buffers: Vec<_> = self.plan.len.iter().map(|&len| Buffer::new(len)).collect();
+        // The borders that no run renews.
+        for (value, layout) in self.layouts.iter().enumerate() {
+            if !self.plan.clear[value] {
+                let buffer = buffers[self.plan.buffer[value]].as_mut();
+                fill_border(buffer, layout, self.group, D::zero(self.codes[value]));
+            }
+        }
+        Memory {
+            buffers,
+            sums: Buffer::new(self.scratch),
+        }
+    }
+
+    /// See [`crate::Program::run_observed`].
+    pub fn run(
+        &self,
+        memory: &mut Memory<D>,
+        images: &[f32],
+        results: &mut [f32],
+        observe: &mut dyn FnMut(Seen<'_, D>),
+    ) -> Result<(), Error> {
+        let n = self.check(memory, images, results)?;
+        let Memory { buffers, sums } = memory;
+        let first = &mut buffers[self.plan.buffer[0]];
+        if self.plan.clear[0] {
+            fill_border(first.as_mut(), &self.layouts[0], n, D::zero(self.codes[0]));
+        }
+        let code = self.codes[0];
+        self.layouts[0].read_planar(n, images, first.as_mut(), |x| D::enter(code, x));
+        for (node, step) in self.steps.iter().enumerate() {
+            let value = node + 1;
+            let (place, code) = (self.plan.buffer[value], self.codes[value]);
+            // Out of the list while it is written; the plan never gives a node's operands the same buffer.
+            let mut out = std::mem::replace(&mut buffers[place], Buffer::new(0));
+            if self.plan.clear[value] {
+                fill_border(out.as_mut(), &self.layouts[value], n, D::zero(code));
+            }
+            self.execute(step, n, buffers, (out.as_mut(), value), sums.as_mut());
+            observe(Seen {
+                node,
+                images: n,
+                values: out.as_slice(),
+                layout: &self.layouts[value],
+                code,
+            });
+            buffers[place] = out;
+        }
+        let values = buffers[self.plan.buffer[self.wanted]].as_slice();
+        let code = self.codes[self.wanted];
+        let layout = &self.layouts[self.wanted];
+        layout.write_planar(n, values, results, |x| D::leave(code, x));
+        Ok(())
+    }
+
+    fn check(&self, memory: &Memory<D>, images: &[f32], results: &[f32]) -> Result<usize, Error> {
+        let n = images.len() / self.input.len();
+        let length = |what, found, expected| match found == expected {
+            true => Ok(()),
+            false => Err(Error::Length {
+                what,
+                found,
+                expected,
+            }),
+        };
+        length("images", images.len(), n * self.input.len())?;
+        length("results", results.len(), n * self.output.len())?;
+        if !(1..=self.group).contains(&n) {
+            return Err(Error::Images {
+                found: n,
+                group: self.group,
+            });
+        }
+        let found = memory.buffers.iter().map(|b| b.as_slice().len());
+        if !found.eq(self.plan.len.iter().copied()) {
+            return Err(Error::Length {
+                what: "workspace of another program",
+                found: memory.buffers.len(),
+                expected: self.plan.len.len(),
+            });
+        }
+        Ok(n)
+    }
+
+    fn execute(
+        &self,
+        step: &Step<D>,
+        images: usize,
+        buffers: &[Buffer<D::In>],
+        (out, value): (&mut [D::In], usize),
+        sums: &mut [D::Sum],
+    ) {
+        let read = |value: usize| {
+            (
+                buffers[self.plan.buffer[value]].as_slice(),
+                &self.layouts[value],
+            )
+        };
+        let input = read(step.input);
+        let zero = D::zero(self.codes[step.input]);
+        let output = (out, &self.layouts[value]);
+        let finish = &step.finish;
+        match &step.work {
+            Work::Conv(conv) => {
+                let add = step.add.zip(step.places.as_ref());
+                let add = add.map(|(value, places)| (read(value).0, places.offsets()));
+                conv.run(images, input.0, output.0, sums, D::post(finish, add));
+            }
+            Work::MaxPool(window) => pool::max_pool::<D>(window, images, input, output),
+            Work::AvgPool(window) => {
+                pool::avg_pool::<D>(finish, (window, zero), images, input, output);
+            }
+            Work::Subsample { stride, before } => {
+                pool::subsample((*stride, *before), zero, images, input, output);
+            }
+            Work::Identity => {
+                let combine = |own: &[D::In], added: Option<&[D::In]>, out: &mut [D::In]| {
+                    D::combine(finish, (own, zero), added, out);
+                };
+                pool::identity(images, input, step.add.map(read), output, combine);
+            }
+        }
+    }
+}
+
+impl<D: Domain> Seen<'_, D> {
+    /// `[n, c, h, w]`, each element as `map` has it.
+    pub fn planar<T: Copy + Default>(&self, map: impl Fn(D::In) -> T) -> Vec<T> {
+        let mut planar = vec![T::default(); self.images * self.layout.shape.len()];
+        self.layout
+            .write_planar(self.images, self.values, &mut planar, map);
+        planar
+    }
+
+    /// All elements as `map` has them, some at a time, in the order in which they lie in memory, without the border.
+    pub fn stored<T: Copy + Default>(&self, map: impl Fn(D::In) -> T, visit: &mut dyn FnMut(&[T])) {
+        let mut some = [T::default(); PORTION];
+        self.layout.each_run(self.images, |run| {
+            for part in self.values[run].chunks(PORTION) {
+                let some = &mut some[..part.len()];
+                for (to, &x) in some.iter_mut().zip(part) {
+                    *to = map(x);
+                }
+                visit(some);
+            }
+        });
+    }
+}
+
+/// Every value's layout, its border as wide as its readers need.
+fn layouts(graph: &Graph, bytes: usize) -> Vec<Layout> {
+    let mut layouts: Vec<Layout> = (0..=graph.nodes.len())
+        .map(|value| Layout::new(graph.shape(value), bytes))
+        .collect();
+    for placed in &graph.nodes {
+        if let Op::Conv(conv) = &placed.node.op {
+            layouts[placed.input].cover(&conv.window, placed.shape);
+        }
+    }
+    layouts
+}
+
+/// What the steps of a program share.
+struct Context<'a, D: Domain> {
+    kernels: &'static Kernels<D>,
+    layouts: &'a [Layout],
+    codes: &'a [Option<Code>],
+    group: usize,
+    arithmetic: IntegerArithmetic,
+}
+
+impl<D: Domain> Context<'_, D> {
+    /// The step that makes `value`.
+    fn step(&self, placed: Placed, value: usize) -> Result<Step<D>, Error> {
+        let Placed {
+            mut node,
+            input,
+            add,
+            ..
+        } = placed;
+        let (from, to) = (&self.layouts[input], &self.layouts[value]);
+        node.op = match node.op {
+            Op::Linear(linear) => Op::Conv(Conv::from(linear)),
+            other => other,
+        };
+        let around = Surroundings {
+            node: &node,
+            input: self.codes[input],
+            add: add.and_then(|add| self.codes[add]),
+            channels: to.shape.channels,
+        };
+        let finish = D::finish(around, self.arithmetic)?;
+        let work = match &node.op {
+            Op::Conv(conv) => {
+                let weights = D::weights(around, conv)?;
+                let geometry = Geometry {
+                    inputs: from.shape.channels,
+                    outputs: conv.outputs,
+                    groups: conv.groups,
+                    window: conv.window,
+                };
+                let conv = Convolution::new(self.kernels, geometry, &weights, from, to, self.group);
+                Work::Conv(Box::new(conv))
+            }
+            Op::MaxPool(window) => Work::MaxPool(*window),
+            Op::AvgPool(window) => Work::AvgPool(*window),
+            &Op::Subsample { stride, before, .. } => Work::Subsample { stride, before },
+            Op::Identity | Op::Linear(_) => Work::Identity,
+        };
+        Ok(Step {
+            places: match (&work, add) {
+                (Work::Conv(_), Some(add)) => Some(Table::pixels(&self.layouts[add], self.group)),
+                _ => None,
+            },
+            name: node.name,
+            input,
+            add,
+            finish,
+            work,
+        })
+    }
+}
+
+/// Makes the border `zero`.
+fn fill_border<T: Copy>(values: &mut [T], layout: &Layout, images: usize, zero: T) {
+    let (row, pitch) = (layout.row(), layout.pitch);
+    let (top, left) = (layout.border.top, layout.border.left);
+    let Shape { height, width, .. } = layout.shape;
+    for image in values.chunks_exact_mut(layout.image()).take(images) {
+        let (above, rest) = image.split_at_mut(top * row);
+        let (inside, below) = rest.split_at_mut(height * row);
+        above.fill(zero);
+        below.fill(zero);
+        for row in inside.chunks_exact_mut(row) {
+            row[..left * pitch].fill(zero);
+            row[(left + width) * pitch..].fill(zero);
+        }
+    }
+}
