@@ -115,6 +115,15 @@ pub enum Error {
     #[error(transparent)]
     Quantize(#[from] quant_core::Error),
 
+    /// An activation site has no codes.
+    #[error("activation site {site}: {reason}; calibrate on other or more images")]
+    Site {
+        /// The site.
+        site: String,
+        /// Why it cannot be quantized.
+        reason: quant_core::Reason,
+    },
+
     /// The network cannot run on images of this size.
     #[error(transparent)]
     Graph(#[from] engine::Error),

@@ -16,6 +16,10 @@ mod fold;
 mod lower;
 mod module;
 mod quantize;
+#[cfg(test)]
+mod quantized_tests;
+mod random;
+mod sites;
 mod state_dict;
 #[cfg(test)]
 mod testing;
@@ -24,10 +28,12 @@ pub use arch::{Arch, BN_EPSILON, BlockSpec, ConvUnit, Family, Layout, Shortcut};
 pub use checkpoint::{Checkpoint, load, read_tensors, save_safetensors};
 pub use error::Error;
 pub use fold::fold;
-pub use lower::{Epilogue, lower, lower_layer};
+pub use lower::{Epilogue, lower, lower_layer, lower_quantized};
 pub use module::{Block, Downsample, ResNet, Tap};
 pub use quantize::{
-    BiasPolicy, BnMode, Decision, LayerReport, QuantizedNet, WeightQuantization, float_manifest,
-    quantize,
+    BiasPolicy, BnMode, Decision, LayerReport, QuantizedNet, WeightCodes, WeightQuantization,
+    float_manifest, quantize,
 };
+pub use random::random_state;
+pub use sites::{ActivationQuantization, ShortcutPolicy, SiteCodes, SiteStatistics, Sites};
 pub use state_dict::{HostTensor, StateDict};

@@ -10,13 +10,18 @@
 //!
 //! so the weights stay on their quantization grid; after [`crate::fold`] there is a bias alone. Additions and ReLUs are
 //! part of the convolution before them, or nodes of their own where each convolution's own output is wanted.
+//!
+//! Quantized activations make a graph with codes ([`lower_quantized`]): weights become integers with their scale beside
+//! them, 32-bit biases too, and every site's node rounds its value.
 
-use engine::{Conv, Graph, INPUT, Linear, Node, Op, Shape, Window};
+use engine::{Code, Conv, Graph, INPUT, Linear, Node, Op, Shape, Window};
 
 use crate::arch::{Arch, ConvUnit, Shortcut};
 use crate::error::{Error, quoted};
 use crate::fold::BatchNorm;
 use crate::module::ResNet;
+use crate::quantize::QuantizedNet;
+use crate::sites::{INPUT_SITE, POOL_SITE, ShortcutPolicy, SiteCodes, Sites, sum_node};
 use crate::state_dict::StateDict;
 
 /// Where additions and ReLUs go.
@@ -25,7 +30,7 @@ pub enum Epilogue {
     /// Into the convolution before them: the fast form.
     Fused,
     /// Into nodes of their own, called `{convolution}.sum`: every convolution's output is as PyTorch's BatchNorm hands
-    /// it on.
+    /// it on. In a graph with codes the additions alone: what is rounded behind a ReLU is rounded once.
     Separate,
 }
 
@@ -34,62 +39,89 @@ pub enum Epilogue {
 /// images are too small.
 pub fn lower(
     arch: &Arch,
+    state: StateDict,
+    size: [usize; 2],
+    epilogue: Epilogue,
+) -> Result<Graph, Error> {
+    build(arch, state, size, epilogue, None)
+}
+
+/// [`lower`] for a quantized network: with codes where its activations have them, otherwise as [`lower`] makes it.
+pub fn lower_quantized(
+    arch: &Arch,
+    mut net: QuantizedNet,
+    size: [usize; 2],
+    epilogue: Epilogue,
+) -> Result<Graph, Error> {
+    let state = std::mem::take(&mut net.state);
+    let codes = net.activations.take().map(|(codes, shortcut)| Codes {
+        sites: Sites::new(arch),
+        codes,
+        shortcut,
+        net,
+    });
+    build(arch, state, size, epilogue, codes)
+}
+
+fn build(
+    arch: &Arch,
     mut state: StateDict,
     [height, width]: [usize; 2],
     epilogue: Epilogue,
+    codes: Option<Codes>,
 ) -> Result<Graph, Error> {
     let layout = arch.layout();
+    let input_code = codes
+        .as_ref()
+        .map(|codes| codes.of(INPUT_SITE))
+        .transpose()?;
     let mut nodes = Nodes {
         nodes: Vec::new(),
         epilogue,
+        codes,
     };
     let stem = conv(&mut state, &layout.stem)?;
-    let mut x = nodes.push(&layout.stem.conv, INPUT, stem, None, true);
+    let mut x = nodes.push(&layout.stem.conv, INPUT, stem, None, true)?;
     let mut channels = layout.stem.output;
     let mut size = layout.stem.shrunk([height, width]);
     if layout.max_pool {
         let pool = Op::MaxPool(Window::square(3, 2, 1));
-        nodes.nodes.push(Node::new("maxpool", x, pool));
-        x = "maxpool".to_owned();
+        x = nodes.copy("maxpool", x, pool);
         size = size.map(|extent| extent.div_ceil(2));
     }
     for block in &layout.blocks {
         let shortcut = match &block.shortcut {
             Shortcut::Identity => x.clone(),
             Shortcut::Pad { pad } => {
-                let first = &block.units[0];
-                let name = format!("{}.shortcut", block.name());
                 let op = Op::Subsample {
-                    stride: first.stride,
+                    stride: block.units[0].stride,
                     before: *pad,
                     behind: *pad,
                 };
-                nodes.nodes.push(Node::new(&name, &x, op));
-                name
+                nodes.copy(&format!("{}.shortcut", block.name()), x.clone(), op)
             }
             Shortcut::Project(unit) => {
                 let op = conv(&mut state, unit)?;
-                nodes.push(&unit.conv, &x, op, None, false)
+                nodes.push(&unit.conv, &x, op, None, false)?
             }
         };
         for (i, unit) in block.units.iter().enumerate() {
             let add = (i + 1 == block.units.len()).then_some(shortcut.as_str());
             let op = conv(&mut state, unit)?;
-            x = nodes.push(&unit.conv, &x, op, add, true);
+            x = nodes.push(&unit.conv, &x, op, add, true)?;
             channels = unit.output;
             size = unit.shrunk(size);
         }
     }
     let whole = Window::whole(Shape::new(channels, size[0], size[1]));
-    nodes
-        .nodes
-        .push(Node::new("avgpool", x, Op::AvgPool(whole)));
+    let mut pool = Node::new(POOL_SITE, x, Op::AvgPool(whole));
+    pool.code = nodes.code(POOL_SITE)?;
+    nodes.nodes.push(pool);
     let classifier = linear(arch, &mut state)?;
-    nodes
-        .nodes
-        .push(Node::new(&layout.classifier, "avgpool", classifier));
+    nodes.push(&layout.classifier, POOL_SITE, classifier, None, false)?;
     let input = Shape::new(layout.stem.input, height, width);
-    Ok(Graph::new(input, nodes.nodes, &layout.classifier)?)
+    let output = &layout.classifier;
+    Ok(Graph::quantized(input, input_code, nodes.nodes, output)?)
 }
 
 /// A graph of one layer alone, for inputs of the shape given; `index` counts as in [`crate::Tap`]: the units of
@@ -130,21 +162,99 @@ impl ResNet {
 struct Nodes {
     nodes: Vec<Node>,
     epilogue: Epilogue,
+    codes: Option<Codes>,
+}
+
+/// What a graph with codes needs beside the tensors.
+struct Codes {
+    sites: Sites,
+    codes: SiteCodes,
+    shortcut: ShortcutPolicy,
+    net: QuantizedNet,
+}
+
+impl Codes {
+    fn of(&self, site: &str) -> Result<Code, Error> {
+        self.codes
+            .get(site)
+            .copied()
+            .ok_or_else(|| Error::Missing { name: quoted(site) })
+    }
+
+    /// A layer with integers in place of its weights and of a 32-bit bias.
+    fn integers(&mut self, layer: &str, op: Op) -> Op {
+        let mut conv = match op {
+            Op::Linear(linear) => Conv::from(linear),
+            Op::Conv(conv) => conv,
+            other => return other,
+        };
+        if let Some(weights) = self.net.codes.remove(layer) {
+            // Codes are below 2^24 in magnitude: exact.
+            conv.weight = weights.codes.iter().map(|&q| q as f32).collect();
+            let scale = weights.scale.into_iter();
+            conv.scale = Some(match conv.scale {
+                Some(factor) => scale.zip(factor).map(|(s, k)| s * k).collect(),
+                None => scale.collect(),
+            });
+        }
+        if let Some(bias) = self.net.bias_codes.remove(layer) {
+            conv.bias = Some(bias);
+            conv.shift = None;
+        }
+        Op::Conv(conv)
+    }
 }
 
 impl Nodes {
-    /// Adds a convolution with what follows it; the name of the value that comes out.
-    fn push(&mut self, name: &str, input: &str, op: Op, add: Option<&str>, relu: bool) -> String {
+    fn code(&self, site: &str) -> Result<Option<Code>, Error> {
+        self.codes.as_ref().map(|codes| codes.of(site)).transpose()
+    }
+
+    /// Adds a node that copies numbers; its name.
+    fn copy(&mut self, name: &str, input: String, op: Op) -> String {
+        let code = self.nodes.iter().find(|node| node.name == input);
+        let code = code.and_then(|node| node.code);
+        let node = Node::new(name, input, op);
+        self.nodes.push(Node { code, ..node });
+        name.to_owned()
+    }
+
+    /// Adds a layer with what follows it; the name of the value that comes out.
+    fn push(
+        &mut self,
+        name: &str,
+        input: &str,
+        op: Op,
+        add: Option<&str>,
+        relu: bool,
+    ) -> Result<String, Error> {
+        let (mut code, mut inner) = (None, None);
+        let mut op = op;
+        if let Some(codes) = &mut self.codes {
+            op = codes.integers(name, op);
+            let site = match codes.sites.additions.get(name) {
+                Some((_, sum)) => sum,
+                None => name,
+            };
+            code = Some(codes.of(site)?);
+            if add.is_some() && codes.shortcut != ShortcutPolicy::Float {
+                inner = Some(codes.of(name)?);
+            }
+        }
+        let apart = add.is_some() || (relu && self.codes.is_none());
         let mut node = Node::new(name, input, op);
-        if self.epilogue == Epilogue::Separate && (add.is_some() || relu) {
+        if self.epilogue == Epilogue::Separate && apart {
+            node.code = inner.take();
             self.nodes.push(node);
-            node = Node::new(format!("{name}.sum"), name, Op::Identity);
+            node = Node::new(sum_node(name), name, Op::Identity);
         }
         node.add = add.map(str::to_owned);
         node.relu = relu;
+        node.code = code;
+        node.inner = inner;
         let value = node.name.clone();
         self.nodes.push(node);
-        value
+        Ok(value)
     }
 }
 
@@ -175,6 +285,7 @@ fn conv(state: &mut StateDict, unit: &ConvUnit) -> Result<Op, Error> {
         outputs: unit.output,
         groups: 1,
         window: Window::square(unit.kernel, unit.stride, unit.padding()),
+        bias: None,
         scale,
         shift,
     }))

@@ -11,6 +11,8 @@ use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor, TensorData, s};
+use quant_core::tensor::fake_quant;
+use quant_core::{Granularity, QParams, Rounding};
 
 use crate::arch::{Arch, BN_EPSILON, BlockSpec, ConvUnit, Layout, Shortcut};
 use crate::error::{Error, quoted};
@@ -173,23 +175,32 @@ impl ResNet {
 
     /// [`ResNet::forward`], showing every layer's input and output to `tap` on the way.
     pub fn forward_tapped(&self, images: Tensor<4>, tap: Tap<'_>) -> Tensor<2> {
-        let mut index = 0;
-        let mut tap = |x: &Tensor<4>, y: &Tensor<4>| {
-            tap(index, x, y);
-            index += 1;
-        };
-        let mut x = relu(tapped(&self.conv1, self.bn1.as_ref(), images, &mut tap));
+        self.run(images, &mut Taps { tap, index: 0 })
+    }
+
+    /// [`ResNet::forward`] with every activation site rounded to its code, in the order of [`crate::Sites`]; a site without
+    /// a code passes as it is.
+    pub fn forward_quantized(&self, images: Tensor<4>, codes: &[Option<QParams>]) -> Tensor<2> {
+        self.run(images, &mut codes.iter())
+    }
+
+    fn run(&self, images: Tensor<4>, hooks: &mut impl Hooks) -> Tensor<2> {
+        let images = hooks.site(images);
+        let x = relu(hooked(&self.conv1, self.bn1.as_ref(), images, hooks));
+        let mut x = hooks.site(x);
         if let Some(pool) = &self.maxpool {
             x = pool.forward(x);
         }
         for block in self.blocks() {
-            x = block.forward(x, &mut tap);
+            x = block.forward(x, hooks);
         }
         let [n, c, h, w] = x.dims();
-        let pooled = x.reshape([n, c, h * w]).mean_dim(2).reshape([n, c]);
-        let logits = self.fc.forward(pooled.clone());
-        tap(&as_map(pooled), &as_map(logits.clone()));
-        logits
+        let pooled = x.reshape([n, c, h * w]).mean_dim(2).reshape([n, c, 1, 1]);
+        let pooled = hooks.site(pooled);
+        let logits = as_map(self.fc.forward(pooled.clone().reshape([n, c])));
+        hooks.layer(&pooled, &logits);
+        let classes = logits.dims()[1];
+        hooks.site(logits).reshape([n, classes])
     }
 
     fn blocks(&self) -> impl Iterator<Item = &Block> {
@@ -279,19 +290,64 @@ impl Block {
         })
     }
 
-    fn forward(&self, x: Tensor<4>, tap: &mut impl FnMut(&Tensor<4>, &Tensor<4>)) -> Tensor<4> {
-        let mut y = tapped(&self.conv1, self.bn1.as_ref(), x.clone(), tap);
-        y = tapped(&self.conv2, self.bn2.as_ref(), relu(y), tap);
+    fn forward(&self, x: Tensor<4>, hooks: &mut impl Hooks) -> Tensor<4> {
+        let y = relu(hooked(&self.conv1, self.bn1.as_ref(), x.clone(), hooks));
+        let mut y = hooked(&self.conv2, self.bn2.as_ref(), hooks.site(y), hooks);
         if let Some(conv3) = &self.conv3 {
-            y = tapped(conv3, self.bn3.as_ref(), relu(y), tap);
+            y = hooked(conv3, self.bn3.as_ref(), hooks.site(relu(y)), hooks);
         }
+        let y = hooks.site(y);
         let shortcut = match &self.downsample {
-            Some(downsample) => tapped(&downsample.conv, downsample.bn.as_ref(), x, tap),
+            Some(downsample) => {
+                let projected = hooked(&downsample.conv, downsample.bn.as_ref(), x, hooks);
+                hooks.site(projected)
+            }
             None if self.pad > 0 => pad_channels(x, self.pad),
             None => x,
         };
-        relu(y + shortcut)
+        hooks.site(relu(y + shortcut))
     }
+}
+
+/// What happens on the way through the network.
+trait Hooks {
+    /// A layer has made `y` of `x`.
+    fn layer(&mut self, _x: &Tensor<4>, _y: &Tensor<4>) {}
+
+    /// The values of the next activation site; what comes back goes on in their place.
+    fn site(&mut self, x: Tensor<4>) -> Tensor<4> {
+        x
+    }
+}
+
+/// Shows layers, counting them.
+struct Taps<'a> {
+    tap: Tap<'a>,
+    index: usize,
+}
+
+impl Hooks for Taps<'_> {
+    fn layer(&mut self, x: &Tensor<4>, y: &Tensor<4>) {
+        (self.tap)(self.index, x, y);
+        self.index += 1;
+    }
+}
+
+/// Rounds sites, one after the other.
+impl Hooks for std::slice::Iter<'_, Option<QParams>> {
+    fn site(&mut self, x: Tensor<4>) -> Tensor<4> {
+        match self.next() {
+            Some(Some(code)) => round_to(x, code),
+            _ => x,
+        }
+    }
+}
+
+/// The representable numbers that stand for `x`.
+fn round_to(x: Tensor<4>, code: &QParams) -> Tensor<4> {
+    let rounding = Rounding::HalfEven;
+    fake_quant(x, &[*code], Granularity::Tensor, rounding)
+        .expect("one group's parameters fit a tensor that is one group")
 }
 
 /// The option A shortcut: `[n, c, h, w]` to `[n, c + 2 pad, ceil(h / 2), ceil(w / 2)]`.
@@ -308,15 +364,15 @@ fn as_map(x: Tensor<2>) -> Tensor<4> {
     x.reshape([n, c, 1, 1])
 }
 
-/// [`convolve`], showing input and output to `tap`.
-fn tapped(
+/// [`convolve`], showing input and output.
+fn hooked(
     conv: &Conv2d,
     bn: Option<&BatchNorm>,
     x: Tensor<4>,
-    tap: &mut impl FnMut(&Tensor<4>, &Tensor<4>),
+    hooks: &mut impl Hooks,
 ) -> Tensor<4> {
     let y = convolve(conv, bn, x.clone());
-    tap(&x, &y);
+    hooks.layer(&x, &y);
     y
 }
 

@@ -9,16 +9,21 @@
 //! weights themselves are in [`QuantizedNet::state`].
 //!
 //! Biases under [`BiasPolicy::Same`] are quantized as the original method does it: each bias vector as its own tensor
-//! with the same number of bits, affine, range as found.
+//! with the same number of bits, affine, range as found. [`BiasPolicy::Int32`] needs the scale of the layer's input, so
+//! it is done by [`QuantizedNet::quantize_activations`].
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use quant_core::{Comparison, Quantized, Scheme, Values, bits_per_value, compare};
+use quant_core::{
+    BiasCodes, Bits, Comparison, QParams, Quantized, Scheme, Values, bits_per_value, compare,
+};
 
-use crate::arch::{Arch, Shortcut};
+use crate::arch::Arch;
 use crate::error::{Error, quoted};
 use crate::fold::fold;
+use crate::sites::{ShortcutPolicy, SiteCodes, Sites};
 use crate::state_dict::{HostTensor, StateDict};
 
 /// Whether BatchNorm is folded before the weights are quantized.
@@ -35,6 +40,8 @@ pub enum BnMode {
 pub enum BiasPolicy {
     /// Quantized with the weights' number of bits, each vector with its own scale and zero point.
     Same,
+    /// 32-bit codes in the scale of the sums, that of the weights times that of the layer's input.
+    Int32,
     /// Left in float32.
     Float,
 }
@@ -42,12 +49,25 @@ pub enum BiasPolicy {
 /// What to quantize, and how.
 #[derive(Clone, Debug)]
 pub struct WeightQuantization {
-    /// Applied to each weight tensor.
-    pub scheme: Scheme,
+    /// Applied to each weight tensor; absent: weights stay in float.
+    pub scheme: Option<Scheme>,
+    /// Bits of the first convolution, where they differ.
+    pub first_bits: Option<Bits>,
+    /// Bits of the classifier, where they differ.
+    pub last_bits: Option<Bits>,
     /// Applied to each bias vector.
     pub bias: BiasPolicy,
     /// Applied before everything else.
     pub bn: BnMode,
+}
+
+/// A layer's weights as integers: weight `w` of output channel `c` is `codes[w] * scale[c]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WeightCodes {
+    /// `q - zero_point`, in the tensor's order.
+    pub codes: Vec<i32>,
+    /// One for each output channel.
+    pub scale: Vec<f32>,
 }
 
 /// One line of the quantization manifest: a parameter tensor or an activation site, and what became of it.
@@ -89,10 +109,18 @@ pub struct QuantizedNet {
     pub manifest: Vec<Decision>,
     /// One entry for each quantized weight tensor, in execution order.
     pub layers: Vec<LayerReport>,
+    /// The weights as integers, by layer; none where they are in float or where a channel has several scales.
+    pub codes: BTreeMap<String, WeightCodes>,
+    /// Biases as 32-bit codes, by layer.
+    pub bias_codes: BTreeMap<String, Vec<i32>>,
+    /// Channels whose bias code did not fit 32 bits, by layer.
+    pub bias_overflows: BTreeMap<String, Vec<usize>>,
+    /// What activations are rounded to; none where they stay in float.
+    pub activations: Option<(SiteCodes, ShortcutPolicy)>,
 }
 
 /// Quantizes the weights of `state`. Fails where a tensor is missing, cannot be quantized (NaN, infinity), or where
-/// not one tensor ended up quantized.
+/// weights were asked for and not one tensor ended up quantized.
 pub fn quantize(
     arch: &Arch,
     state: &StateDict,
@@ -105,17 +133,20 @@ pub fn quantize(
         },
         manifest: Vec::new(),
         layers: Vec::new(),
+        codes: BTreeMap::new(),
+        bias_codes: BTreeMap::new(),
+        bias_overflows: BTreeMap::new(),
+        activations: None,
     };
     let layout = arch.layout();
     for unit in layout.units() {
-        net.weight(&unit.conv, &how.scheme)?;
-        net.bias(&unit.conv, how)?;
+        let first = unit == &layout.stem;
+        net.layer(&unit.conv, how, if first { how.first_bits } else { None })?;
         net.batch_norm(&unit.bn);
     }
-    net.weight(&layout.classifier, &how.scheme)?;
-    net.bias(&layout.classifier, how)?;
-    net.manifest.extend(activation_sites(arch));
-    if net.manifest.iter().any(|decision| decision.quantized) {
+    net.layer(&layout.classifier, how, how.last_bits)?;
+    net.manifest.extend(float_sites(arch));
+    if how.scheme.is_none() || net.manifest.iter().any(|decision| decision.quantized) {
         Ok(net)
     } else {
         Err(Error::NothingQuantized {
@@ -137,14 +168,131 @@ pub fn float_manifest(arch: &Arch, state: &StateDict) -> Vec<Decision> {
         bits: 32,
         reason: "weights.bits = 32".to_owned(),
     });
-    decisions.chain(activation_sites(arch)).collect()
+    decisions.chain(float_sites(arch)).collect()
 }
 
 impl QuantizedNet {
+    /// Rounds activations to `codes` from here on, and biases to 32 bits where `how` says so.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] where `codes` lacks a site.
+    pub fn quantize_activations(
+        &mut self,
+        arch: &Arch,
+        how: &WeightQuantization,
+        codes: SiteCodes,
+        shortcut: ShortcutPolicy,
+    ) -> Result<(), Error> {
+        let sites = Sites::new(arch);
+        let code = |site: &str| {
+            codes
+                .get(site)
+                .ok_or_else(|| Error::Missing { name: quoted(site) })
+        };
+        for decision in &mut self.manifest {
+            if decision.kind != "activation" {
+                continue;
+            }
+            let unrounded =
+                shortcut == ShortcutPolicy::Float && sites.additions.contains_key(&decision.tensor);
+            if unrounded {
+                decision.reason = "shortcut = float".to_owned();
+                continue;
+            }
+            let code = code(&decision.tensor)?;
+            let count = (code.quant_max - code.quant_min) as u32;
+            decision.quantized = true;
+            decision.bits = u32::BITS - count.leading_zeros();
+            decision.reason = format!(
+                "scale {:e}, zero point {}, codes {} to {}",
+                code.scale, code.zero_point, code.quant_min, code.quant_max
+            );
+        }
+        if how.bias == BiasPolicy::Int32 {
+            for (layer, site) in &sites.inputs {
+                self.int32_bias(layer, code(site)?.scale)?;
+            }
+        }
+        self.activations = Some((codes, shortcut));
+        Ok(())
+    }
+
+    /// What [`crate::ResNet::forward_quantized`] rounds sites to, in the order of [`Sites`]; empty where activations stay in
+    /// float.
+    pub fn site_codes(&self, arch: &Arch) -> Vec<Option<QParams>> {
+        let Some((codes, shortcut)) = &self.activations else {
+            return Vec::new();
+        };
+        let sites = Sites::new(arch);
+        let code = |site: &String| {
+            let unrounded =
+                *shortcut == ShortcutPolicy::Float && sites.additions.contains_key(site);
+            codes.get(site).copied().filter(|_| !unrounded)
+        };
+        sites.sites.iter().map(|(site, _)| code(site)).collect()
+    }
+
+    /// Rounds a layer's bias to multiples of its sums' scale.
+    fn int32_bias(&mut self, layer: &str, input_scale: f32) -> Result<(), Error> {
+        let name = format!("{layer}.bias");
+        let (Some(bias), Some(weights)) = (self.state.get(&name), self.codes.get(layer)) else {
+            return Ok(());
+        };
+        let scale = weights.scale.iter();
+        let scale: Vec<f64> = scale
+            .map(|&s| f64::from(s) * f64::from(input_scale))
+            .collect();
+        let BiasCodes { codes, overflowed } = quant_core::bias_codes(&bias.data, &scale);
+        let values = codes.iter().zip(&scale);
+        let values = values.map(|(&q, s)| (f64::from(q) * s) as f32).collect();
+        let tensor = HostTensor::new(bias.shape.clone(), values)?;
+        self.state.insert(&name, tensor);
+        let decision = self.manifest.iter_mut().find(|d| d.tensor == name);
+        if let Some(decision) = decision {
+            decision.quantized = true;
+            decision.reason = match overflowed.len() {
+                0 => "bias = int32".to_owned(),
+                n => format!("bias = int32; {n} of {} codes pass 32 bits", codes.len()),
+            };
+        }
+        if !overflowed.is_empty() {
+            self.bias_overflows.insert(layer.to_owned(), overflowed);
+        }
+        self.bias_codes.insert(layer.to_owned(), codes);
+        Ok(())
+    }
+
+    fn layer(
+        &mut self,
+        layer: &str,
+        how: &WeightQuantization,
+        bits: Option<Bits>,
+    ) -> Result<(), Error> {
+        let scheme = match (how.scheme, bits) {
+            (Some(scheme), Some(bits)) => Some(scheme.with_bits(bits)?),
+            (scheme, _) => scheme,
+        };
+        match &scheme {
+            Some(scheme) => self.weight(layer, scheme)?,
+            None => self.manifest.push(Decision {
+                tensor: format!("{layer}.weight"),
+                kind: "weight",
+                quantized: false,
+                bits: 32,
+                reason: "weights.bits = 32".to_owned(),
+            }),
+        }
+        self.bias(layer, how.bias, scheme.as_ref())
+    }
+
     fn weight(&mut self, layer: &str, scheme: &Scheme) -> Result<(), Error> {
         let name = format!("{layer}.weight");
         let original = self.state.require(&name)?.clone();
         let quantized = self.replace(&name, "weight", scheme)?;
+        let channels = original.shape.first().copied().unwrap_or(1);
+        if let Some(codes) = integers(&quantized, channels) {
+            self.codes.insert(layer.to_owned(), codes);
+        }
         let comparison = compare(&original.data, &quantized.values);
         let scales = quantized.params.iter().map(|p| p.scale);
         self.layers.push(LayerReport {
@@ -160,22 +308,27 @@ impl QuantizedNet {
         Ok(())
     }
 
-    fn bias(&mut self, layer: &str, how: &WeightQuantization) -> Result<(), Error> {
+    fn bias(
+        &mut self,
+        layer: &str,
+        policy: BiasPolicy,
+        scheme: Option<&Scheme>,
+    ) -> Result<(), Error> {
         let name = format!("{layer}.bias");
         if !self.state.contains(&name) {
             return Ok(());
         }
-        match how.bias {
-            BiasPolicy::Same => {
-                let scheme = Scheme::linear(how.scheme.bits());
-                self.replace(&name, "bias", &scheme)?;
+        match (policy, scheme) {
+            (BiasPolicy::Same, Some(scheme)) => {
+                self.replace(&name, "bias", &Scheme::linear(scheme.bits()))?;
             }
-            BiasPolicy::Float => self.manifest.push(Decision {
+            // Under int32, until `quantize_activations` has the scales.
+            (policy, _) => self.manifest.push(Decision {
                 tensor: name,
                 kind: "bias",
                 quantized: false,
                 bits: 32,
-                reason: "bias = float".to_owned(),
+                reason: format!("bias = {policy}"),
             }),
         }
         Ok(())
@@ -246,33 +399,49 @@ fn kind_of(name: &str, state: &StateDict) -> &'static str {
     }
 }
 
-/// Where activations could be quantized: the input, every fused convolution, both inputs and the output of every
-/// addition, the pools, the logits.
-fn activation_sites(arch: &Arch) -> Vec<Decision> {
-    let layout = arch.layout();
-    let mut sites = vec!["input".to_owned(), layout.stem.conv.clone()];
-    if layout.max_pool {
-        sites.push("maxpool".to_owned());
-    }
-    for block in &layout.blocks {
-        sites.extend(block.units.iter().map(|unit| unit.conv.clone()));
-        if let Shortcut::Project(unit) = &block.shortcut {
-            sites.push(unit.conv.clone());
+/// The activation sites of a network whose activations stay in float.
+fn float_sites(arch: &Arch) -> impl Iterator<Item = Decision> {
+    let sites = Sites::new(arch).sites.into_iter();
+    sites.map(|(site, _)| Decision {
+        tensor: site,
+        kind: "activation",
+        quantized: false,
+        bits: 32,
+        reason: "activations.bits = 32".to_owned(),
+    })
+}
+
+/// Quantized weights as integers, if every output channel has one scale. A channel left in float for want of anything but
+/// zeros has codes 0; it takes another channel's scale, so that its bias has a fine enough unit.
+fn integers(quantized: &Quantized, channels: usize) -> Option<WeightCodes> {
+    let params = &quantized.params;
+    let per_channel = match params.len() {
+        1 => false,
+        n if n == channels => true,
+        _ => return None,
+    };
+    let each = quantized.codes.len() / channels;
+    let fine = params.iter().filter(|p| !p.is_float());
+    let finest = fine.map(|p| p.scale).fold(f32::INFINITY, f32::min);
+    let mut out = WeightCodes {
+        codes: Vec::with_capacity(quantized.codes.len()),
+        scale: Vec::with_capacity(channels),
+    };
+    let values = quantized.values.chunks_exact(each);
+    for (c, (codes, values)) in quantized.codes.chunks_exact(each).zip(values).enumerate() {
+        let params = params[if per_channel { c } else { 0 }];
+        if !params.is_float() {
+            out.codes
+                .extend(codes.iter().map(|q| q - params.zero_point));
+            out.scale.push(params.scale);
+        } else if values.iter().all(|&v| v == 0.0) && finest.is_finite() {
+            out.codes.extend(codes.iter().map(|_| 0));
+            out.scale.push(finest);
+        } else {
+            return None;
         }
-        let prefix = block.units[0].conv.rsplit_once('.').map_or("", |(p, _)| p);
-        sites.push(format!("{prefix}.add"));
     }
-    sites.extend(["avgpool".to_owned(), layout.classifier]);
-    sites
-        .into_iter()
-        .map(|site| Decision {
-            tensor: site,
-            kind: "activation",
-            quantized: false,
-            bits: 32,
-            reason: "activations.bits = 32".to_owned(),
-        })
-        .collect()
+    Some(out)
 }
 
 impl fmt::Display for BnMode {
@@ -303,6 +472,7 @@ impl fmt::Display for BiasPolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Same => "same",
+            Self::Int32 => "int32",
             Self::Float => "float",
         })
     }
@@ -313,11 +483,12 @@ impl FromStr for BiasPolicy {
     fn from_str(text: &str) -> Result<Self, Error> {
         match text {
             "same" => Ok(Self::Same),
+            "int32" => Ok(Self::Int32),
             "float" => Ok(Self::Float),
             _ => Err(Error::Setting {
                 key: "bias",
                 value: quoted(text),
-                allowed: "same, float (int32 needs quantized activations)",
+                allowed: "same, int32, float",
             }),
         }
     }
@@ -327,12 +498,14 @@ impl FromStr for BiasPolicy {
 mod tests {
     use super::*;
     use crate::testing::random_state;
-    use quant_core::{Bits, CodeRange, Granularity, Mapping, RangeMethod, Rounding};
+    use quant_core::{CodeRange, Granularity, Mapping, RangeMethod, Rounding};
     use std::collections::HashSet;
 
     fn linear(bits: u32, bias: BiasPolicy, bn: BnMode) -> WeightQuantization {
         WeightQuantization {
-            scheme: Scheme::linear(Bits::new(bits).unwrap()),
+            scheme: Some(Scheme::linear(Bits::new(bits).unwrap())),
+            first_bits: None,
+            last_bits: None,
             bias,
             bn,
         }
@@ -428,7 +601,9 @@ mod tests {
         .unwrap();
         let run = |bn| {
             let how = WeightQuantization {
-                scheme,
+                scheme: Some(scheme),
+                first_bits: None,
+                last_bits: None,
                 bias: BiasPolicy::Float,
                 bn,
             };
@@ -457,7 +632,9 @@ mod tests {
         let twin = state.get("layer1.0.conv1.weight").unwrap().clone();
         state.insert("layer1.0.conv2.weight", twin);
         let mut how = linear(4, BiasPolicy::Float, BnMode::Kept);
-        how.scheme = how.scheme.with_rounding(Rounding::Stochastic { seed: 1 });
+        how.scheme = how
+            .scheme
+            .map(|scheme| scheme.with_rounding(Rounding::Stochastic { seed: 1 }));
         let net = quantize(&arch, &state, &how).unwrap();
         assert_ne!(
             net.state.get("layer1.0.conv1.weight"),

@@ -1,0 +1,266 @@
+//! Whole networks with quantized activations: simulation, integers and the burn module side by side.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use engine::{Execution, IntegerArithmetic, Options, Program};
+use quant_core::{
+    ActivationRange, ActivationScheme, Bits, CodeRange, Granularity, Mapping, RangeMethod,
+    Rounding, Scheme, Statistics, uniform,
+};
+
+use crate::testing::random_state;
+use crate::{
+    ActivationQuantization, Arch, BiasPolicy, BnMode, Epilogue, QuantizedNet, ResNet,
+    ShortcutPolicy, SiteStatistics, Sites, StateDict, WeightQuantization, lower, lower_quantized,
+    quantize,
+};
+
+fn images(n: usize, side: usize) -> Vec<f32> {
+    (0..n * 3 * side * side)
+        .map(|i| 4.0 * uniform(9, i as u64) - 2.0)
+        .collect()
+}
+
+/// A node's name and the codes it made.
+type NodeCodes = (String, Option<Vec<i32>>);
+
+/// What the float network's sites see of `pixels`.
+fn calibrated(arch: &Arch, state: &StateDict, pixels: &[f32], side: usize) -> SiteStatistics {
+    let graph = lower(arch, state.clone(), [side, side], Epilogue::Separate).unwrap();
+    let program = Program::new(graph, Options::default()).unwrap();
+    let nodes: Vec<_> = program.nodes().map(|node| node.name.to_owned()).collect();
+    let sites = Sites::new(arch).sites;
+    let mut statistics = SiteStatistics::new();
+    let mut see = |node: &str, values: &[f32]| {
+        for (site, _) in sites.iter().filter(|(_, made_by)| made_by == node) {
+            let seen: &mut Statistics = statistics.entry(site.clone()).or_default();
+            seen.add(site, 0, values).unwrap();
+        }
+    };
+    see(engine::INPUT, pixels);
+    let mut results = vec![0.0; pixels.len() / program.input().len() * program.output().len()];
+    let mut workspace = program.workspace();
+    program
+        .run_observed(&mut workspace, pixels, &mut results, &mut |seen| {
+            see(&nodes[seen.node], &seen.to_planar());
+        })
+        .unwrap();
+    statistics
+}
+
+fn weights(mapping: Mapping, granularity: Granularity, bias: BiasPolicy) -> WeightQuantization {
+    WeightQuantization {
+        scheme: Some(
+            Scheme::new(
+                Bits::new(8).unwrap(),
+                mapping,
+                CodeRange::Narrow,
+                granularity,
+                RangeMethod::MinMax,
+                Rounding::HalfEven,
+            )
+            .unwrap(),
+        ),
+        first_bits: None,
+        last_bits: None,
+        bias,
+        bn: BnMode::Folded,
+    }
+}
+
+fn activations(shortcut: ShortcutPolicy) -> ActivationQuantization {
+    ActivationQuantization {
+        scheme: ActivationScheme::new(
+            Bits::new(8).unwrap(),
+            Mapping::Affine,
+            CodeRange::Narrow,
+            ActivationRange::MinMax,
+            Rounding::HalfEven,
+        )
+        .unwrap(),
+        first_bits: None,
+        last_bits: None,
+        shortcut,
+    }
+}
+
+struct Case {
+    arch: Arch,
+    side: usize,
+    pixels: Vec<f32>,
+    state: StateDict,
+    statistics: SiteStatistics,
+}
+
+impl Case {
+    fn new(arch: &str, side: usize) -> Self {
+        let arch = Arch::parse(arch).unwrap().with_classes(7);
+        let state = random_state(&arch, 3);
+        let pixels = images(3, side);
+        let statistics = calibrated(&arch, &state, &pixels, side);
+        Self {
+            arch,
+            side,
+            pixels,
+            state,
+            statistics,
+        }
+    }
+
+    fn net(&self, how: &WeightQuantization, shortcut: ShortcutPolicy) -> QuantizedNet {
+        let codes = Sites::new(&self.arch)
+            .fit(&self.statistics, &activations(shortcut))
+            .unwrap();
+        let mut net = quantize(&self.arch, &self.state, how).unwrap();
+        net.quantize_activations(&self.arch, how, codes, shortcut)
+            .unwrap();
+        net
+    }
+
+    /// Logits, and the codes of every node.
+    fn run(
+        &self,
+        net: &QuantizedNet,
+        epilogue: Epilogue,
+        execution: Execution,
+    ) -> (Vec<f32>, Vec<NodeCodes>) {
+        let size = [self.side, self.side];
+        let graph = lower_quantized(&self.arch, net.clone(), size, epilogue).unwrap();
+        let options = Options {
+            execution,
+            ..Options::default()
+        };
+        let program = Program::new(graph, options).unwrap();
+        let names: Vec<_> = program.nodes().map(|node| node.name.to_owned()).collect();
+        let mut logits = vec![0.0; 3 * 7];
+        let mut codes = Vec::new();
+        let mut workspace = program.workspace();
+        program
+            .run_observed(&mut workspace, &self.pixels, &mut logits, &mut |seen| {
+                codes.push((names[seen.node].clone(), seen.to_codes()));
+            })
+            .unwrap();
+        (logits, codes)
+    }
+}
+
+const EXACT: fn() -> Execution = || Execution::Integer(IntegerArithmetic::default());
+
+#[test]
+fn simulation_and_integers_agree_on_every_code_of_every_value() {
+    for (arch, side) in [
+        ("cifar-resnet20", 32),
+        ("cifar-resnet20-b", 32),
+        ("resnet18", 64),
+        ("resnet50", 64),
+    ] {
+        let case = Case::new(arch, side);
+        for (mapping, granularity) in [
+            (Mapping::Symmetric, Granularity::Channel),
+            (Mapping::Affine, Granularity::Tensor),
+        ] {
+            let how = weights(mapping, granularity, BiasPolicy::Int32);
+            for shortcut in [ShortcutPolicy::Shared, ShortcutPolicy::Rescale] {
+                let net = case.net(&how, shortcut);
+                let (logits, simulated) = case.run(&net, Epilogue::Separate, Execution::Simulate);
+                let (_, integers) = case.run(&net, Epilogue::Separate, EXACT());
+                assert_eq!(simulated, integers, "{arch} {mapping} {shortcut}");
+                assert!(simulated.iter().all(|(_, codes)| codes.is_some()));
+                for execution in [Execution::Simulate, EXACT()] {
+                    let (fused, _) = case.run(&net, Epilogue::Fused, execution);
+                    assert_eq!(fused, logits, "{arch} {mapping} {shortcut} fused");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn eight_bits_are_close_to_float_and_the_burn_module_to_the_engine() {
+    let case = Case::new("cifar-resnet20", 32);
+    let device = Device::flex();
+    let float = lower(&case.arch, case.state.clone(), [32, 32], Epilogue::Fused).unwrap();
+    let float = Program::new(float, Options::default()).unwrap();
+    let mut expected = vec![0.0; 3 * 7];
+    float
+        .run(&mut float.workspace(), &case.pixels, &mut expected)
+        .unwrap();
+    let largest = expected.iter().fold(0.0_f32, |m, v| m.max(v.abs()));
+    let far = |a: &[f32], b: &[f32]| {
+        let distances = a.iter().zip(b).map(|(a, b)| (a - b).abs());
+        distances.fold(0.0, f32::max) / largest
+    };
+    for shortcut in [
+        ShortcutPolicy::Shared,
+        ShortcutPolicy::Rescale,
+        ShortcutPolicy::Float,
+    ] {
+        let how = weights(Mapping::Symmetric, Granularity::Channel, BiasPolicy::Int32);
+        let net = case.net(&how, shortcut);
+        let (logits, _) = case.run(&net, Epilogue::Fused, Execution::Simulate);
+        assert!(
+            far(&logits, &expected) < 0.1,
+            "{shortcut}: {}",
+            far(&logits, &expected)
+        );
+        let module = ResNet::from_state(&case.arch, &net.state, &device).unwrap();
+        let data = TensorData::new(case.pixels.clone(), [3, 3, 32, 32]);
+        let codes = net.site_codes(&case.arch);
+        let found = module.forward_quantized(Tensor::from_data(data, &device), &codes);
+        let found = found.into_data().try_to_vec::<f32>().unwrap();
+        // A code that falls to the other side of a tie moves a logit by a step or two.
+        assert!(
+            far(&found, &logits) < 0.03,
+            "{shortcut}: {}",
+            far(&found, &logits)
+        );
+    }
+}
+
+#[test]
+fn what_integers_cannot_do_is_one_line_that_names_the_layer() {
+    let case = Case::new("cifar-resnet20", 32);
+    let message = |how: &WeightQuantization, shortcut| {
+        let net = case.net(how, shortcut);
+        let graph = lower_quantized(&case.arch, net, [32, 32], Epilogue::Fused).unwrap();
+        let options = Options {
+            execution: EXACT(),
+            ..Options::default()
+        };
+        let Err(error) = Program::new(graph, options) else {
+            panic!("integers did it");
+        };
+        error.to_string()
+    };
+    let int32 = weights(Mapping::Symmetric, Granularity::Channel, BiasPolicy::Int32);
+    let float = message(&int32, ShortcutPolicy::Float);
+    assert!(
+        float.contains("shortcut") && float.contains("layer1.0.conv2"),
+        "{float}"
+    );
+    let real_bias = weights(Mapping::Symmetric, Granularity::Channel, BiasPolicy::Float);
+    let bias = message(&real_bias, ShortcutPolicy::Rescale);
+    assert!(bias.contains("int32") && bias.contains("conv1"), "{bias}");
+    let real_weights = WeightQuantization {
+        scheme: None,
+        ..real_bias
+    };
+    let weights = message(&real_weights, ShortcutPolicy::Rescale);
+    assert!(weights.contains("conv1"), "{weights}");
+}
+
+#[test]
+fn a_bias_past_32_bits_is_reported_and_clamped() {
+    let mut case = Case::new("cifar-resnet20", 32);
+    let bias = case.state.get_mut("linear.bias").unwrap();
+    bias.data[2] = 1e9;
+    let how = weights(Mapping::Symmetric, Granularity::Channel, BiasPolicy::Int32);
+    let net = case.net(&how, ShortcutPolicy::Rescale);
+    assert_eq!(net.bias_overflows["linear"], [2]);
+    assert_eq!(net.bias_codes["linear"][2], i32::MAX);
+    let decision = net
+        .manifest
+        .iter()
+        .find(|d| d.tensor == "linear.bias")
+        .unwrap();
+    assert!(decision.reason.contains("1 of 7"), "{}", decision.reason);
+}

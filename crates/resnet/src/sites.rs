@@ -1,0 +1,329 @@
+//! Where activations are quantized: the images; behind every convolution and its ReLU; both summands and the sum of every
+//! residual addition; the pooled features; the logits. Never between an addition and its ReLU, which are one step.
+//!
+//! A max pool and an option A shortcut only copy numbers, so their values keep the codes of what they read.
+//!
+//! An addition's two summands have codes of their own ([`ShortcutPolicy::Rescale`]: both are multiplied to the sum's
+//! scale, Jacob et al. 2018, section A.2), or one scale between them ([`ShortcutPolicy::Shared`]: codes can be added as
+//! they are; the range is that of both sites together), or the convolution's result is not rounded before it is added
+//! ([`ShortcutPolicy::Float`]).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use quant_core::{ActivationScheme, Bits, QParams, Statistics, fit_activation};
+
+use crate::arch::{Arch, Shortcut};
+use crate::error::{Error, quoted};
+
+/// How the two summands of a residual addition get their scales.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ShortcutPolicy {
+    /// One for both.
+    Shared,
+    /// One for each.
+    Rescale,
+    /// The shortcut's alone; the convolution's result is added as it is.
+    Float,
+}
+
+/// How to quantize activations.
+#[derive(Clone, Debug)]
+pub struct ActivationQuantization {
+    /// Applied to each site.
+    pub scheme: ActivationScheme,
+    /// Bits of the images, where they differ.
+    pub first_bits: Option<Bits>,
+    /// Bits of the classifier's input and of the logits, where they differ.
+    pub last_bits: Option<Bits>,
+    /// The additions.
+    pub shortcut: ShortcutPolicy,
+}
+
+/// What a site's values are rounded to, by the site's name.
+pub type SiteCodes = BTreeMap<String, QParams>;
+
+/// What was seen at each site, by its name.
+pub type SiteStatistics = BTreeMap<String, Statistics>;
+
+/// The sites of a network and how they hang together.
+#[derive(Clone, Debug)]
+pub struct Sites {
+    /// In the order in which they are computed: the site's name and the node that makes its values in a float graph with
+    /// separate epilogues (see [`crate::Epilogue::Separate`]).
+    pub sites: Vec<(String, String)>,
+    /// For each convolution and the classifier, the site of its input.
+    pub(crate) inputs: BTreeMap<String, String>,
+    /// For each addition, named by its last convolution: the shortcut's site, and the sum's.
+    pub(crate) additions: BTreeMap<String, (String, String)>,
+}
+
+/// The site of the images.
+pub(crate) const INPUT_SITE: &str = engine::INPUT;
+/// The site of the pooled features.
+pub(crate) const POOL_SITE: &str = "avgpool";
+
+impl Sites {
+    /// The sites of `arch`.
+    pub fn new(arch: &Arch) -> Self {
+        let layout = arch.layout();
+        let mut all = Self {
+            sites: vec![(INPUT_SITE.to_owned(), INPUT_SITE.to_owned())],
+            inputs: BTreeMap::new(),
+            additions: BTreeMap::new(),
+        };
+        let stem = &layout.stem.conv;
+        all.read(stem, INPUT_SITE);
+        all.site(stem, sum_node(stem));
+        let mut x = stem.clone();
+        for block in &layout.blocks {
+            let mut y = x.clone();
+            for (i, unit) in block.units.iter().enumerate() {
+                all.read(&unit.conv, &y);
+                let last = i + 1 == block.units.len();
+                let node = if last {
+                    unit.conv.clone()
+                } else {
+                    sum_node(&unit.conv)
+                };
+                all.site(&unit.conv, node);
+                y = unit.conv.clone();
+            }
+            let shortcut = match &block.shortcut {
+                Shortcut::Project(unit) => {
+                    all.read(&unit.conv, &x);
+                    all.site(&unit.conv, unit.conv.clone());
+                    unit.conv.clone()
+                }
+                Shortcut::Identity | Shortcut::Pad { .. } => x,
+            };
+            let sum = format!("{}.add", block.name());
+            all.site(&sum, sum_node(&y));
+            all.additions.insert(y, (shortcut, sum.clone()));
+            x = sum;
+        }
+        all.site(POOL_SITE, POOL_SITE.to_owned());
+        all.read(&layout.classifier, POOL_SITE);
+        all.site(&layout.classifier, layout.classifier.clone());
+        all
+    }
+
+    fn site(&mut self, name: &str, node: String) {
+        self.sites.push((name.to_owned(), node));
+    }
+
+    fn read(&mut self, layer: &str, site: &str) {
+        self.inputs.insert(layer.to_owned(), site.to_owned());
+    }
+
+    /// The codes of every site from what was seen there.
+    ///
+    /// # Errors
+    /// [`Error::Site`] for a site that cannot be quantized, such as one that saw zeros alone.
+    pub fn fit(
+        &self,
+        statistics: &SiteStatistics,
+        how: &ActivationQuantization,
+    ) -> Result<SiteCodes, Error> {
+        let classifier = self.sites.last().map_or("", |(name, _)| name);
+        let mut codes = SiteCodes::new();
+        for (site, _) in &self.sites {
+            let bits = match site.as_str() {
+                INPUT_SITE => how.first_bits,
+                POOL_SITE => how.last_bits,
+                name if name == classifier => how.last_bits,
+                _ => None,
+            };
+            let scheme = match bits {
+                Some(bits) => how.scheme.with_bits(bits)?,
+                None => how.scheme,
+            };
+            let unseen = Statistics::new();
+            let own = statistics.get(site).unwrap_or(&unseen);
+            let fitted = match self.partners(site, how.shortcut) {
+                partners if partners.is_empty() => fit_activation(own, &scheme),
+                partners => {
+                    let mut together = own.clone();
+                    for partner in partners {
+                        together.merge(statistics.get(&partner).unwrap_or(&unseen));
+                    }
+                    fit_activation(&together, &scheme)
+                }
+            };
+            let code = fitted.map_err(|reason| Error::Site {
+                site: site.clone(),
+                reason,
+            })?;
+            codes.insert(site.clone(), code);
+        }
+        Ok(codes)
+    }
+
+    /// The sites that share a scale with `site`. A site can be in one pair as a summand and make another as a shortcut; a
+    /// chain of pairs shares one scale.
+    fn partners(&self, site: &str, policy: ShortcutPolicy) -> Vec<String> {
+        if policy != ShortcutPolicy::Shared {
+            return Vec::new();
+        }
+        let mut group = vec![site.to_owned()];
+        let mut next = 0;
+        while let Some(member) = group.get(next).cloned() {
+            for (summand, (shortcut, _)) in &self.additions {
+                let other = match &member {
+                    m if m == summand => shortcut,
+                    m if m == shortcut => summand,
+                    _ => continue,
+                };
+                if !group.contains(other) {
+                    group.push(other.clone());
+                }
+            }
+            next += 1;
+        }
+        group.remove(0);
+        group
+    }
+}
+
+/// The node that adds and cuts behind a convolution, where it is a node of its own.
+pub(crate) fn sum_node(conv: &str) -> String {
+    format!("{conv}.sum")
+}
+
+impl fmt::Display for ShortcutPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Shared => "shared",
+            Self::Rescale => "rescale",
+            Self::Float => "float",
+        })
+    }
+}
+
+impl FromStr for ShortcutPolicy {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self, Error> {
+        match text {
+            "shared" => Ok(Self::Shared),
+            "rescale" => Ok(Self::Rescale),
+            "float" => Ok(Self::Float),
+            _ => Err(Error::Setting {
+                key: "shortcut",
+                value: quoted(text),
+                allowed: "shared, rescale, float",
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quant_core::{ActivationRange, CodeRange, Mapping, Rounding};
+
+    fn how(shortcut: ShortcutPolicy) -> ActivationQuantization {
+        ActivationQuantization {
+            scheme: ActivationScheme::new(
+                Bits::new(4).unwrap(),
+                Mapping::Affine,
+                CodeRange::Narrow,
+                ActivationRange::MinMax,
+                Rounding::HalfEven,
+            )
+            .unwrap(),
+            first_bits: Some(Bits::new(8).unwrap()),
+            last_bits: Some(Bits::new(6).unwrap()),
+            shortcut,
+        }
+    }
+
+    /// Every site saw -1 and its own number.
+    fn seen(sites: &Sites) -> SiteStatistics {
+        sites
+            .sites
+            .iter()
+            .enumerate()
+            .map(|(i, (site, _))| {
+                let mut statistics = Statistics::new();
+                statistics.add(site, 0, &[-1.0, i as f32 + 1.0]).unwrap();
+                (site.clone(), statistics)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn every_convolution_addition_and_end_of_the_network_is_a_site() {
+        let sites = Sites::new(&Arch::parse("cifar-resnet20").unwrap());
+        let names: Vec<_> = sites.sites.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(
+            names[..5],
+            [
+                "input",
+                "conv1",
+                "layer1.0.conv1",
+                "layer1.0.conv2",
+                "layer1.0.add"
+            ]
+        );
+        assert_eq!(names[names.len() - 2..], ["avgpool", "linear"]);
+        // 19 convolutions, 9 additions, images, pool, logits.
+        assert_eq!(names.len(), 19 + 9 + 3);
+        let bottleneck = Sites::new(&Arch::parse("resnet50").unwrap());
+        assert_eq!(bottleneck.sites.len(), 53 + 16 + 3);
+    }
+
+    #[test]
+    fn summands_share_a_scale_or_have_their_own() {
+        let sites = Sites::new(&Arch::parse("resnet18").unwrap());
+        let statistics = seen(&sites);
+        let shared = sites
+            .fit(&statistics, &how(ShortcutPolicy::Shared))
+            .unwrap();
+        let own = sites
+            .fit(&statistics, &how(ShortcutPolicy::Rescale))
+            .unwrap();
+        for (summand, (shortcut, _)) in &sites.additions {
+            assert_eq!(shared[summand], shared[shortcut], "{summand}");
+            assert_ne!(own[summand], own[shortcut], "{summand}");
+        }
+        assert_eq!(shared["layer1.0.conv1"], own["layer1.0.conv1"]);
+    }
+
+    #[test]
+    fn images_and_classifier_have_bits_of_their_own() {
+        let sites = Sites::new(&Arch::parse("cifar-resnet20").unwrap());
+        let codes = sites
+            .fit(&seen(&sites), &how(ShortcutPolicy::Rescale))
+            .unwrap();
+        let top = |site: &str| codes[site].quant_max;
+        assert_eq!(
+            [top("input"), top("conv1"), top("avgpool"), top("linear")],
+            [255, 15, 63, 63]
+        );
+    }
+
+    #[test]
+    fn a_site_that_saw_only_zeros_or_nothing_is_named() {
+        let sites = Sites::new(&Arch::parse("cifar-resnet20").unwrap());
+        let mut statistics = seen(&sites);
+        let mut zeros = Statistics::new();
+        zeros.add("layer2.0.conv1", 0, &[0.0; 8]).unwrap();
+        statistics.insert("layer2.0.conv1".into(), zeros);
+        let message = |statistics: &SiteStatistics| {
+            let error = sites.fit(statistics, &how(ShortcutPolicy::Rescale));
+            error.unwrap_err().to_string()
+        };
+        let zero = message(&statistics);
+        assert!(
+            zero.contains("layer2.0.conv1") && zero.contains("zero"),
+            "{zero}"
+        );
+        statistics.remove("conv1");
+        let unseen = message(&statistics);
+        assert!(
+            unseen.contains("conv1") && unseen.contains("no value"),
+            "{unseen}"
+        );
+    }
+}
