@@ -47,16 +47,19 @@ const fn axis(
 }
 
 /// Every axis, the coarse ones first: rows are sorted in this order.
-pub(crate) static AXES: [Axis; 15] = [
+pub(crate) static AXES: [Axis; 18] = [
     axis("model", "", model, false),
     axis("dataset", "", |c| c.dataset.clone(), false),
     axis("device", "", |c| c.device.clone(), true),
     axis("execution", "", |c| c.execution.clone(), true),
+    axis("integers", "", integers, true),
     axis("method", "", |c| c.method.clone(), true),
     axis("mapping", "", mapping, true),
     axis("granularity", "", granularity, true),
     axis("range", "", range, true),
     axis("rounding", "", |c| text(&c.weights_rounding), true),
+    axis("first bits", "first ", |c| number(c.first_bits), true),
+    axis("last bits", "last ", |c| number(c.last_bits), true),
     axis("activations", "activations ", activations, true),
     axis("calibration", "calibration ", calibration, true),
     axis("bias", "bias ", |c| text(&c.bias), true),
@@ -141,7 +144,7 @@ pub(crate) fn order(a: &RunRow, b: &RunRow) -> Ordering {
 }
 
 /// Words of the vocabulary in the order of the design, from the plain to the elaborate; others follow alphabetically.
-const WORDS: [&str; 26] = [
+const WORDS: [&str; 31] = [
     "float",
     "linear",
     "ptq",
@@ -158,10 +161,15 @@ const WORDS: [&str; 26] = [
     "gaussian",
     "laplacian",
     "moving_average",
+    "simulate",
+    "integer",
+    "fixed",
     "half_even",
     "half_away",
     "floor",
     "stochastic",
+    "gemmlowp",
+    "saturating16",
     "same",
     "int32",
     "kept",
@@ -207,6 +215,21 @@ fn compare_words(a: &str, b: &str) -> Ordering {
 
 fn text(value: &Option<String>) -> String {
     value.clone().unwrap_or_default()
+}
+
+fn number(value: Option<u32>) -> String {
+    value.map(|n| n.to_string()).unwrap_or_default()
+}
+
+/// Multiplier, rounding and accumulator of integer execution.
+fn integers(c: &Config) -> String {
+    let parts = [
+        &c.integer_multiplier,
+        &c.integer_rounding,
+        &c.integer_accumulator,
+    ];
+    let parts: Vec<&str> = parts.into_iter().flatten().map(String::as_str).collect();
+    parts.join(" ")
 }
 
 fn model(c: &Config) -> String {
@@ -278,7 +301,7 @@ mod tests {
         };
         config.weights_mapping = Some("affine".into());
         change(&mut config);
-        RunRow::new("e", config, "w", "d")
+        RunRow::new("e", config, "w", "d", None)
     }
 
     #[test]

@@ -46,7 +46,7 @@ const SEQUENCE: [RGBColor; 8] = [
 ];
 
 /// Colour of the i-th of a set without order.
-pub(crate) fn categorical(i: usize) -> RGBColor {
+pub(crate) const fn categorical(i: usize) -> RGBColor {
     PALETTE[i % PALETTE.len()]
 }
 

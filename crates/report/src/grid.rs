@@ -1,15 +1,18 @@
 //! Rows of cells as Markdown and as LaTeX. Cells hold Markdown text: code is in backquotes, the rest is plain.
 
 /// Cells of a printed table. The first `text_columns` columns are words, the others numbers.
-pub(crate) struct Grid {
+pub struct Grid {
+    /// Heading of each column.
     pub heads: Vec<String>,
+    /// How many columns, from the left, are words.
     pub text_columns: usize,
+    /// A cell for each heading.
     pub rows: Vec<Vec<String>>,
 }
 
 impl Grid {
     /// Leaves out the column of this heading, where there is one.
-    pub fn drop_column(&mut self, head: &str) {
+    pub(crate) fn drop_column(&mut self, head: &str) {
         let Some(place) = self.heads.iter().position(|h| h == head) else {
             return;
         };
@@ -43,7 +46,7 @@ pub(crate) fn text_width(grid: &Grid) -> usize {
 }
 
 /// The grid as aligned columns, words to the left and numbers to the right, two spaces between.
-pub(crate) fn text_grid(grid: &Grid) -> String {
+pub fn text_grid(grid: &Grid) -> String {
     let widths = grid.widths();
     let line = |cells: &[String]| {
         let cells = cells.iter().zip(&widths).enumerate();
@@ -64,7 +67,7 @@ pub(crate) fn text_grid(grid: &Grid) -> String {
 }
 
 /// `text` in lines of at most `width` characters, broken at spaces.
-pub(crate) fn wrapped(text: &str, width: usize) -> String {
+pub fn wrapped(text: &str, width: usize) -> String {
     let mut out = String::new();
     let mut column = 0;
     for word in text.split_whitespace() {
@@ -83,7 +86,7 @@ pub(crate) fn wrapped(text: &str, width: usize) -> String {
 }
 
 /// The grid as a pipe table.
-pub(crate) fn markdown_grid(grid: &Grid) -> String {
+pub fn markdown_grid(grid: &Grid) -> String {
     let escape = |cell: &String| cell.replace('|', "\\|").replace('\n', " ");
     let line = |cells: &[String]| {
         format!(

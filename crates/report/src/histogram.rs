@@ -2,9 +2,10 @@
 
 use results::metric::DECIBEL;
 
-use crate::canvas::{At, BLACK, Canvas, GREY, LARGE, categorical, picture};
+use crate::bars::{Bars, CLIP_DASH, INSIDE};
+use crate::canvas::{At, BLACK, LARGE, categorical, picture};
 use crate::error::Error;
-use crate::frame::{Frame, Sample, legend, legend_width, nice_step, ticks};
+use crate::frame::{Frame, Sample, legend, legend_width};
 
 /// What [`weight_histogram`] draws.
 #[derive(Clone, Copy, Debug)]
@@ -25,8 +26,6 @@ pub struct Histogram<'a> {
     pub log_count: bool,
 }
 
-/// Above this number levels are ticks along the upper edge; lines would hide the weights.
-const MOST_LINES: usize = 40;
 const WIDTH: f64 = 620.0;
 const HEIGHT: f64 = 300.0;
 
@@ -64,67 +63,50 @@ pub fn weight_histogram(histogram: &Histogram<'_>) -> Result<String, Error> {
         let half = if low == 0.0 { 1.0 } else { low.abs() * 0.5 };
         (low, high) = (low - half, high + half);
     }
-    let margin = (high - low) * 0.02;
-    let x = (low - margin, high + margin);
     let counts = bins(histogram.weights, low, high);
-    Ok(draw(histogram, x, (low, high), &counts))
+    Ok(draw(histogram, (low, high), &counts))
 }
 
 /// Counts in equal bins over `low..=high`; about the square root of the number of values, 20 to 120 of them.
-fn bins(weights: &[f32], low: f64, high: f64) -> Vec<u64> {
+fn bins(weights: &[f32], low: f64, high: f64) -> Vec<f64> {
     let n = ((weights.len() as f64).sqrt() as usize).clamp(20, 120);
-    let mut counts = vec![0; n];
+    let mut counts = vec![0.0; n];
     for &weight in weights {
         let bin = (f64::from(weight) - low) / (high - low) * n as f64;
-        counts[(bin as usize).min(n - 1)] += 1;
+        counts[(bin as usize).min(n - 1)] += 1.0;
     }
     counts
 }
 
-fn draw(
-    histogram: &Histogram<'_>,
-    x: (f64, f64),
-    (low, high): (f64, f64),
-    counts: &[u64],
-) -> String {
-    let most = counts.iter().copied().max().unwrap_or(1) as f64;
-    // A logarithmic axis starts at half a weight, so that a bin with one weight can be seen.
-    let height = |count: u64| match histogram.log_count {
-        true => (count as f64).log10(),
-        false => count as f64,
+fn draw(histogram: &Histogram<'_>, (low, high): (f64, f64), counts: &[f64]) -> String {
+    let bars = Bars {
+        counts,
+        low,
+        high,
+        levels: histogram.levels,
+        clip: histogram.clip,
+        log_count: histogram.log_count,
     };
-    let base = if histogram.log_count {
-        0.5f64.log10()
-    } else {
-        0.0
-    };
-    let top_value = if histogram.log_count {
-        (most * 1.5).log10().ceil().max(1.0)
-    } else {
-        most / 0.95
-    };
-    let mut entries = vec![(Sample::Filled(categorical(0), 0.75), "weights".to_string())];
+    let mut entries = vec![(Sample::Filled(INSIDE.0, INSIDE.1), "weights".to_string())];
     if !histogram.levels.is_empty() {
         let sample = Sample::Dashed(categorical(1), (28.0, 0.0));
+        let n = histogram.levels.len();
         entries.push((
             sample,
-            format!(
-                "{} level{}",
-                histogram.levels.len(),
-                if histogram.levels.len() == 1 { "" } else { "s" }
-            ),
+            format!("{n} level{}", if n == 1 { "" } else { "s" }),
         ));
     }
     if histogram.clip.is_some() {
-        entries.push((Sample::Dashed(BLACK, (6.0, 4.0)), "clip range".to_string()));
+        entries.push((Sample::Dashed(BLACK, CLIP_DASH), "clip range".to_string()));
     }
+    let (x, y) = bars.ranges();
     let frame = Frame {
         left: 84.0,
         top: 44.0,
         width: WIDTH,
         height: HEIGHT,
         x,
-        y: (base, top_value),
+        y,
     };
     let width = frame.right() + 22.0 + legend_width(&entries) + 12.0;
     picture(width, frame.bottom() + 56.0, |canvas| {
@@ -134,72 +116,9 @@ fn draw(
             .unwrap_or_default();
         let title = format!("{}: {}{sqnr}", histogram.layer, histogram.scheme);
         canvas.text((frame.left, 20.0), &title, LARGE, BLACK, At::Start);
-        frame.y_axis(
-            canvas,
-            &count_ticks(histogram.log_count, (base, top_value)),
-            "weights per bin",
-        );
-        let edge = |i: usize| low + (high - low) * i as f64 / counts.len() as f64;
-        let clipped = |i: usize| {
-            let outside = |(a, b)| edge(i + 1) <= f64::from(a) || edge(i) >= f64::from(b);
-            histogram.clip.is_some_and(outside)
-        };
-        // One outline for all bars of a colour: bars drawn singly show seams.
-        for (which, color, alpha) in [(false, categorical(0), 0.75), (true, GREY, 0.9)] {
-            let mut outline = vec![frame.at(low, base)];
-            for (i, count) in counts.iter().enumerate() {
-                let drawn = *count > 0 && clipped(i) == which;
-                let y = if drawn { height(*count) } else { base };
-                outline.extend([frame.at(edge(i), y), frame.at(edge(i + 1), y)]);
-            }
-            outline.push(frame.at(high, base));
-            canvas.polygon(&outline, color, alpha);
-        }
-        levels(canvas, &frame, histogram.levels);
-        if let Some((a, b)) = histogram.clip {
-            for end in [f64::from(a), f64::from(b)] {
-                let x = frame.x_at(end);
-                canvas.dashed((x, frame.top), (x, frame.bottom()), BLACK, 1.6, (6.0, 4.0));
-            }
-        }
-        frame.x_axis(canvas, &ticks(frame.x, 7), "weight", false);
+        bars.draw(canvas, &frame, ("weight", "weights per bin"), 7);
         legend(canvas, (frame.right() + 22.0, frame.top), &entries);
     })
-}
-
-fn count_ticks(log_count: bool, y: (f64, f64)) -> Vec<(f64, String)> {
-    if !log_count {
-        let whole = nice_step((y.1 - y.0) / 6.0) >= 1.0;
-        return ticks(
-            y,
-            if whole {
-                6
-            } else {
-                y.1.floor().max(1.0) as usize
-            },
-        );
-    }
-    (0..=y.1 as i32)
-        .map(|e| (f64::from(e), 10u64.saturating_pow(e as u32).to_string()))
-        .collect()
-}
-
-fn levels(canvas: &mut Canvas<'_>, frame: &Frame, levels: &[f32]) {
-    let lines = levels.len() <= MOST_LINES;
-    for level in levels
-        .iter()
-        .map(|level| f64::from(*level))
-        .filter(|l| frame.x.0 <= *l && *l <= frame.x.1)
-    {
-        let x = frame.x_at(level);
-        // Above the bars, where the paper is white.
-        let (bottom, width) = if lines {
-            (frame.bottom(), 1.0)
-        } else {
-            (frame.top + 10.0, 0.6)
-        };
-        canvas.line(&[(x, frame.top), (x, bottom)], categorical(1), width);
-    }
 }
 
 #[cfg(test)]
@@ -221,9 +140,9 @@ mod tests {
     #[test]
     fn every_weight_is_in_a_bin() {
         let weights: Vec<f32> = (0..1000).map(|i| (i as f32 / 999.0 - 0.5) * 3.0).collect();
-        assert_eq!(bins(&weights, -1.5, 1.5).iter().sum::<u64>(), 1000);
-        assert_eq!(bins(&[0.0; 5], -1.0, 1.0)[10], 5);
-        assert_eq!(bins(&[1.0], 0.0, 1.0)[19], 1);
+        assert_eq!(bins(&weights, -1.5, 1.5).iter().sum::<f64>(), 1000.0);
+        assert_eq!(bins(&[0.0; 5], -1.0, 1.0)[10], 5.0);
+        assert_eq!(bins(&[1.0], 0.0, 1.0)[19], 1.0);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`stats`] (Wilson's interval, McNemar's test), `load` (run folders in, with everything that is
 //! refused), `axes` (what varies, and in which order), [`AccuracyTable`] with its Markdown, CSV and LaTeX forms,
-//! the plots on `canvas` and `frame`, [`splice`] (into a README), and [`write_all`], which makes the files.
+//! the plots on `canvas` and `frame` ([`layer_plot`] is about speed and no experiment), [`splice`] (into a README), and [`write_all`], which makes the files.
 //!
 //! The same run folders give the same bytes: rows are sorted by what they are, numbers are printed with few digits, and
 //! nothing volatile (time, host, duration) is shown.
@@ -10,21 +10,27 @@
 mod accuracy;
 mod accuracy_plot;
 mod axes;
+mod bars;
 mod canvas;
 mod error;
 mod frame;
 mod frames;
 mod grid;
 mod histogram;
+mod layer_plot;
 mod load;
 mod output;
 mod render;
+mod site_histogram;
 mod splice;
 mod sqnr_plot;
 pub mod stats;
 
 pub use accuracy::{AccuracyTable, TableRow, accuracy_table};
 pub use error::Error;
+pub use grid::{Grid, markdown_grid, text_grid, wrapped};
 pub use histogram::{Histogram, weight_histogram};
+pub use layer_plot::{LayerBar, layer_plot};
 pub use output::{Output, outputs, write_all};
+pub use site_histogram::{BinnedCount, CodeGrid, SiteHistogram, site_histogram, site_histograms};
 pub use splice::splice;

@@ -208,7 +208,12 @@ impl Loaded {
 
 fn read_row(store: &Store, experiment: &str, run_id: &str) -> Result<RunRow, Error> {
     let row = store.read_row(experiment, run_id)?;
-    let expected = results::run_id(&row.config, &row.weights_sha256, &row.data_sha256);
+    let expected = results::run_id(
+        &row.config,
+        &row.weights_sha256,
+        &row.data_sha256,
+        row.calibration_sha256.as_deref(),
+    );
     if expected != run_id {
         let path = store.run_dir(experiment, run_id)?.join(results::RUN_FILE);
         return Err(Error::Disagree {

@@ -154,6 +154,7 @@ fn a_run_is_compared_with_the_float_run_that_is_most_like_it() {
         &other_data.row.config,
         &other_data.row.weights_sha256,
         &other_data.row.data_sha256,
+        None,
     );
     other_data.metrics[0].run_id = other_data.row.run_id.clone();
     let runs = [

@@ -38,7 +38,13 @@ pub fn linear(images: u64, bits: u32) -> Config {
 
 /// A run whose predictions are given as `(image, label, top1)`, with the metrics that follow from them.
 pub fn run(experiment: &str, config: Config, predictions: &[(String, u16, u16)]) -> Run {
-    let mut row = RunRow::new(experiment, config, &"ab12".repeat(16), &"cd34".repeat(16));
+    let mut row = RunRow::new(
+        experiment,
+        config,
+        &"ab12".repeat(16),
+        &"cd34".repeat(16),
+        None,
+    );
     row.git_revision = "318b680318b680318b680318b680318b680318b6".into();
     let hits = predictions
         .iter()
