@@ -20,6 +20,10 @@ table *arguments="--readme README.md":
 inspect *arguments:
     cargo inspect {{arguments}}
 
+# how fast the engine is: `just bench --peers python3` beside PyTorch and ONNX Runtime
+bench *arguments:
+    cargo throughput {{arguments}}
+
 # train a network
 train *arguments:
     cargo train {{arguments}}

@@ -18,17 +18,35 @@
 //! tolerance = 2
 //! ```
 //!
-//! Dotted keys and nested tables mean the same. Which keys exist is [`crate::settings`]'s business.
+//! Dotted keys and nested tables mean the same. Which keys exist is [`crate::settings`]'s business. Keys that must not be
+//! multiplied with each other vary together: a name in quotes joins them, and each item lists a value for each:
+//!
+//! ```toml
+//! [vary]
+//! "weights.bits, activations.bits" = [[8, 8], [8, 4], [4, 4]]
+//! weights.granularity = ["tensor", "channel"]            # six cells
+//! ```
+//!
+//! `--set weights.bits=8` keeps the combinations with 8; a value that none of them has takes the key's place in all.
+
+mod check;
+mod leaves;
+mod vary;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::settings::{self, Settings};
+use check::parse_check;
+use leaves::{in_file_order, leaves, line_of};
+
+pub use check::Check;
+pub(crate) use leaves::scalar;
+pub use vary::Variation;
 
 /// One value of a setting.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,19 +72,6 @@ impl fmt::Display for Scalar {
     }
 }
 
-/// A count that must come out.
-#[derive(Clone, Debug)]
-pub struct Check {
-    /// Applies to the runs that have these settings.
-    pub settings: Settings,
-    /// The whole network's metric, such as `top1_correct`.
-    pub metric: String,
-    /// What it must be.
-    pub expected: f64,
-    /// How far off it may be.
-    pub tolerance: f64,
-}
-
 /// A parsed experiment.
 #[derive(Clone, Debug)]
 pub struct Experiment {
@@ -78,8 +83,8 @@ pub struct Experiment {
     pub expects: String,
     /// Settings that are the same in every cell.
     pub fixed: Settings,
-    /// Settings that vary, in the file's order; the last one varies fastest.
-    pub vary: Vec<(String, Vec<Scalar>)>,
+    /// What varies, in the file's order; the last one varies fastest.
+    pub vary: Vec<Variation>,
     /// Counts that must come out.
     pub checks: Vec<Check>,
 }
@@ -111,6 +116,7 @@ impl Experiment {
             vary: Vec::new(),
             checks: Vec::new(),
         };
+        let mut varying: BTreeMap<String, usize> = BTreeMap::new();
         for (key, value) in in_file_order(root.get_ref()) {
             let line = line_of(text, key.span().start);
             match (key.get_ref().as_ref(), value.get_ref()) {
@@ -124,7 +130,13 @@ impl Experiment {
                 }
                 ("vary", DeValue::Table(table)) => {
                     for leaf in leaves(text, "", table)? {
-                        experiment.vary.push((leaf.key.clone(), leaf.list()?));
+                        let variation = leaf.variation(text)?;
+                        for key in &variation.keys {
+                            if varying.insert(key.clone(), leaf.line).is_some() {
+                                bail!("line {}: `{key}` varies twice", leaf.line);
+                            }
+                        }
+                        experiment.vary.push(variation);
                     }
                 }
                 ("check", DeValue::Array(checks)) => {
@@ -152,17 +164,17 @@ impl Experiment {
         if experiment.question.is_empty() || experiment.expects.is_empty() {
             bail!("an experiment states its `question` and what it `expects`; one is missing");
         }
-        if let Some((key, _)) = experiment
-            .vary
+        if let Some((key, line)) = varying
             .iter()
-            .find(|(key, _)| experiment.fixed.contains_key(key))
+            .find(|(key, _)| experiment.fixed.contains_key(*key))
         {
-            bail!("`{key}` is both in [fixed] and in [vary]");
+            bail!("line {line}: `{key}` is both in [fixed] and in [vary]");
         }
         Ok(experiment)
     }
 
-    /// Applies one `--set key=value`: a single value fixes the key, a list varies it.
+    /// Applies one `--set key=value`: a single value fixes the key, a list varies it. Of keys that vary together see
+    /// [`Variation::set`].
     pub fn set(&mut self, assignment: &str) -> Result<()> {
         let (key, values) = settings::parse_assignment(assignment)?;
         let key = key.as_str();
@@ -176,176 +188,34 @@ impl Experiment {
             self.fixed.remove(old);
         }
         if let Some(rival) = rival {
-            self.vary.retain(|(k, _)| k != rival);
+            let vary = std::mem::take(&mut self.vary).into_iter();
+            self.vary = vary.filter_map(|v| v.without(rival)).collect();
         }
-        let place = self.vary.iter().position(|(k, _)| k == key);
-        match (place, values.len()) {
-            (Some(place), 1) => {
-                self.vary.remove(place);
-                self.fixed.insert(key.to_owned(), values[0].clone());
-            }
-            (None, 1) => {
-                self.fixed.insert(key.to_owned(), values[0].clone());
-            }
-            (Some(place), _) => self.vary[place].1 = values,
-            (None, _) => self.vary.push((key.to_owned(), values)),
+        match self
+            .vary
+            .iter_mut()
+            .find(|v| v.keys.iter().any(|k| k == key))
+        {
+            Some(variation) => variation.set(key, &values),
+            None => self.vary.push(Variation::single(key, values)),
         }
+        // One key with one value does not vary.
+        for variation in &self.vary {
+            if let Some(value) = variation.only() {
+                self.fixed.insert(variation.keys[0].clone(), value.clone());
+            }
+        }
+        self.vary.retain(|variation| variation.only().is_none());
         Ok(())
     }
 
-    /// The settings of every cell: the product of the varying lists, the last list fastest.
+    /// The settings of every cell: the product of what varies, the last fastest.
     pub fn cells(&self) -> Vec<Settings> {
+        let start = vec![self.fixed.clone()];
         self.vary
             .iter()
-            .fold(vec![self.fixed.clone()], |cells, (key, values)| {
-                cells
-                    .iter()
-                    .flat_map(|cell| {
-                        values.iter().map(|value| {
-                            let mut cell = cell.clone();
-                            cell.insert(key.clone(), value.clone());
-                            cell
-                        })
-                    })
-                    .collect()
-            })
+            .fold(start, |cells, variation| variation.spread(&cells))
     }
-}
-
-/// A value with its dotted key and where it stands.
-struct Leaf<'t, 'i> {
-    key: String,
-    line: usize,
-    offset: usize,
-    value: &'t DeValue<'i>,
-}
-
-impl Leaf<'_, '_> {
-    fn scalar(&self) -> Result<Scalar> {
-        scalar(self.value).ok_or_else(|| {
-            anyhow!(
-                "line {}: `{}` is {}; expected one value (lists belong into [vary])",
-                self.line,
-                self.key,
-                self.value.type_str()
-            )
-        })
-    }
-
-    fn list(&self) -> Result<Vec<Scalar>> {
-        let (line, key) = (self.line, &self.key);
-        let DeValue::Array(items) = self.value else {
-            bail!("line {line}: `{key}` in [vary] must be a list");
-        };
-        if items.is_empty() {
-            bail!("line {line}: `{key}` is an empty list, which leaves nothing to run");
-        }
-        items
-            .iter()
-            .map(|item| {
-                scalar(item.get_ref()).ok_or_else(|| {
-                    anyhow!("line {line}: `{key}` may list numbers, words, true and false")
-                })
-            })
-            .collect()
-    }
-}
-
-/// The leaves below a table, dotted keys joined, in the file's order. An unknown key is an error that names its line.
-fn leaves<'t, 'i>(text: &str, prefix: &str, table: &'t DeTable<'i>) -> Result<Vec<Leaf<'t, 'i>>> {
-    let mut found = Vec::new();
-    for (key, value) in in_file_order(table) {
-        let name = format!("{prefix}{}", key.get_ref());
-        match value.get_ref() {
-            DeValue::Table(inner) => found.extend(leaves(text, &format!("{name}."), inner)?),
-            value => {
-                let line = line_of(text, key.span().start);
-                settings::check_key(&name).with_context(|| format!("line {line}"))?;
-                found.push(Leaf {
-                    key: name,
-                    line,
-                    offset: key.span().start,
-                    value,
-                });
-            }
-        }
-    }
-    // `weights.bits` behind `bn` stays behind it, though the parser puts it into one table with `weights.mapping`.
-    found.sort_by_key(|leaf| leaf.offset);
-    Ok(found)
-}
-
-type Entry<'t, 'i> = (
-    &'t Spanned<std::borrow::Cow<'i, str>>,
-    &'t Spanned<DeValue<'i>>,
-);
-
-/// The parser sorts keys; the order in which a person wrote them is the order of the plan.
-fn in_file_order<'t, 'i>(table: &'t DeTable<'i>) -> Vec<Entry<'t, 'i>> {
-    let mut entries: Vec<_> = table.iter().collect();
-    entries.sort_by_key(|(key, _)| key.span().start);
-    entries
-}
-
-fn parse_check(text: &str, value: &Spanned<DeValue<'_>>) -> Result<Check> {
-    let line = line_of(text, value.span().start);
-    let DeValue::Table(table) = value.get_ref() else {
-        bail!("line {line}: `check` must be a [[check]] table");
-    };
-    let mut settings = Settings::new();
-    let mut metric = None;
-    let mut numbers = BTreeMap::new();
-    for (key, value) in in_file_order(table) {
-        let line = line_of(text, key.span().start);
-        match (key.get_ref().as_ref(), value.get_ref()) {
-            ("where", DeValue::Table(table)) => {
-                for leaf in leaves(text, "", table)? {
-                    settings.insert(leaf.key.clone(), leaf.scalar()?);
-                }
-            }
-            ("metric", DeValue::String(name)) => metric = Some(name.to_string()),
-            (name @ ("expected" | "tolerance"), value) => {
-                let number = match scalar(value) {
-                    Some(Scalar::Integer(value)) => value as f64,
-                    Some(Scalar::Float(value)) => value,
-                    _ => bail!("line {line}: `{name}` must be a number"),
-                };
-                numbers.insert(name.to_owned(), number);
-            }
-            (other, _) => bail!(
-                "line {line}: `{other}` does not belong into [[check]]; it has where, metric, expected, tolerance"
-            ),
-        }
-    }
-    Ok(Check {
-        settings,
-        metric: metric.unwrap_or_else(|| "top1_correct".to_owned()),
-        expected: *numbers
-            .get("expected")
-            .ok_or_else(|| anyhow!("line {line}: a [[check]] needs `expected`"))?,
-        tolerance: numbers.get("tolerance").copied().unwrap_or(0.0),
-    })
-}
-
-/// A TOML value that is no list, table or date.
-pub(crate) fn scalar(value: &DeValue<'_>) -> Option<Scalar> {
-    match value {
-        DeValue::String(text) => Some(Scalar::Text(text.to_string())),
-        DeValue::Boolean(value) => Some(Scalar::Bool(*value)),
-        DeValue::Integer(digits) => i64::from_str_radix(digits.as_str(), digits.radix())
-            .ok()
-            .map(Scalar::Integer),
-        DeValue::Float(digits) => digits.as_str().parse().ok().map(Scalar::Float),
-        _ => None,
-    }
-}
-
-fn line_of(text: &str, offset: usize) -> usize {
-    text.as_bytes()[..offset.min(text.len())]
-        .iter()
-        .filter(|&&byte| byte == b'\n')
-        .count()
-        + 1
 }
 
 #[cfg(test)]
@@ -377,9 +247,70 @@ mod tests {
         let keys: Vec<_> = experiment
             .vary
             .iter()
-            .map(|(key, _)| key.as_str())
+            .flat_map(|variation| &variation.keys)
             .collect();
         assert_eq!(keys, ["weights.mapping", "bn", "weights.bits"]);
+    }
+
+    const TOGETHER: &str = "question = 'q'\nexpects = 'e'\n[vary]\n\
+        'weights.bits, activations.bits' = [\n[8, 8],\n[8, 4],\n[4, 4],\n]\nbn = ['kept', 'folded']\n";
+
+    #[test]
+    fn keys_that_vary_together_are_one_factor_of_the_product() {
+        let mut experiment = Experiment::parse("x", TOGETHER).unwrap();
+        let shown = |experiment: &Experiment| -> Vec<String> {
+            let cells = experiment.cells();
+            let show = |cell: &Settings| {
+                let value = |key: &str| cell[key].to_string();
+                format!(
+                    "{}/{} {}",
+                    value("weights.bits"),
+                    value("activations.bits"),
+                    value("bn")
+                )
+            };
+            cells.iter().map(show).collect()
+        };
+        let all = "8/8 kept,8/8 folded,8/4 kept,8/4 folded,4/4 kept,4/4 folded";
+        assert_eq!(shown(&experiment).join(","), all);
+        experiment.set("weights.bits=8").unwrap();
+        experiment.set("bn=folded").unwrap();
+        assert_eq!(shown(&experiment), ["8/8 folded", "8/4 folded"]);
+        experiment.set("activations.bits=6").unwrap();
+        assert_eq!(shown(&experiment), ["8/6 folded"]);
+    }
+
+    #[test]
+    fn a_bad_combination_is_refused_with_keys_and_line() {
+        let message = error(&TOGETHER.replace("[8, 4]", "[8]"));
+        assert!(
+            message.starts_with("line 6: `weights.bits, activations.bits` are 2 keys"),
+            "{message}"
+        );
+        assert!(error(&TOGETHER.replace("[8, 4]", "8")).starts_with("line 6: `weights.bits, act"));
+        assert!(error(&TOGETHER.replace("[8, 4]", "[8, []]")).starts_with("line 6: "));
+        let message = error(&TOGETHER.replace("activations.bits", "activation.bits"));
+        assert!(
+            message.starts_with("line 4: unknown key `activation.bits`"),
+            "{message}"
+        );
+        let message = error(&format!("{TOGETHER}weights.bits = [8]\n"));
+        assert!(
+            message.contains("line 10: `weights.bits` varies twice"),
+            "{message}"
+        );
+        let fixed = format!("{TOGETHER}[fixed]\nweights.bits = 8\n");
+        assert!(
+            error(&fixed).contains("line 4: `weights.bits` is both"),
+            "{}",
+            error(&fixed)
+        );
+        let fixed = TOGETHER.replace("[vary]", "[fixed]");
+        assert!(
+            error(&fixed).contains("belongs into [vary]"),
+            "{}",
+            error(&fixed)
+        );
     }
 
     #[test]

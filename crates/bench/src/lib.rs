@@ -5,6 +5,8 @@
 //!                          data/*.toml -> registry -> sources -^
 //! ```
 
+pub mod agreement;
+pub mod calibration;
 pub mod cli;
 pub mod device;
 pub mod environment;
@@ -23,4 +25,5 @@ pub mod sweep;
 pub mod tapped;
 #[cfg(test)]
 mod testing;
+pub mod throughput;
 pub mod train;

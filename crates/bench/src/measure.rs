@@ -2,18 +2,24 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime};
 
-use anyhow::{Context, Result, anyhow};
-use resnet::{Decision, LayerReport, QuantizedNet, StateDict};
+use anyhow::{Context, Result, anyhow, bail};
+use engine::Execution;
+use resnet::{Decision, LayerReport, QuantizedNet, SiteStatistics, Sites, StateDict};
 use results::metric as names;
 use results::{ManifestRow, MetricRow, PredictionRow, Run, RunRow, Status};
 
+use crate::agreement::{Agreement, compare};
+use crate::calibration::collect;
 use crate::device::Target;
 use crate::environment::Environment;
 use crate::evaluate::{Outcome, evaluate};
 use crate::network::Network;
 use crate::plan::PlannedRun;
+use crate::settings::Quantization;
+use crate::sources::TestSet;
 
 /// What a run needs beside its plan.
 pub struct Bench<'a> {
@@ -27,7 +33,13 @@ pub struct Bench<'a> {
     pub environment: &'a Environment,
     /// Raised by Ctrl-C.
     pub cancelled: &'a AtomicBool,
+    /// What calibration has gathered so far.
+    pub gathered: &'a Gathered,
 }
+
+/// Statistics of activation sites by the hashes of weights and calibration images: gathered once for all runs of a sweep.
+#[derive(Default)]
+pub struct Gathered(Mutex<HashMap<(String, String), Arc<SiteStatistics>>>);
 
 impl Bench<'_> {
     /// Quantizes and evaluates. `baseline` holds the float run's predictions by image, and is absent for the float run
@@ -43,28 +55,40 @@ impl Bench<'_> {
         let checkpoint = &run.model.checkpoint;
         let arch = &checkpoint.arch;
         let mut metrics = Metrics::new(&row.run_id);
-        let (state, manifest) = match &run.cell.quantization {
-            None => {
-                metrics.float(&checkpoint.state);
-                (
-                    checkpoint.state.clone(),
-                    resnet::float_manifest(arch, &checkpoint.state),
-                )
-            }
-            Some(how) => {
-                let QuantizedNet {
-                    state,
-                    manifest,
-                    layers,
-                } = resnet::quantize(arch, &checkpoint.state, how)?;
-                metrics.layers(&layers);
-                (state, manifest)
-            }
-        };
         let data = &run.set.data;
         let size = [data.height(), data.width()];
-        let net = Network::new(self.target, arch, state, size)?;
+        let (net, manifest) = match &run.cell.quantization {
+            None => {
+                let state = &checkpoint.state;
+                metrics.float(state);
+                let manifest = resnet::float_manifest(arch, state);
+                let net = Network::new(self.target, arch, state.clone(), size)?;
+                (net, manifest)
+            }
+            Some(how) => {
+                let mut quantized = self.quantize(run, how)?;
+                let manifest = std::mem::take(&mut quantized.manifest);
+                metrics.layers(&quantized.layers);
+                metrics.activations(&quantized);
+                if how.execution != Execution::Simulate {
+                    let agreement = compare(
+                        arch,
+                        &quantized,
+                        how.execution,
+                        data,
+                        self.threads,
+                        self.cancelled,
+                    )?;
+                    metrics.agreement(&agreement);
+                }
+                let net = Network::quantized(self.target, arch, quantized, size, how.execution)?;
+                (net, manifest)
+            }
+        };
+        let running = Instant::now();
         let outcomes = evaluate(&net, data, self.threads, progress, self.cancelled)?;
+        let rate = data.len() as f64 / running.elapsed().as_secs_f64();
+        row.images_per_second = Some((rate * 1e2).round() / 1e2);
         let predictions: Vec<PredictionRow> = outcomes
             .iter()
             .enumerate()
@@ -83,6 +107,41 @@ impl Bench<'_> {
             manifest: manifest_rows(&row.run_id, manifest),
             row,
         })
+    }
+
+    /// Weights, and activations where they are asked for.
+    fn quantize(&self, run: &PlannedRun, how: &Quantization) -> Result<QuantizedNet> {
+        let checkpoint = &run.model.checkpoint;
+        let arch = &checkpoint.arch;
+        let on_engine = matches!(self.target, Target::Engine);
+        if how.execution != Execution::Simulate && !on_engine {
+            bail!("execution = integer runs on device = engine alone");
+        }
+        let mut net = resnet::quantize(arch, &checkpoint.state, &how.weights)?;
+        if let (Some(activations), Some(images)) = (&how.activations, &run.calibration) {
+            let statistics = self.statistics(run, images)?;
+            let codes = Sites::new(arch).fit(&statistics, &activations.how)?;
+            net.quantize_activations(arch, &how.weights, codes, activations.how.shortcut)?;
+        }
+        Ok(net)
+    }
+
+    fn statistics(&self, run: &PlannedRun, images: &TestSet) -> Result<Arc<SiteStatistics>> {
+        let checkpoint = &run.model.checkpoint;
+        let key = (checkpoint.sha256.clone(), images.sha256.clone());
+        let gathered = || self.gathered.0.lock().map_err(|_| anyhow!("a worker died"));
+        if let Some(known) = gathered()?.get(&key) {
+            return Ok(known.clone());
+        }
+        let statistics = Arc::new(collect(
+            &checkpoint.arch,
+            &checkpoint.state,
+            &images.data,
+            self.threads,
+            self.cancelled,
+        )?);
+        gathered()?.insert(key, statistics.clone());
+        Ok(statistics)
     }
 
     /// The row of a run that gave an error.
@@ -119,6 +178,7 @@ impl Bench<'_> {
                 run.config.clone(),
                 &checkpoint.sha256,
                 &run.set.sha256,
+                run.calibration.as_ref().map(|set| set.sha256.as_str()),
             )
         }
     }
@@ -224,7 +284,46 @@ impl Metrics {
         self.push("", names::BITS_STORED, bits, total, names::BITS);
     }
 
+    /// Scales of activation sites, and biases that 32 bits did not hold.
+    fn activations(&mut self, net: &QuantizedNet) {
+        let Some((codes, _)) = &net.activations else {
+            return;
+        };
+        for (site, code) in codes {
+            let scale = f64::from(code.scale);
+            self.push(site, names::ACTIVATION_SCALE, scale, 1, "");
+        }
+        for (layer, codes) in &net.bias_codes {
+            let over = net.bias_overflows.get(layer).map_or(0, Vec::len) as f64;
+            self.push(
+                layer,
+                names::BIAS_OVERFLOWS,
+                over,
+                codes.len(),
+                names::VALUES,
+            );
+        }
+    }
+
+    fn agreement(&mut self, agreement: &[Agreement]) {
+        let (mut n, mut differ, mut largest) = (0, 0, 0);
+        for node in agreement {
+            let count = node.n as usize;
+            let (d, l) = (node.differ as f64, f64::from(node.largest));
+            self.push(&node.node, names::CODES_DIFFER, d, count, names::VALUES);
+            self.push(&node.node, names::CODES_MAX_DIFFERENCE, l, count, "");
+            n += count;
+            differ += node.differ;
+            largest = largest.max(node.largest);
+        }
+        self.push("", names::CODES_DIFFER, differ as f64, n, names::VALUES);
+        self.push("", names::CODES_MAX_DIFFERENCE, f64::from(largest), n, "");
+    }
+
     fn layers(&mut self, layers: &[LayerReport]) {
+        if layers.is_empty() {
+            return;
+        }
         let (mut signal, mut noise, mut bits, mut total) = (0.0, 0.0, 0.0, 0);
         for report in layers {
             let (layer, c) = (report.layer.as_str(), &report.comparison);

@@ -9,9 +9,10 @@
 //! of one batch for each worker.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use engine::{Options, Program};
+use engine::{Execution, Options, Program};
+use quant_core::QParams;
 use rayon::{ThreadPool, ThreadPoolBuilder};
-use resnet::{Arch, Epilogue, ResNet, StateDict};
+use resnet::{Arch, Epilogue, QuantizedNet, ResNet, StateDict};
 
 use crate::device::Target;
 use crate::evaluate::EvaluateError;
@@ -28,7 +29,7 @@ pub struct Network {
 
 enum Place {
     Engine(Box<Program>),
-    Burn(Box<ResNet>, Device),
+    Burn(Box<ResNet>, Device, Vec<Option<QParams>>),
 }
 
 /// One thread's way to run a [`Network`].
@@ -41,7 +42,7 @@ pub struct Worker<'a> {
 enum Hands<'a> {
     Engine(&'a Program, engine::Workspace),
     // A burn module can be sent to a thread but not shared: each worker has a clone, which shares the weights.
-    Burn(Box<ResNet>, &'a Device, ThreadPool),
+    Burn(Box<ResNet>, &'a Device, &'a [Option<QParams>], ThreadPool),
 }
 
 impl Network {
@@ -64,7 +65,41 @@ impl Network {
             Target::Burn(device) => {
                 let folded = resnet::fold(arch, &state)?;
                 let net = ResNet::from_state(arch, &folded, device)?;
-                Place::Burn(Box::new(net), device.clone())
+                Place::Burn(Box::new(net), device.clone(), Vec::new())
+            }
+        };
+        Ok(Self {
+            place,
+            classes: arch.classes(),
+            size,
+        })
+    }
+
+    /// A quantized network, its activations in `execution` where they are quantized. On a burn device they are rounded
+    /// between layers that run in float.
+    ///
+    /// # Errors
+    /// As [`Network::new`], and [`engine::Error::Code`] for what integers cannot do.
+    pub fn quantized(
+        target: &Target,
+        arch: &Arch,
+        net: QuantizedNet,
+        size: [usize; 2],
+        execution: Execution,
+    ) -> Result<Self, resnet::Error> {
+        let place = match target {
+            Target::Engine => {
+                let graph = resnet::lower_quantized(arch, net, size, Epilogue::Fused)?;
+                let options = Options {
+                    execution,
+                    ..Options::default()
+                };
+                Place::Engine(Box::new(Program::new(graph, options)?))
+            }
+            Target::Burn(device) => {
+                let folded = resnet::fold(arch, &net.state)?;
+                let module = ResNet::from_state(arch, &folded, device)?;
+                Place::Burn(Box::new(module), device.clone(), net.site_codes(arch))
             }
         };
         Ok(Self {
@@ -94,12 +129,12 @@ impl Network {
     pub fn worker(&self) -> Result<Worker<'_>, EvaluateError> {
         let hands = match &self.place {
             Place::Engine(program) => Hands::Engine(program, program.workspace()),
-            Place::Burn(net, device) => {
+            Place::Burn(net, device, codes) => {
                 let pool = ThreadPoolBuilder::new()
                     .num_threads(1)
                     .build()
                     .map_err(|e| EvaluateError::Worker(e.to_string()))?;
-                Hands::Burn(net.clone(), device, pool)
+                Hands::Burn(net.clone(), device, codes, pool)
             }
         };
         Ok(Worker {
@@ -120,14 +155,14 @@ impl Worker<'_> {
             Hands::Engine(program, workspace) => program
                 .run(workspace, images, logits)
                 .map_err(|e| EvaluateError::Worker(e.to_string())),
-            Hands::Burn(net, device, pool) => {
+            Hands::Burn(net, device, codes, pool) => {
                 let [height, width] = self.size;
                 let data = TensorData::new(
                     images.to_vec(),
                     [logits.len() / self.classes, 3, height, width],
                 );
                 let found = pool.install(|| {
-                    net.forward(Tensor::from_data(data, &**device))
+                    net.forward_quantized(Tensor::from_data(data, &**device), codes)
                         .try_into_data()
                 });
                 let found = found

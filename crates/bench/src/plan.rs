@@ -19,6 +19,8 @@ pub struct PlannedRun {
     pub model: Arc<Model>,
     /// The test images.
     pub set: Arc<TestSet>,
+    /// The images that activation ranges are taken from, where activations are quantized.
+    pub calibration: Option<Arc<TestSet>>,
     /// The result columns, complete.
     pub config: Config,
     /// Names the run.
@@ -102,23 +104,38 @@ pub fn plan_cell(
     }
     if let Some(how) = &cell.quantization
         && model.checkpoint.folded
-        && how.bn == BnMode::Kept
+        && how.weights.bn == BnMode::Kept
     {
         bail!(
             "{} comes without BatchNorm (it is folded already): set bn = folded",
             model.name
         );
     }
+    let activations = cell
+        .quantization
+        .as_ref()
+        .and_then(|how| how.activations.as_ref());
+    let calibration = match activations {
+        Some(activations) => {
+            let calibration = sources.calibration_set(&dataset, &activations.calibration)?;
+            check_calibration(&calibration, &set)?;
+            Some(calibration)
+        }
+        None => None,
+    };
     let (weights_sha256, data_sha256) = (&model.checkpoint.sha256, &set.sha256);
+    let calibration_of = |cell: &Cell| calibration.as_ref().filter(|_| cell.quantization.is_some());
     let complete = |cell: &Cell| {
         let config = Config {
             model_name: Some(model.name.clone()),
             model_arch: arch.name(),
             dataset: set.name.clone(),
             images: set.data.len() as u64,
+            calibration_dataset: calibration_of(cell).map(|set| set.name.clone()),
             ..cell.config.clone()
         };
-        let run_id = results::run_id(&config, weights_sha256, data_sha256);
+        let calibration_sha256 = calibration_of(cell).map(|set| set.sha256.as_str());
+        let run_id = results::run_id(&config, weights_sha256, data_sha256, calibration_sha256);
         (config, run_id)
     };
     let float = cell.baseline();
@@ -126,6 +143,7 @@ pub fn plan_cell(
     let make = |cell: Cell, label: &str| {
         let (config, run_id) = complete(&cell);
         PlannedRun {
+            calibration: calibration_of(&cell).cloned(),
             cell,
             model: model.clone(),
             set: set.clone(),
@@ -142,11 +160,34 @@ pub fn plan_cell(
     })
 }
 
+/// Calibration images of the network's size, none of them a test image.
+fn check_calibration(calibration: &TestSet, tested: &TestSet) -> Result<()> {
+    let size = |set: &TestSet| [set.data.height(), set.data.width()];
+    if size(calibration) != size(tested) {
+        let ([h, w], [height, width]) = (size(calibration), size(tested));
+        bail!(
+            "calibration images of {} have {h}x{w} pixels, test images {height}x{width}",
+            calibration.name
+        );
+    }
+    if let Some((own, test)) = calibration.data.overlap(&tested.data) {
+        bail!(
+            "calibration image {} of {} is test image {} of {}: calibrate on images that are not tested",
+            calibration.data.id(own),
+            calibration.name,
+            tested.data.id(test),
+            tested.name
+        );
+    }
+    Ok(())
+}
+
 fn label(experiment: &Experiment, settings: &Settings) -> String {
     let varying: Vec<String> = experiment
         .vary
         .iter()
-        .map(|(key, _)| {
+        .flat_map(|variation| &variation.keys)
+        .map(|key| {
             let value = settings
                 .get(key)
                 .map_or_else(String::new, Scalar::to_string);

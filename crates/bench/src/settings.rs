@@ -2,21 +2,23 @@
 //!
 //! A setting that does not apply must not be given (a percentile without `weights.range = "percentile"`), and one that
 //! is not given has the default listed in [`KEYS`]. What does not apply is left out of the run's identity: every run
-//! with `weights.bits = 32` is the same float run, whatever else its cell says.
+//! with `weights.bits = 32` and `activations.bits = 32` is the same float run, whatever else its cell says.
+
+mod columns;
+mod reader;
 
 use std::collections::BTreeMap;
-use std::str::FromStr;
 
 use anyhow::{Context, Result, anyhow, bail};
-use quant_core::{Bits, CodeRange, Granularity, Mapping, RangeMethod, Rounding, Scheme};
-use resnet::{BiasPolicy, BnMode, WeightQuantization};
+use engine::Execution;
+use quant_core::Bits;
+use resnet::{ActivationQuantization, BiasPolicy, BnMode, WeightQuantization};
 use results::Config;
 use toml::de::DeValue;
 
 use crate::experiment::{Scalar, scalar};
-
-/// Weights that share a scale where `weights.granularity = group` and no size is given.
-const DEFAULT_GROUP_SIZE: usize = 64;
+use columns::{float_config, quantized_config};
+use reader::Reader;
 
 /// Settings by dotted key.
 pub type Settings = BTreeMap<String, Scalar>;
@@ -68,15 +70,73 @@ pub const KEYS: &[(&str, &str)] = &[
         "weights.rounding",
         "half_even, half_away, floor, stochastic; default half_even",
     ),
-    ("activations.bits", "32; others are not available yet"),
+    (
+        "first.bits",
+        "for the first layer's weights and the images; default: as the others",
+    ),
+    (
+        "last.bits",
+        "for the classifier's weights, its input and the logits; default: as the others",
+    ),
+    ("activations.bits", "1 to 16, or 32 for float; default 32"),
+    (
+        "activations.mapping",
+        "affine, symmetric, power_of_two; default affine",
+    ),
+    (
+        "activations.narrow",
+        "signed codes without the lowest one; default true",
+    ),
     (
         "bias",
-        "same or float; default same for linear, float for ptq",
+        "same, int32 or float; default same for linear, int32 with quantized activations, else float",
     ),
-    ("bn", "kept or folded; default kept"),
-    ("shortcut", "float; others need quantized activations"),
-    ("execution", "simulate; integer is not available yet"),
-    ("seed", "for stochastic rounding; default 0"),
+    (
+        "bn",
+        "kept or folded; default folded with quantized activations, else kept",
+    ),
+    (
+        "shortcut",
+        "rescale, shared or float, with quantized activations; default rescale",
+    ),
+    ("execution", "simulate or integer; default simulate"),
+    (
+        "integer.rounding",
+        "half_even, half_away, floor, gemmlowp; default half_even",
+    ),
+    (
+        "integer.multiplier",
+        "fixed, power_of_two, float; default fixed",
+    ),
+    ("integer.accumulator", "int32, saturating16; default int32"),
+    (
+        "calibration.dataset",
+        "an entry of data/datasets.toml or a folder; default: the test set's training part",
+    ),
+    (
+        "calibration.images",
+        "images that activation ranges are taken from; default 512",
+    ),
+    (
+        "calibration.method",
+        "minmax, moving_average, percentile, mse, entropy; default minmax",
+    ),
+    (
+        "calibration.percentile",
+        "for percentile: what is kept; default 99.99",
+    ),
+    (
+        "calibration.momentum",
+        "for moving_average: what is kept at each batch; default 0.9",
+    ),
+    (
+        "calibration.mse_exponent",
+        "for mse: p in |x - y|^p; default 2",
+    ),
+    (
+        "seed",
+        "for stochastic rounding and the choice of calibration images; default 0",
+    ),
     (
         "device",
         "engine (the CPU), or burn's flex, cuda, vulkan where built in; default engine",
@@ -131,6 +191,37 @@ pub enum ModelChoice {
     },
 }
 
+/// What a cell quantizes.
+#[derive(Clone, Debug)]
+pub struct Quantization {
+    /// Weights, biases, BatchNorm.
+    pub weights: WeightQuantization,
+    /// Activations; absent where they stay in float.
+    pub activations: Option<Activations>,
+    /// What quantized activations are computed in.
+    pub execution: Execution,
+}
+
+/// How activations are quantized, and what their ranges are taken from.
+#[derive(Clone, Debug)]
+pub struct Activations {
+    /// The scheme.
+    pub how: ActivationQuantization,
+    /// The images.
+    pub calibration: CalibrationChoice,
+}
+
+/// Which images are calibrated on.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CalibrationChoice {
+    /// Name or folder of the set; the training part of the test set where absent.
+    pub dataset: Option<String>,
+    /// How many.
+    pub images: u64,
+    /// Which ones.
+    pub seed: u64,
+}
+
 /// One cell of a sweep, checked.
 #[derive(Clone, Debug)]
 pub struct Cell {
@@ -141,7 +232,7 @@ pub struct Cell {
     /// Number of test images; 0 for all.
     pub images: u64,
     /// What to quantize; absent for the float run.
-    pub quantization: Option<WeightQuantization>,
+    pub quantization: Option<Quantization>,
     /// The result columns. Model, dataset and image count are filled in once the files are open.
     pub config: Config,
 }
@@ -179,69 +270,65 @@ impl Cell {
         let images = read.integer("images", 0..=100_000_000)?.unwrap_or(0);
         let seed = read.integer("seed", 0..=i64::MAX)?.unwrap_or(0);
         let device = read.text("device")?.unwrap_or_else(|| "engine".to_owned());
-        read.only(
-            "activations.bits",
-            "32",
-            "activations are not quantized yet",
-        )?;
-        read.only(
-            "execution",
-            "simulate",
-            "integer execution is not available yet",
-        )?;
-        read.only(
-            "shortcut",
-            "float",
-            "other policies need quantized activations",
-        )?;
-
         let bits = read.integer("weights.bits", 1..=32)?.unwrap_or(8);
         let method = read.text("method")?.unwrap_or_else(|| "ptq".to_owned());
         let bn: Option<BnMode> = read.parsed("bn")?;
         let bias: Option<BiasPolicy> = read.parsed("bias")?;
-        let (quantization, mut config) = match (bits, method.as_str()) {
-            (32, _) | (_, "float") => {
+        let [first_bits, last_bits] = [read.bits("first.bits")?, read.bits("last.bits")?];
+        let activations = read.activations(seed, [first_bits, last_bits])?;
+        let execution = read.execution()?;
+        let linear = match method.as_str() {
+            "linear" => true,
+            "ptq" | "float" => false,
+            other => bail!("method = {other}: allowed are linear, ptq, float"),
+        };
+        let scheme = match bits as u32 {
+            results::FLOAT_BITS => {
                 // Axes of the cells beside this one; they mean nothing here, but a wrong word is still wrong.
                 read.scheme(Bits::new(8)?, seed)?;
-                (None, float_config(&device))
+                None
             }
-            (bits, "linear") => {
-                let scheme = Scheme::linear(Bits::new(bits as u32)?);
-                read.only("weights.mapping", "affine", "`method = linear` fixes it")?;
-                read.only(
-                    "weights.granularity",
-                    "tensor",
-                    "`method = linear` fixes it",
-                )?;
-                read.only("weights.range", "minmax", "`method = linear` fixes it")?;
-                read.only(
-                    "weights.rounding",
-                    "half_even",
-                    "`method = linear` fixes it",
-                )?;
-                let how = WeightQuantization {
-                    scheme,
-                    bias: bias.unwrap_or(BiasPolicy::Same),
-                    bn: bn.unwrap_or(BnMode::Kept),
-                };
-                let config = quantized_config(&how, &method, 0, &device);
-                (Some(how), config)
-            }
-            (bits, "ptq") => {
-                let how = WeightQuantization {
-                    scheme: read.scheme(Bits::new(bits as u32)?, seed)?,
-                    bias: bias.unwrap_or(BiasPolicy::Float),
-                    bn: bn.unwrap_or(BnMode::Kept),
-                };
-                let config = quantized_config(&how, &method, seed, &device);
-                (Some(how), config)
-            }
-            (_, other) => bail!("method = {other}: allowed are linear, ptq, float"),
+            bits if linear => Some(read.linear(Bits::new(bits)?)?),
+            bits => Some(read.scheme(Bits::new(bits)?, seed)?),
         };
         if let Some(key) = read.settings.keys().next() {
             check_key(key)?;
             bail!("{key} does not apply here; leave it out");
         }
+        let (quantization, mut config) = if method == "float"
+            || (scheme.is_none() && activations.is_none())
+        {
+            (None, float_config(&device))
+        } else {
+            let quantized = activations.is_some();
+            let weights = WeightQuantization {
+                scheme,
+                first_bits,
+                last_bits,
+                bias: bias.unwrap_or(match (linear, quantized && scheme.is_some()) {
+                    (true, _) => BiasPolicy::Same,
+                    (false, true) => BiasPolicy::Int32,
+                    (false, false) => BiasPolicy::Float,
+                }),
+                bn: bn.unwrap_or(match quantized && !linear {
+                    true => BnMode::Folded,
+                    false => BnMode::Kept,
+                }),
+            };
+            check_bias(&weights, quantized)?;
+            if execution != Execution::Simulate && !quantized {
+                bail!(
+                    "execution = integer: activations.bits = 32 leaves nothing to do in integers; give 1 to 8"
+                );
+            }
+            let quantization = Quantization {
+                weights,
+                activations,
+                execution,
+            };
+            let config = quantized_config(&quantization, &method, seed, &device);
+            (Some(quantization), config)
+        };
         config.images = images;
         Ok(Self {
             model,
@@ -253,151 +340,18 @@ impl Cell {
     }
 }
 
-/// Takes settings out one by one; what is left in the end did not apply.
-struct Reader {
-    settings: Settings,
-}
-
-impl Reader {
-    fn text(&mut self, key: &str) -> Result<Option<String>> {
-        match self.settings.remove(key) {
-            None => Ok(None),
-            Some(Scalar::Text(text)) if !text.is_empty() => Ok(Some(text)),
-            Some(other) => Err(anyhow!("{key} = {other}: expected a word")),
-        }
+/// A bias needs what its policy rounds it with.
+fn check_bias(weights: &WeightQuantization, activations: bool) -> Result<()> {
+    if weights.bias != BiasPolicy::Int32 {
+        return Ok(());
     }
-
-    fn integer(
-        &mut self,
-        key: &str,
-        allowed: std::ops::RangeInclusive<i64>,
-    ) -> Result<Option<u64>> {
-        match self.settings.remove(key) {
-            None => Ok(None),
-            Some(Scalar::Integer(value)) if allowed.contains(&value) => Ok(Some(value as u64)),
-            Some(other) => Err(anyhow!(
-                "{key} = {other}: expected a whole number from {} to {}",
-                allowed.start(),
-                allowed.end()
-            )),
-        }
+    if !activations || weights.scheme.is_none() {
+        bail!("bias = int32: its scale is that of weights times activations; quantize both");
     }
-
-    fn number(&mut self, key: &str) -> Result<Option<f64>> {
-        match self.settings.remove(key) {
-            None => Ok(None),
-            Some(Scalar::Integer(value)) => Ok(Some(value as f64)),
-            Some(Scalar::Float(value)) => Ok(Some(value)),
-            Some(other) => Err(anyhow!("{key} = {other}: expected a number")),
-        }
+    if weights.bn == BnMode::Kept {
+        bail!("bias = int32: a BatchNorm that is kept has no bias to round; set bn = folded");
     }
-
-    fn parsed<T: FromStr>(&mut self, key: &str) -> Result<Option<T>>
-    where
-        T::Err: std::error::Error + Send + Sync + 'static,
-    {
-        let text = self.text(key)?;
-        text.map(|text| text.parse::<T>().with_context(|| format!("{key} = {text}")))
-            .transpose()
-    }
-
-    /// Takes a setting that has one possible value so far.
-    fn only(&mut self, key: &str, allowed: &str, why: &str) -> Result<()> {
-        match self.settings.remove(key) {
-            Some(value) if value.to_string() != allowed => {
-                bail!("{key} = {value}: only {allowed} is possible ({why})")
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// The weights' scheme; `seed` is for stochastic rounding.
-    fn scheme(&mut self, bits: Bits, seed: u64) -> Result<Scheme> {
-        let mapping: Mapping = self.parsed("weights.mapping")?.unwrap_or(Mapping::Affine);
-        let codes = match self.settings.remove("weights.narrow") {
-            None => CodeRange::Narrow,
-            Some(Scalar::Bool(_)) if mapping == Mapping::Affine => {
-                bail!("weights.narrow does not apply to weights.mapping = affine")
-            }
-            Some(Scalar::Bool(true)) => CodeRange::Narrow,
-            Some(Scalar::Bool(false)) => CodeRange::Full,
-            Some(other) => bail!("weights.narrow = {other}: expected true or false"),
-        };
-        let group = self.integer("weights.group_size", 1..=1 << 30)?;
-        let granularity = self.text("weights.granularity")?;
-        let granularity = granularity.as_deref().unwrap_or("tensor");
-        let group = match (granularity, group) {
-            ("group", None) => Some(DEFAULT_GROUP_SIZE),
-            ("group", size) => size.map(|size| size as usize),
-            (_, Some(_)) => bail!("weights.group_size goes with weights.granularity = group"),
-            (_, None) => None,
-        };
-        let granularity = Granularity::named(granularity, group)?;
-        let percentile = self.number("weights.percentile")?;
-        let exponent = self.number("weights.mse_exponent")?;
-        let range = self.text("weights.range")?;
-        let range = range.as_deref().unwrap_or("minmax");
-        for (key, value, goes_with) in [
-            ("weights.percentile", percentile, "percentile"),
-            ("weights.mse_exponent", exponent, "mse"),
-        ] {
-            if value.is_some() && range != goes_with {
-                bail!("{key} goes with weights.range = {goes_with}");
-            }
-        }
-        let range = RangeMethod::named(range, percentile.or(exponent))?;
-        let rounding = self
-            .parsed("weights.rounding")?
-            .unwrap_or(Rounding::HalfEven);
-        Ok(Scheme::new(
-            bits,
-            mapping,
-            codes,
-            granularity,
-            range,
-            rounding.with_seed(seed),
-        )?)
-    }
-}
-
-/// The columns of a float run: nothing that could vary without changing the numbers.
-fn float_config(device: &str) -> Config {
-    Config {
-        weights_bits: results::FLOAT_BITS,
-        activations_bits: results::FLOAT_BITS,
-        execution: "simulate".to_owned(),
-        method: results::METHOD_FLOAT.to_owned(),
-        device: device.to_owned(),
-        ..Config::default()
-    }
-}
-
-fn quantized_config(how: &WeightQuantization, method: &str, seed: u64, device: &str) -> Config {
-    let scheme = &how.scheme;
-    let stochastic = matches!(scheme.rounding(), Rounding::Stochastic { .. });
-    Config {
-        weights_bits: scheme.bits().get(),
-        weights_mapping: Some(scheme.mapping().to_string()),
-        weights_narrow: (scheme.mapping() != Mapping::Affine)
-            .then_some(scheme.codes() == CodeRange::Narrow),
-        weights_granularity: Some(scheme.granularity().to_string()),
-        weights_group_size: scheme.granularity().group_size().map(|size| size as u32),
-        weights_range: Some(scheme.range().to_string()),
-        weights_percentile: match scheme.range() {
-            RangeMethod::Percentile(p) => Some(p),
-            _ => None,
-        },
-        weights_mse_exponent: match scheme.range() {
-            RangeMethod::Mse { exponent } => Some(exponent),
-            _ => None,
-        },
-        weights_rounding: Some(scheme.rounding().to_string()),
-        bias: Some(how.bias.to_string()),
-        bn: Some(how.bn.to_string()),
-        method: method.to_owned(),
-        seed: if stochastic { seed } else { 0 },
-        ..float_config(device)
-    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -448,7 +402,9 @@ mod tests {
     fn linear_is_the_original_method() {
         let cell = cell(&[bits(5), ("method", text("linear"))]).unwrap();
         let how = cell.quantization.unwrap();
-        assert_eq!(how.scheme, Scheme::linear(Bits::new(5).unwrap()));
+        let how = how.weights;
+        let linear = quant_core::Scheme::linear(Bits::new(5).unwrap());
+        assert_eq!(how.scheme, Some(linear));
         assert_eq!((how.bias, how.bn), (BiasPolicy::Same, BnMode::Kept));
         let wrong = error(&[
             bits(5),
@@ -472,7 +428,7 @@ mod tests {
         let group = cell(&[("weights.granularity", text("group"))])
             .unwrap()
             .config;
-        assert_eq!(group.weights_group_size, Some(DEFAULT_GROUP_SIZE as u32));
+        assert_eq!(group.weights_group_size, Some(64));
     }
 
     #[test]
@@ -513,7 +469,8 @@ mod tests {
         assert!(error(&[bits(20)]).contains("16"));
         assert!(error(&[("weights.mapping", text("afine"))]).contains("power_of_two"));
         assert!(error(&[("bias", text("int32"))]).contains("activations"));
-        assert!(error(&[("activations.bits", Scalar::Integer(8))]).contains("only 32"));
+        assert!(error(&[("activations.bits", Scalar::Integer(20))]).contains("16"));
+        assert!(error(&[("execution", text("integer"))]).contains("activations.bits"));
         assert!(error(&[("method", text("qat"))]).contains("ptq"));
         assert!(error(&[bits(1), ("weights.mapping", text("symmetric"))]).contains("2 bits"));
         assert!(error(&[("model.weights", text("a.pth"))]).contains("two models"));

@@ -7,10 +7,12 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use dataset::synthetic::{self, Split};
 use dataset::{Dataset, FolderOptions};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
 use resnet::{Arch, Checkpoint};
 
 use crate::registry::{DatasetEntry, Format, Registry};
-use crate::settings::ModelChoice;
+use crate::settings::{CalibrationChoice, ModelChoice};
 
 /// A loaded checkpoint and how it is called.
 #[derive(Debug)]
@@ -44,6 +46,7 @@ pub struct Sources {
     progress: Box<dyn Fn(usize, usize) + Sync>,
     models: BTreeMap<ModelChoice, Arc<Model>>,
     sets: BTreeMap<(String, u64), Arc<TestSet>>,
+    calibration: BTreeMap<(String, CalibrationChoice), Arc<TestSet>>,
 }
 
 impl Sources {
@@ -61,6 +64,7 @@ impl Sources {
             progress,
             models: BTreeMap::new(),
             sets: BTreeMap::new(),
+            calibration: BTreeMap::new(),
         }
     }
 
@@ -131,6 +135,72 @@ impl Sources {
         });
         self.sets.insert(key, set.clone());
         Ok(set)
+    }
+
+    /// The images that `choice` draws from the training part of the test set called `tested`, or from a set of its own.
+    ///
+    /// # Errors
+    /// There are none, or fewer than asked for.
+    pub fn calibration_set(
+        &mut self,
+        tested: &str,
+        choice: &CalibrationChoice,
+    ) -> Result<Arc<TestSet>> {
+        let key = (tested.to_owned(), choice.clone());
+        if let Some(set) = self.calibration.get(&key) {
+            return Ok(set.clone());
+        }
+        let name = choice.dataset.as_deref().unwrap_or(tested);
+        let (short, all) = match self.registry.datasets.get(name) {
+            Some(entry) => (name.to_owned(), self.open_training(name, entry)?),
+            None if Path::new(name).join("data_batch_1.bin").is_file() => (
+                stem(Path::new(name)),
+                dataset::cifar10::open_train(Path::new(name))?,
+            ),
+            None if Path::new(name).is_dir() && choice.dataset.is_some() => (
+                stem(Path::new(name)),
+                self.open_images(Path::new(name), None)?,
+            ),
+            None => bail!(
+                "no calibration images for {tested}: give a folder of images that are not test images with calibration.dataset"
+            ),
+        };
+        let n = choice.images as usize;
+        if n > all.len() {
+            bail!(
+                "calibration.images = {n}, but {short} has {} images for it",
+                all.len()
+            );
+        }
+        // In the order drawn: a moving average depends on it, and so on the seed alone.
+        let mut random = ChaCha8Rng::seed_from_u64(choice.seed);
+        let drawn = rand::seq::index::sample(&mut random, all.len(), n).into_vec();
+        let data = all.select(&drawn);
+        let set = Arc::new(TestSet {
+            name: short,
+            sha256: data.sha256(),
+            data,
+        });
+        self.calibration.insert(key, set.clone());
+        Ok(set)
+    }
+
+    /// The images of a set that are no test images.
+    fn open_training(&self, name: &str, entry: &DatasetEntry) -> Result<Dataset> {
+        match entry.format {
+            Format::Synthetic => Ok(synthetic::generate(
+                entry.seed,
+                Split::Train,
+                synthetic::TRAIN_IMAGES,
+            )),
+            Format::Cifar10 => {
+                let folder = self.registry.find(&entry.path, name, name)?;
+                Ok(dataset::cifar10::open_train(&folder)?)
+            }
+            Format::ImageFolder => bail!(
+                "no calibration images: {name} has test images alone; give a folder of others with calibration.dataset"
+            ),
+        }
     }
 
     fn open_entry(&self, name: &str, entry: &DatasetEntry, images: u64) -> Result<Dataset> {

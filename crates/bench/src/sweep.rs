@@ -14,7 +14,7 @@ use results::{Run, Status, Store};
 use crate::device::Target;
 use crate::environment::Environment;
 use crate::experiment::{Check, Experiment};
-use crate::measure::{Bench, by_image};
+use crate::measure::{Bench, Gathered, by_image};
 use crate::plan::PlannedRun;
 use crate::progress::Progress;
 
@@ -49,6 +49,7 @@ impl Sweep<'_> {
         self.store.clean(self.experiment)?;
         let environment = Environment::detect();
         let progress = Progress::new(runs.len());
+        let gathered = Gathered::default();
         let mut summary = Summary::default();
         let mut baselines: HashMap<String, HashMap<String, u16>> = HashMap::new();
         // First pass takes what is free, second pass waits for what others held.
@@ -87,6 +88,7 @@ impl Sweep<'_> {
                     threads: self.threads,
                     environment: &environment,
                     cancelled: &self.cancelled,
+                    gathered: &gathered,
                 };
                 let bar = progress.start(index, run);
                 let result = self.baseline_of(run, &mut baselines).and_then(|baseline| {

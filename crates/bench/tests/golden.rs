@@ -181,7 +181,9 @@ fn imagenet_crops_are_those_of_pillow_and_logits_those_of_torchvision() {
     let checkpoint = resnet::load(&data.join("weights/resnet18-pqf.pth"), None).unwrap();
     let arch = &checkpoint.arch;
     let how = WeightQuantization {
-        scheme: Scheme::linear(Bits::new(8).unwrap()),
+        scheme: Some(Scheme::linear(Bits::new(8).unwrap())),
+        first_bits: None,
+        last_bits: None,
         bias: BiasPolicy::Same,
         bn: BnMode::Kept,
     };

@@ -59,9 +59,12 @@ fn run() -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let checkpoint = &planned.model.checkpoint;
-    let how = planned.cell.quantization.as_ref().ok_or_else(|| {
-        anyhow!("weights.bits = 32 quantizes nothing, so there is nothing to compare")
-    })?;
+    let how = planned.cell.quantization.as_ref().map(|how| &how.weights);
+    let (how, scheme) = how
+        .and_then(|how| Some((how, how.scheme?)))
+        .ok_or_else(|| {
+            anyhow!("weights.bits = 32 quantizes nothing, so there is nothing to compare")
+        })?;
     let reference = match how.bn {
         resnet::BnMode::Kept => checkpoint.state.clone(),
         resnet::BnMode::Folded => resnet::fold(&checkpoint.arch, &checkpoint.state)?,
@@ -79,7 +82,7 @@ fn run() -> Result<ExitCode> {
         let name = format!("{layer}.weight");
         let tensor = reference.require(&name)?;
         let values = Values::new(&name, &tensor.data, &tensor.shape)?;
-        let picture = bench::inspect::picture(layer, &values, &how.scheme)?;
+        let picture = bench::inspect::picture(layer, &values, &scheme)?;
         std::fs::write(path, picture)
             .with_context(|| format!("cannot write {}", path.display()))?;
         eprintln!("wrote {}", path.display());
@@ -103,7 +106,7 @@ fn run() -> Result<ExitCode> {
     }
     println!(
         "{} on {} images of {}: {}, bias {}, bn {}",
-        planned.model.name, inspection.images, planned.set.name, how.scheme, how.bias, how.bn
+        planned.model.name, inspection.images, planned.set.name, scheme, how.bias, how.bn
     );
     print(&inspection);
     if let Some(path) = &arguments.csv {

@@ -121,7 +121,7 @@ mod tests {
             method: "linear".into(),
             ..Config::default()
         };
-        let row = RunRow::new(experiment, config, "w", "d");
+        let row = RunRow::new(experiment, config, "w", "d", None);
         let value = MetricRow {
             run_id: row.run_id.clone(),
             layer: String::new(),

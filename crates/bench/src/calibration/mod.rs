@@ -1,0 +1,7 @@
+//! Calibration: what a float network's activation sites see of some images; its tables and its pictures.
+
+mod collect;
+pub mod picture;
+pub mod table;
+
+pub use collect::collect;

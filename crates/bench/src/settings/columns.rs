@@ -1,0 +1,117 @@
+//! The result columns of a cell.
+
+use engine::{Accumulator, Execution, Multiplier, Requantize};
+use quant_core::{ActivationRange, CodeRange, Mapping, RangeMethod, Rounding};
+use results::Config;
+
+use super::{Activations, Quantization};
+
+/// The columns of a float run: nothing that could vary without changing the numbers.
+pub(super) fn float_config(device: &str) -> Config {
+    Config {
+        weights_bits: results::FLOAT_BITS,
+        activations_bits: results::FLOAT_BITS,
+        execution: "simulate".to_owned(),
+        method: results::METHOD_FLOAT.to_owned(),
+        device: device.to_owned(),
+        ..Config::default()
+    }
+}
+
+pub(super) fn quantized_config(
+    how: &Quantization,
+    method: &str,
+    seed: u64,
+    device: &str,
+) -> Config {
+    let weights = &how.weights;
+    let scheme = weights.scheme.as_ref();
+    let stochastic = scheme.is_some_and(|s| matches!(s.rounding(), Rounding::Stochastic { .. }));
+    let narrow = |mapping: Mapping, codes: CodeRange| {
+        (mapping != Mapping::Affine).then_some(codes == CodeRange::Narrow)
+    };
+    let config = Config {
+        weights_bits: scheme.map_or(results::FLOAT_BITS, |s| s.bits().get()),
+        weights_mapping: scheme.map(|s| s.mapping().to_string()),
+        weights_narrow: scheme.and_then(|s| narrow(s.mapping(), s.codes())),
+        weights_granularity: scheme.map(|s| s.granularity().to_string()),
+        weights_group_size: scheme
+            .and_then(|s| s.granularity().group_size())
+            .map(|n| n as u32),
+        weights_range: scheme.map(|s| s.range().to_string()),
+        weights_percentile: scheme.and_then(|s| match s.range() {
+            RangeMethod::Percentile(p) => Some(p),
+            _ => None,
+        }),
+        weights_mse_exponent: scheme.and_then(|s| match s.range() {
+            RangeMethod::Mse { exponent } => Some(exponent),
+            _ => None,
+        }),
+        weights_rounding: scheme.map(|s| s.rounding().to_string()),
+        first_bits: weights.first_bits.map(|bits| bits.get()),
+        last_bits: weights.last_bits.map(|bits| bits.get()),
+        bias: Some(weights.bias.to_string()),
+        bn: Some(weights.bn.to_string()),
+        method: method.to_owned(),
+        seed: if stochastic || how.activations.is_some() {
+            seed
+        } else {
+            0
+        },
+        ..float_config(device)
+    };
+    let config = match how.execution {
+        Execution::Simulate => config,
+        Execution::Integer(arithmetic) => Config {
+            execution: "integer".to_owned(),
+            integer_rounding: Some(
+                match arithmetic.requantize {
+                    Requantize::Gemmlowp => "gemmlowp",
+                    Requantize::Once(rounding) => rounding.name(),
+                }
+                .to_owned(),
+            ),
+            integer_multiplier: Some(
+                match arithmetic.multiplier {
+                    Multiplier::Fixed => "fixed",
+                    Multiplier::PowerOfTwo => "power_of_two",
+                    Multiplier::Float => "float",
+                }
+                .to_owned(),
+            ),
+            integer_accumulator: Some(
+                match arithmetic.accumulator {
+                    Accumulator::Wide => "int32",
+                    Accumulator::Saturating16 => "saturating16",
+                }
+                .to_owned(),
+            ),
+            ..config
+        },
+    };
+    let Some(Activations { how, calibration }) = &how.activations else {
+        return config;
+    };
+    let scheme = &how.scheme;
+    Config {
+        activations_bits: scheme.bits().get(),
+        activations_mapping: Some(scheme.mapping().to_string()),
+        activations_narrow: narrow(scheme.mapping(), scheme.codes()),
+        shortcut: Some(how.shortcut.to_string()),
+        calibration_images: Some(calibration.images),
+        calibration_method: Some(scheme.range().name().to_owned()),
+        calibration_percentile: match scheme.range() {
+            ActivationRange::Percentile(p) => Some(p),
+            _ => None,
+        },
+        calibration_momentum: match scheme.range() {
+            ActivationRange::MovingAverage { momentum } => Some(momentum),
+            _ => None,
+        },
+        calibration_mse_exponent: match scheme.range() {
+            ActivationRange::Mse { exponent } => Some(exponent),
+            _ => None,
+        },
+        ..config
+    }
+}

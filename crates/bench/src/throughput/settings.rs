@@ -1,0 +1,205 @@
+//! What is asked for on the command line, and what of it is allowed.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use engine::Isa;
+use resnet::Arch;
+
+/// The part of the command line that decides what is measured.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Request {
+    /// Networks, by comma: `resnet18`, `resnet50`, `resnet20` (short for `cifar-resnet20`), ...
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "NAMES",
+        default_value = "resnet18,resnet50,cifar-resnet20"
+    )]
+    pub models: Vec<String>,
+    /// Threads; default: one for each processor.
+    #[arg(long)]
+    pub threads: Option<u16>,
+    /// Rounds; the median is reported.
+    #[arg(long, default_value_t = 5)]
+    pub rounds: usize,
+    /// How long a round lasts, about.
+    #[arg(long, default_value_t = 2.0)]
+    pub seconds: f64,
+    /// Kernels: avx512, avx2, neon or portable; default: the fastest that the processor has.
+    #[arg(long)]
+    pub isa: Option<String>,
+    /// Measure PyTorch and ONNX Runtime in turn with quantlab, through this Python, which has the packages torch,
+    /// torchvision, onnx and onnxruntime.
+    #[arg(long, value_name = "PYTHON")]
+    pub peers: Option<PathBuf>,
+}
+
+/// A [`Request`] that can be carried out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Networks, none twice.
+    pub models: Vec<Arch>,
+    /// Threads, at least 1.
+    pub threads: usize,
+    /// Rounds, at least 1.
+    pub rounds: usize,
+    /// Length of a round, more than none.
+    pub round: Duration,
+    /// Kernels that the processor has.
+    pub isa: Isa,
+    /// A Python with the peers' packages.
+    pub peers: Option<PathBuf>,
+}
+
+const MOST_THREADS: u16 = 1024;
+const LONGEST: f64 = 600.0;
+
+impl Settings {
+    /// Checks `request`.
+    ///
+    /// # Errors
+    /// A network that is not known, kernels that the processor lacks, a number out of its range; each says what is
+    /// allowed.
+    pub fn new(request: &Request) -> Result<Self> {
+        let mut models = Vec::new();
+        for name in &request.models {
+            let arch = parse_model(name.trim())?;
+            if !models.contains(&arch) {
+                models.push(arch);
+            }
+        }
+        if models.is_empty() {
+            bail!("--models names no network");
+        }
+        if let Some(threads) = request.threads
+            && !(1..=MOST_THREADS).contains(&threads)
+        {
+            bail!("--threads {threads}: allowed are 1 to {MOST_THREADS}");
+        }
+        if request.rounds == 0 {
+            bail!("--rounds 0: at least one");
+        }
+        let seconds = request.seconds;
+        // Written so that NaN is refused too.
+        if !(seconds > 0.0 && seconds <= LONGEST) {
+            bail!("--seconds {seconds}: more than 0, at most {LONGEST}");
+        }
+        let isa = match &request.isa {
+            None => Isa::best(),
+            Some(name) => Isa::parse(name)
+                .ok_or_else(|| {
+                    anyhow!(
+                        "--isa {name}: known are {}",
+                        Isa::ALL.map(Isa::name).join(", ")
+                    )
+                })?
+                .check()
+                .context("--isa")?,
+        };
+        Ok(Self {
+            models,
+            threads: crate::cli::threads(request.threads),
+            rounds: request.rounds,
+            round: Duration::from_secs_f64(seconds),
+            isa,
+            peers: request.peers.clone(),
+        })
+    }
+
+    /// The command that measures the same on another machine: of paths the names alone.
+    pub fn command(&self) -> String {
+        let models: Vec<_> = self.models.iter().map(Arch::name).collect();
+        let peers = self.peers.as_deref().and_then(Path::file_name);
+        let peers = peers.map(|name| format!(" --peers {}", name.to_string_lossy()));
+        format!(
+            "cargo throughput --models {} --threads {} --rounds {} --seconds {} --isa {}{}",
+            models.join(","),
+            self.threads,
+            self.rounds,
+            self.round.as_secs_f64(),
+            self.isa,
+            peers.unwrap_or_default()
+        )
+    }
+}
+
+/// An architecture by its name; the CIFAR family's also without the family, whose depths no other has.
+fn parse_model(name: &str) -> Result<Arch> {
+    Arch::parse(name)
+        .or_else(|error| Arch::parse(&format!("cifar-{name}")).map_err(|_| error))
+        .context("--models")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request() -> Request {
+        Request {
+            models: vec!["resnet50".into()],
+            threads: Some(2),
+            rounds: 5,
+            seconds: 0.5,
+            isa: Some("portable".into()),
+            peers: None,
+        }
+    }
+
+    fn refused(change: impl Fn(&mut Request)) -> String {
+        let mut request = request();
+        change(&mut request);
+        format!("{:#}", Settings::new(&request).unwrap_err())
+    }
+
+    #[test]
+    fn what_cannot_be_measured_is_refused_by_name_with_what_is_allowed() {
+        let model = refused(|r| r.models.push("vgg16".into()));
+        assert!(
+            model.contains("vgg16") && model.contains("cifar-resnet20"),
+            "{model}"
+        );
+        let empty = refused(|r| r.models = vec!["".into()]);
+        assert!(empty.contains("--models"), "{empty}");
+        assert!(refused(|r| r.threads = Some(0)).contains("1 to 1024"));
+        assert!(refused(|r| r.threads = Some(5000)).contains("5000"));
+        assert!(refused(|r| r.rounds = 0).contains("--rounds"));
+        for seconds in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e9] {
+            assert!(refused(|r| r.seconds = seconds).contains("--seconds"));
+        }
+        assert!(refused(|r| r.isa = Some("mmx".into())).contains("avx512, avx2, neon, portable"));
+        for isa in Isa::ALL
+            .into_iter()
+            .filter(|isa| !Isa::available().contains(isa))
+        {
+            let lacks = refused(|r| r.isa = Some(isa.name().into()));
+            assert!(
+                lacks.contains(isa.name()) && lacks.contains("cannot run"),
+                "{lacks}"
+            );
+        }
+    }
+
+    #[test]
+    fn short_names_mean_the_cifar_family_and_nothing_is_measured_twice() {
+        let mut request = request();
+        request.models = ["resnet20", " resnet50", "cifar-resnet20"]
+            .map(String::from)
+            .to_vec();
+        let settings = Settings::new(&request).unwrap();
+        let names: Vec<_> = settings.models.iter().map(Arch::name).collect();
+        assert_eq!(names, ["cifar-resnet20", "resnet50"]);
+    }
+
+    #[test]
+    fn the_command_says_what_was_measured_and_no_folder_of_this_machine() {
+        let mut request = request();
+        request.peers = Some("/home/somebody/venv/bin/python3".into());
+        let settings = Settings::new(&request).unwrap();
+        assert_eq!(
+            settings.command(),
+            "cargo throughput --models resnet50 --threads 2 --rounds 5 --seconds 0.5 --isa portable --peers python3"
+        );
+    }
+}

@@ -1,0 +1,143 @@
+//! A network to be timed: its architecture with random weights, compiled.
+
+use anyhow::Result;
+use engine::{Execution, IntegerArithmetic, Isa, Options, Program};
+use quant_core::{
+    ActivationRange, ActivationScheme, Bits, CodeRange, Granularity, Mapping, RangeMethod,
+    Rounding, Scheme,
+};
+use resnet::{
+    ActivationQuantization, Arch, BiasPolicy, BnMode, Epilogue, QuantizedNet, ShortcutPolicy,
+    SiteStatistics, Sites, StateDict, WeightQuantization,
+};
+
+/// Seed of weights and images. Speed does not depend on the values as long as they are ordinary numbers.
+pub(super) const SEED: u64 = 1;
+
+/// Element types that a network computes with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// 32-bit floating point throughout.
+    Float32,
+    /// 8-bit integers, summed in 32 bits.
+    Int8,
+}
+
+impl Precision {
+    /// Those that are timed.
+    pub const OURS: [Self; 2] = [Self::Float32, Self::Int8];
+
+    /// Its name in tables and files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Float32 => "float32",
+            Self::Int8 => "int8",
+        }
+    }
+}
+
+/// A compiled network.
+pub struct Subject {
+    /// What it computes with.
+    pub precision: Precision,
+    /// The network, ready to run.
+    pub program: Program,
+}
+
+impl Subject {
+    /// Compiles `arch`, its weights drawn from a fixed seed, for images of its family's size. Int8: weights symmetric per
+    /// channel, activations affine, the exact arithmetic.
+    ///
+    /// # Errors
+    /// As [`resnet::lower`] and [`Program::new`]: the processor lacks the instructions.
+    pub fn new(arch: &Arch, precision: Precision, isa: Isa) -> Result<Self> {
+        let state = resnet::random_state(arch, SEED);
+        let size = [arch.image_size(); 2];
+        let graph = match precision {
+            Precision::Float32 => resnet::lower(arch, state, size, Epilogue::Fused)?,
+            Precision::Int8 => {
+                let net = eight_bits(arch, &state)?;
+                resnet::lower_quantized(arch, net, size, Epilogue::Fused)?
+            }
+        };
+        let program = Program::new(
+            graph,
+            Options {
+                isa,
+                execution: Execution::Integer(IntegerArithmetic::default()),
+                ..Options::default()
+            },
+        )?;
+        Ok(Self { precision, program })
+    }
+
+    /// Operations for one image, a multiply-add counted as two.
+    pub fn operations(&self) -> u64 {
+        self.program.nodes().map(|node| node.operations).sum()
+    }
+}
+
+/// `state` with weights and activations of 8 bits. Every site's range is made up: speed does not depend on it.
+fn eight_bits(arch: &Arch, state: &StateDict) -> Result<QuantizedNet> {
+    let bits = Bits::new(8)?;
+    let (codes, rounding) = (CodeRange::Narrow, Rounding::HalfEven);
+    let weights = WeightQuantization {
+        scheme: Some(Scheme::new(
+            bits,
+            Mapping::Symmetric,
+            codes,
+            Granularity::Channel,
+            RangeMethod::MinMax,
+            rounding,
+        )?),
+        first_bits: None,
+        last_bits: None,
+        bias: BiasPolicy::Int32,
+        bn: BnMode::Folded,
+    };
+    let range = ActivationRange::MinMax;
+    let activations = ActivationQuantization {
+        scheme: ActivationScheme::new(bits, Mapping::Affine, codes, range, rounding)?,
+        first_bits: None,
+        last_bits: None,
+        shortcut: ShortcutPolicy::Rescale,
+    };
+    let sites = Sites::new(arch);
+    let mut statistics = SiteStatistics::new();
+    for (site, _) in &sites.sites {
+        let seen = statistics.entry(site.clone()).or_default();
+        seen.add(site, 0, &[-3.0, 3.0])?;
+    }
+    let mut net = resnet::quantize(arch, state, &weights)?;
+    let codes = sites.fit(&statistics, &activations)?;
+    net.quantize_activations(arch, &weights, codes, activations.shortcut)?;
+    Ok(net)
+}
+
+/// Images that a peer takes at once: enough to keep its threads busy, few enough for its memory.
+pub fn peer_batch(arch: &Arch) -> usize {
+    match arch.image_size() {
+        ..=32 => 256,
+        _ => 16,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operations_are_those_of_the_paper_and_every_precision_of_ours_compiles() {
+        let arch = Arch::parse("cifar-resnet20").unwrap();
+        for precision in Precision::OURS {
+            let subject = Subject::new(&arch, precision, Isa::Portable);
+            let subject = subject.unwrap();
+            assert_eq!(subject.precision, precision);
+            // 41 million multiply-adds in He et al.'s ResNet-20.
+            let millions = subject.operations() / 2_000_000;
+            assert_eq!(millions, 40, "{}", subject.operations());
+        }
+        assert_eq!(peer_batch(&arch), 256);
+        assert_eq!(peer_batch(&Arch::parse("resnet50").unwrap()), 16);
+    }
+}

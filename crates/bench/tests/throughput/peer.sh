@@ -1,0 +1,11 @@
+#!/bin/sh
+# Speaks the protocol of peers.py: called as `peer.sh -c SCRIPT THREADS`.
+echo "hello fake 1.0 with $3 threads"
+while read -r command name rest; do
+    case "$command $name" in
+        "load "*) echo "ready pytorch onnxruntime-int8" ;;
+        "time pytorch") echo 50.0 ;;
+        "time onnxruntime-int8") echo 2e2 ;;
+        *) echo "error KeyError: '$name'" ;;
+    esac
+done
