@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use anyhow::{Result, anyhow};
 use burn::tensor::{Device, Tensor, TensorData};
-use engine::{Options, Program, Shape};
+use engine::{Options, Program, Shape, WHOLE_GROUPS};
 use resnet::{Arch, Epilogue, ResNet, StateDict};
 
 use crate::device::Target;
@@ -58,6 +58,8 @@ impl Tapped {
             Target::Engine => {
                 let options = Options {
                     group: batch,
+                    // Each layer is shown the whole batch.
+                    large: WHOLE_GROUPS,
                     ..Options::default()
                 };
                 let graph =

@@ -30,5 +30,5 @@ pub use epilogue::Multiplier;
 pub use error::Error;
 pub use graph::{Code, Conv, Graph, INPUT, Linear, Node, Op};
 pub use kernel::{Accumulator, Isa, peak};
-pub use program::{Execution, NodeInfo, Observation, Options, Program, Workspace};
+pub use program::{Execution, NodeInfo, Observation, Options, Program, WHOLE_GROUPS, Workspace};
 pub use shape::{Padding, Shape, Window};

@@ -1,5 +1,7 @@
 //! A program in one kind of numbers: weights packed, every value's place in memory known.
 
+use std::ops::Range;
+
 use crate::buffer::Buffer;
 use crate::domain::{Domain, IntegerArithmetic};
 use crate::epilogue::Surroundings;
@@ -7,7 +9,7 @@ use crate::error::Error;
 use crate::graph::{Code, Conv, Graph, Op, Placed};
 use crate::kernel::{Convolution, Geometry, Isa, Kernels};
 use crate::layout::{Layout, Table};
-use crate::plan::{Plan, plan};
+use crate::plan::{self, Plan, plan};
 use crate::pool;
 use crate::program::NodeInfo;
 use crate::shape::{Shape, Window};
@@ -17,6 +19,10 @@ pub(crate) struct Typed<D: Domain> {
     pub input: Shape,
     pub output: Shape,
     pub group: usize,
+    /// Nodes that run image by image.
+    early: usize,
+    /// For each value, whether one of them makes it and another node reads it.
+    crosses: Vec<bool>,
     layouts: Vec<Layout>,
     codes: Vec<Option<Code>>,
     plan: Plan,
@@ -48,6 +54,13 @@ enum Work<D: Domain> {
     Identity,
 }
 
+/// Some images of the group.
+#[derive(Clone, Copy)]
+struct Images {
+    first: usize,
+    count: usize,
+}
+
 /// A finished node's value.
 pub(crate) struct Seen<'a, D: Domain> {
     pub node: usize,
@@ -63,12 +76,12 @@ const SLACK: usize = 4;
 const PORTION: usize = 1024;
 
 impl<D: Domain> Typed<D> {
-    /// Compiles `graph` for `group` images at once. The weights are copied into packed form and the graph's own freed
-    /// one by one.
+    /// Compiles `graph` for `group` images at once, the nodes up to the last that makes a value of `large` elements or more
+    /// for one. The weights are copied into packed form and the graph's own freed one by one.
     pub fn new(
         graph: Graph,
         isa: Isa,
-        group: usize,
+        (group, large): (usize, usize),
         arithmetic: IntegerArithmetic,
     ) -> Result<Self, Error> {
         let kernels = D::kernels(isa, arithmetic)?;
@@ -98,7 +111,15 @@ impl<D: Domain> Typed<D> {
         let kinds: Vec<_> = (0..layouts.len())
             .map(|value| (layouts[value], D::zero(codes[value])))
             .collect();
-        let plan = plan(&kinds, &last_read, group, SLACK);
+        let sizes: Vec<_> = layouts.iter().map(|layout| layout.shape.len()).collect();
+        let early = match group {
+            1 => 0,
+            _ => plan::early(&sizes, large),
+        };
+        let crosses = (0..layouts.len())
+            .map(|value| plan::crosses(value, last_read[value], early))
+            .collect();
+        let plan = plan(&kinds, &last_read, group, early, SLACK);
         let (input, output, wanted) = (graph.input, graph.output(), graph.output);
         let mut steps: Vec<Step<D>> = Vec::with_capacity(graph.nodes.len());
         for (node, placed) in graph.nodes.into_iter().enumerate() {
@@ -106,7 +127,7 @@ impl<D: Domain> Typed<D> {
                 kernels,
                 layouts: &layouts,
                 codes: &codes,
-                group,
+                images: if node < early { 1 } else { group },
                 arithmetic,
             };
             steps.push(context.step(placed, node + 1)?);
@@ -123,6 +144,8 @@ impl<D: Domain> Typed<D> {
             input,
             output,
             group,
+            early,
+            crosses,
             layouts,
             codes,
             plan,
@@ -157,7 +180,9 @@ impl<D: Domain> Typed<D> {
         for (value, layout) in self.layouts.iter().enumerate() {
             if !self.plan.clear[value] {
                 let buffer = buffers[self.plan.buffer[value]].as_mut();
-                fill_border(buffer, layout, self.group, D::zero(self.codes[value]));
+                let alone = self.early > 0 && value <= self.early && !self.crosses[value];
+                let images = if alone { 1 } else { self.group };
+                fill_border(buffer, layout, images, D::zero(self.codes[value]));
             }
         }
         Memory {
@@ -176,35 +201,71 @@ impl<D: Domain> Typed<D> {
     ) -> Result<(), Error> {
         let n = self.check(memory, images, results)?;
         let Memory { buffers, sums } = memory;
-        let first = &mut buffers[self.plan.buffer[0]];
-        if self.plan.clear[0] {
-            fill_border(first.as_mut(), &self.layouts[0], n, D::zero(self.codes[0]));
-        }
-        let code = self.codes[0];
-        self.layouts[0].read_planar(n, images, first.as_mut(), |x| D::enter(code, x));
-        for (node, step) in self.steps.iter().enumerate() {
-            let value = node + 1;
-            let (place, code) = (self.plan.buffer[value], self.codes[value]);
-            // Out of the list while it is written; the plan never gives a node's operands the same buffer.
-            let mut out = std::mem::replace(&mut buffers[place], Buffer::new(0));
-            if self.plan.clear[value] {
-                fill_border(out.as_mut(), &self.layouts[value], n, D::zero(code));
+        let all = Images { first: 0, count: n };
+        if self.early == 0 {
+            self.enter(all, images, buffers);
+        } else {
+            for (first, image) in images.chunks_exact(self.input.len()).enumerate() {
+                let one = Images { first, count: 1 };
+                self.enter(one, image, buffers);
+                self.walk(0..self.early, one, buffers, sums.as_mut(), observe);
             }
-            self.execute(step, n, buffers, (out.as_mut(), value), sums.as_mut());
-            observe(Seen {
-                node,
-                images: n,
-                values: out.as_slice(),
-                layout: &self.layouts[value],
-                code,
-            });
-            buffers[place] = out;
         }
+        let rest = self.early..self.steps.len();
+        self.walk(rest, all, buffers, sums.as_mut(), observe);
         let values = buffers[self.plan.buffer[self.wanted]].as_slice();
         let code = self.codes[self.wanted];
         let layout = &self.layouts[self.wanted];
         layout.write_planar(n, values, results, |x| D::leave(code, x));
         Ok(())
+    }
+
+    /// Takes in `images`, `[n, c, h, w]`.
+    fn enter(&self, which: Images, images: &[f32], buffers: &mut [Buffer<D::In>]) {
+        let (layout, code) = (&self.layouts[0], self.codes[0]);
+        let to = &mut buffers[self.plan.buffer[0]].as_mut()[self.start(0, which)..];
+        if self.plan.clear[0] {
+            fill_border(to, layout, which.count, D::zero(code));
+        }
+        layout.read_planar(which.count, images, to, |x| D::enter(code, x));
+    }
+
+    /// Runs some nodes on some images.
+    fn walk(
+        &self,
+        nodes: Range<usize>,
+        images: Images,
+        buffers: &mut [Buffer<D::In>],
+        sums: &mut [D::Sum],
+        observe: &mut dyn FnMut(Seen<'_, D>),
+    ) {
+        for node in nodes {
+            let value = node + 1;
+            let (place, code) = (self.plan.buffer[value], self.codes[value]);
+            // Out of the list while it is written; the plan never gives a node's operands the same buffer.
+            let mut buffer = std::mem::replace(&mut buffers[place], Buffer::new(0));
+            let out = &mut buffer.as_mut()[self.start(value, images)..];
+            if self.plan.clear[value] {
+                fill_border(out, &self.layouts[value], images.count, D::zero(code));
+            }
+            self.execute(&self.steps[node], images, buffers, (out, value), sums);
+            observe(Seen {
+                node,
+                images: images.count,
+                values: out,
+                layout: &self.layouts[value],
+                code,
+            });
+            buffers[place] = buffer;
+        }
+    }
+
+    /// Where a value of some images starts in its buffer: what lives for one image alone is always in the first's place.
+    fn start(&self, value: usize, images: Images) -> usize {
+        match self.crosses[value] {
+            true => images.first * self.layouts[value].image(),
+            false => 0,
+        }
     }
 
     fn check(&self, memory: &Memory<D>, images: &[f32], results: &[f32]) -> Result<usize, Error> {
@@ -239,17 +300,16 @@ impl<D: Domain> Typed<D> {
     fn execute(
         &self,
         step: &Step<D>,
-        images: usize,
+        images: Images,
         buffers: &[Buffer<D::In>],
         (out, value): (&mut [D::In], usize),
         sums: &mut [D::Sum],
     ) {
         let read = |value: usize| {
-            (
-                buffers[self.plan.buffer[value]].as_slice(),
-                &self.layouts[value],
-            )
+            let values = buffers[self.plan.buffer[value]].as_slice();
+            (&values[self.start(value, images)..], &self.layouts[value])
         };
+        let images = images.count;
         let input = read(step.input);
         let zero = D::zero(self.codes[step.input]);
         let output = (out, &self.layouts[value]);
@@ -314,12 +374,13 @@ fn layouts(graph: &Graph, bytes: usize) -> Vec<Layout> {
     layouts
 }
 
-/// What the steps of a program share.
+/// What a step is made of besides its node.
 struct Context<'a, D: Domain> {
     kernels: &'static Kernels<D>,
     layouts: &'a [Layout],
     codes: &'a [Option<Code>],
-    group: usize,
+    /// Images at once.
+    images: usize,
     arithmetic: IntegerArithmetic,
 }
 
@@ -353,7 +414,8 @@ impl<D: Domain> Context<'_, D> {
                     groups: conv.groups,
                     window: conv.window,
                 };
-                let conv = Convolution::new(self.kernels, geometry, &weights, from, to, self.group);
+                let conv =
+                    Convolution::new(self.kernels, geometry, &weights, from, to, self.images);
                 Work::Conv(Box::new(conv))
             }
             Op::MaxPool(window) => Work::MaxPool(*window),
@@ -363,7 +425,7 @@ impl<D: Domain> Context<'_, D> {
         };
         Ok(Step {
             places: match (&work, add) {
-                (Work::Conv(_), Some(add)) => Some(Table::pixels(&self.layouts[add], self.group)),
+                (Work::Conv(_), Some(add)) => Some(Table::pixels(&self.layouts[add], self.images)),
                 _ => None,
             },
             name: node.name,

@@ -252,6 +252,7 @@ fn program(graph: Graph, isa: Isa, arithmetic: IntegerArithmetic) -> Program {
         isa,
         group: 0,
         execution: Execution::Integer(arithmetic),
+        ..Options::default()
     };
     Program::new(graph, options).unwrap()
 }

@@ -84,7 +84,7 @@ proptest! {
                     accumulator,
                 });
                 let mut all = Isa::available().into_iter().map(|isa| {
-                    let options = Options { isa, group: 3, execution };
+                    let options = Options { isa, group: 3, execution, ..Options::default() };
                     run(&graph, options, &images)
                 });
                 let first = all.next().unwrap();

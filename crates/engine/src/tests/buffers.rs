@@ -6,7 +6,7 @@ use super::{Random, same_bytes, twin};
 use crate::domain::IntegerArithmetic;
 use crate::graph::{Code, Conv, Graph, INPUT, Node, Op};
 use crate::kernel::Isa;
-use crate::program::{Execution, Options, Program};
+use crate::program::{Execution, Options, Program, WHOLE_GROUPS};
 use crate::shape::{Shape, Window};
 
 const EXECUTIONS: [fn() -> Execution; 2] = [
@@ -23,6 +23,39 @@ fn every_number_of_threads_and_every_group_gives_the_same_codes() {
             }
         }
     }
+}
+
+#[test]
+fn nodes_that_run_image_by_image_make_the_same_results() {
+    let mut split = 0;
+    for seed in 0..40 {
+        let graph = network(seed);
+        let images = images(&graph, 7, &mut Random(seed));
+        let sizes: Vec<_> = (0..=graph.nodes.len())
+            .map(|value| graph.shape(value).len())
+            .collect();
+        for execution in EXECUTIONS {
+            let results = |large| {
+                let options = Options {
+                    execution: execution(),
+                    group: 3,
+                    large,
+                    ..Options::default()
+                };
+                // One workspace for three groups, the last of one image.
+                super::run(&Program::new(graph.clone(), options).unwrap(), &images)
+            };
+            let whole = results(WHOLE_GROUPS);
+            let mut sizes = sizes.clone();
+            sizes.sort_unstable();
+            sizes.dedup();
+            for &large in &sizes {
+                assert_eq!(results(large), whole, "seed {seed}, {large} elements");
+            }
+            split += usize::from(sizes.len() > 2);
+        }
+    }
+    assert!(split > 20, "{split} networks were split in between");
 }
 
 #[test]

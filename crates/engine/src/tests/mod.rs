@@ -85,10 +85,13 @@ fn run(program: &Program, images: &[f32]) -> Vec<f32> {
 fn same_bytes(graph: &Graph, isa: Isa, execution: Execution) {
     let images = Random(6).vec(13 * graph.input().len());
     let mut seen: Option<Vec<u32>> = None;
-    for group in [1, 2, 5, 16] {
+    // All nodes on whole groups, some image by image, all image by image.
+    let larges = [usize::MAX, graph.input().len(), 1, usize::MAX];
+    for (group, large) in [1, 2, 5, 16].into_iter().zip(larges) {
         let options = Options {
             isa,
             group,
+            large,
             execution,
         };
         let program = Program::new(graph.clone(), options).unwrap();

@@ -68,6 +68,7 @@ fn check_images(graph: &Graph, images: &[f32], arithmetic: IntegerArithmetic) {
                 isa,
                 group: 2,
                 execution,
+                ..Options::default()
             };
             let found = run(graph, options, images);
             assert_eq!(found.len(), expected.len());

@@ -61,6 +61,7 @@ fn check(graph: &Graph, images: &[f32]) {
             isa,
             group: 1,
             execution: Execution::Simulate,
+            ..Options::default()
         };
         let program = Program::new(graph.clone(), options).unwrap();
         let mut workspace = program.workspace();
