@@ -12,7 +12,7 @@
 //! part of the convolution before them, or nodes of their own where each convolution's own output is wanted.
 //!
 //! Quantized activations make a graph with codes ([`lower_quantized`]): weights become integers with their scale beside
-//! them, 32-bit biases too, and every site's node rounds its value.
+//! them, 32-bit biases too, and every site's node rounds its value, if the site has a code.
 
 use engine::{Code, Conv, Graph, INPUT, Linear, Node, Op, Shape, Window};
 
@@ -71,17 +71,14 @@ fn build(
     codes: Option<Codes>,
 ) -> Result<Graph, Error> {
     let layout = arch.layout();
-    let input_code = codes
-        .as_ref()
-        .map(|codes| codes.of(INPUT_SITE))
-        .transpose()?;
+    let input_code = codes.as_ref().and_then(|codes| codes.of(INPUT_SITE));
     let mut nodes = Nodes {
         nodes: Vec::new(),
         epilogue,
         codes,
     };
     let stem = conv(&mut state, &layout.stem)?;
-    let mut x = nodes.push(&layout.stem.conv, INPUT, stem, None, true)?;
+    let mut x = nodes.push(&layout.stem.conv, INPUT, stem, None, true);
     let mut channels = layout.stem.output;
     let mut size = layout.stem.shrunk([height, width]);
     if layout.max_pool {
@@ -102,23 +99,23 @@ fn build(
             }
             Shortcut::Project(unit) => {
                 let op = conv(&mut state, unit)?;
-                nodes.push(&unit.conv, &x, op, None, false)?
+                nodes.push(&unit.conv, &x, op, None, false)
             }
         };
         for (i, unit) in block.units.iter().enumerate() {
             let add = (i + 1 == block.units.len()).then_some(shortcut.as_str());
             let op = conv(&mut state, unit)?;
-            x = nodes.push(&unit.conv, &x, op, add, true)?;
+            x = nodes.push(&unit.conv, &x, op, add, true);
             channels = unit.output;
             size = unit.shrunk(size);
         }
     }
     let whole = Window::whole(Shape::new(channels, size[0], size[1]));
     let mut pool = Node::new(POOL_SITE, x, Op::AvgPool(whole));
-    pool.code = nodes.code(POOL_SITE)?;
+    pool.code = nodes.code(POOL_SITE);
     nodes.nodes.push(pool);
     let classifier = linear(arch, &mut state)?;
-    nodes.push(&layout.classifier, POOL_SITE, classifier, None, false)?;
+    nodes.push(&layout.classifier, POOL_SITE, classifier, None, false);
     let input = Shape::new(layout.stem.input, height, width);
     let output = &layout.classifier;
     Ok(Graph::quantized(input, input_code, nodes.nodes, output)?)
@@ -174,11 +171,9 @@ struct Codes {
 }
 
 impl Codes {
-    fn of(&self, site: &str) -> Result<Code, Error> {
-        self.codes
-            .get(site)
-            .copied()
-            .ok_or_else(|| Error::Missing { name: quoted(site) })
+    /// None for a site that stays in float.
+    fn of(&self, site: &str) -> Option<Code> {
+        self.codes.get(site).copied()
     }
 
     /// A layer with integers in place of its weights and of a 32-bit bias.
@@ -206,8 +201,8 @@ impl Codes {
 }
 
 impl Nodes {
-    fn code(&self, site: &str) -> Result<Option<Code>, Error> {
-        self.codes.as_ref().map(|codes| codes.of(site)).transpose()
+    fn code(&self, site: &str) -> Option<Code> {
+        self.codes.as_ref().and_then(|codes| codes.of(site))
     }
 
     /// Adds a node that copies numbers; its name.
@@ -220,14 +215,7 @@ impl Nodes {
     }
 
     /// Adds a layer with what follows it; the name of the value that comes out.
-    fn push(
-        &mut self,
-        name: &str,
-        input: &str,
-        op: Op,
-        add: Option<&str>,
-        relu: bool,
-    ) -> Result<String, Error> {
+    fn push(&mut self, name: &str, input: &str, op: Op, add: Option<&str>, relu: bool) -> String {
         let (mut code, mut inner) = (None, None);
         let mut op = op;
         if let Some(codes) = &mut self.codes {
@@ -236,9 +224,9 @@ impl Nodes {
                 Some((_, sum)) => sum,
                 None => name,
             };
-            code = Some(codes.of(site)?);
+            code = codes.of(site);
             if add.is_some() && codes.shortcut != ShortcutPolicy::Float {
-                inner = Some(codes.of(name)?);
+                inner = codes.of(name);
             }
         }
         let apart = add.is_some() || (relu && self.codes.is_none());
@@ -254,7 +242,7 @@ impl Nodes {
         node.inner = inner;
         let value = node.name.clone();
         self.nodes.push(node);
-        Ok(value)
+        value
     }
 }
 

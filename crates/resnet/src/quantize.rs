@@ -115,7 +115,7 @@ pub struct QuantizedNet {
     pub bias_codes: BTreeMap<String, Vec<i32>>,
     /// Channels whose bias code did not fit 32 bits, by layer.
     pub bias_overflows: BTreeMap<String, Vec<usize>>,
-    /// What activations are rounded to; none where they stay in float.
+    /// What activations are rounded to; none where they stay in float, and so does a site that is not among them.
     pub activations: Option<(SiteCodes, ShortcutPolicy)>,
 }
 

@@ -217,6 +217,46 @@ fn eight_bits_are_close_to_float_and_the_burn_module_to_the_engine() {
 }
 
 #[test]
+fn a_site_with_a_code_among_others_in_float_is_rounded_and_nothing_else_is() {
+    let case = Case::new("cifar-resnet20-b", 32);
+    let device = Device::flex();
+    let float = WeightQuantization {
+        scheme: None,
+        ..weights(Mapping::Symmetric, Granularity::Channel, BiasPolicy::Float)
+    };
+    let whole = case.net(&float, ShortcutPolicy::Rescale);
+    let module = ResNet::from_state(&case.arch, &whole.state, &device).unwrap();
+    let all = whole.activations.clone().unwrap().0;
+    let sites = Sites::new(&case.arch);
+    for (site, _) in &sites.sites {
+        let mut net = whole.clone();
+        // Four bits: so coarse that a site rounded too much or too little is seen.
+        let mut code = all[site];
+        code.scale *= 17.0;
+        code.zero_point /= 17;
+        code.quant_max = code.quant_min + 15;
+        let only = [(site.clone(), code)].into();
+        net.activations = Some((only, ShortcutPolicy::Rescale));
+        let (logits, seen) = case.run(&net, Epilogue::Separate, Execution::Simulate);
+        let coded = seen.iter().filter(|(_, codes)| codes.is_some());
+        let coded: Vec<_> = coded.map(|(node, _)| node.clone()).collect();
+        let expected = sites.quantized_node(site);
+        let expected = (expected != engine::INPUT).then_some(expected);
+        assert_eq!(coded, Vec::from_iter(expected), "{site}");
+        let (fused, _) = case.run(&net, Epilogue::Fused, Execution::Simulate);
+        assert_eq!(fused, logits, "{site}");
+        let data = TensorData::new(case.pixels.clone(), [3, 3, 32, 32]);
+        let codes = net.site_codes(&case.arch);
+        let found = module.forward_quantized(Tensor::from_data(data, &device), &codes);
+        let found = found.into_data().try_to_vec::<f32>().unwrap();
+        let largest = logits.iter().fold(0.0_f32, |m, v| m.max(v.abs()));
+        for (a, b) in found.iter().zip(&logits) {
+            assert!((a - b).abs() < 0.02 * largest, "{site}: {a}, {b}");
+        }
+    }
+}
+
+#[test]
 fn what_integers_cannot_do_is_one_line_that_names_the_layer() {
     let case = Case::new("cifar-resnet20", 32);
     let message = |how: &WeightQuantization, shortcut| {

@@ -117,6 +117,15 @@ impl Sites {
         self.inputs.insert(layer.to_owned(), site.to_owned());
     }
 
+    /// The node that makes the values of `site` in a quantized graph with separate epilogues: there a ReLU without an
+    /// addition is part of its convolution.
+    pub fn quantized_node(&self, site: &str) -> String {
+        let made_by =
+            |(conv, (_, sum)): (&String, &(String, String))| (sum == site).then(|| sum_node(conv));
+        let sum = self.additions.iter().find_map(made_by);
+        sum.unwrap_or_else(|| site.to_owned())
+    }
+
     /// The codes of every site from what was seen there.
     ///
     /// # Errors
