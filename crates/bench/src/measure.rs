@@ -5,9 +5,9 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use engine::Execution;
-use resnet::{Decision, LayerReport, QuantizedNet, SiteStatistics, Sites, StateDict};
+use resnet::{Decision, LayerReport, QuantizedNet, SiteStatistics, StateDict};
 use results::metric as names;
 use results::{ManifestRow, MetricRow, PredictionRow, Run, RunRow, Status};
 
@@ -18,6 +18,7 @@ use crate::environment::Environment;
 use crate::evaluate::{Outcome, evaluate};
 use crate::network::Network;
 use crate::plan::PlannedRun;
+use crate::quantized::quantized;
 use crate::settings::Quantization;
 use crate::sources::TestSet;
 
@@ -111,19 +112,13 @@ impl Bench<'_> {
 
     /// Weights, and activations where they are asked for.
     fn quantize(&self, run: &PlannedRun, how: &Quantization) -> Result<QuantizedNet> {
-        let checkpoint = &run.model.checkpoint;
-        let arch = &checkpoint.arch;
-        let on_engine = matches!(self.target, Target::Engine);
-        if how.execution != Execution::Simulate && !on_engine {
-            bail!("execution = integer runs on device = engine alone");
-        }
-        let mut net = resnet::quantize(arch, &checkpoint.state, &how.weights)?;
-        if let (Some(activations), Some(images)) = (&how.activations, &run.calibration) {
-            let statistics = self.statistics(run, images)?;
-            let codes = Sites::new(arch).fit(&statistics, &activations.how)?;
-            net.quantize_activations(arch, &how.weights, codes, activations.how.shortcut)?;
-        }
-        Ok(net)
+        let images = run.calibration.as_ref();
+        let statistics = images.map(|images| self.statistics(run, images));
+        quantized(
+            &run.model.checkpoint,
+            how,
+            statistics.transpose()?.as_deref(),
+        )
     }
 
     fn statistics(&self, run: &PlannedRun, images: &TestSet) -> Result<Arc<SiteStatistics>> {

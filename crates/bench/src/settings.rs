@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, anyhow, bail};
 use engine::Execution;
-use quant_core::Bits;
-use resnet::{ActivationQuantization, BiasPolicy, BnMode, WeightQuantization};
+use quant_core::{Bits, Granularity};
+use resnet::{ActivationQuantization, BiasPolicy, BnMode, ShortcutPolicy, WeightQuantization};
 use results::Config;
 use toml::de::DeValue;
 
@@ -295,40 +295,35 @@ impl Cell {
             check_key(key)?;
             bail!("{key} does not apply here; leave it out");
         }
-        let (quantization, mut config) = if method == "float"
-            || (scheme.is_none() && activations.is_none())
-        {
-            (None, float_config(&device))
-        } else {
-            let quantized = activations.is_some();
-            let weights = WeightQuantization {
-                scheme,
-                first_bits,
-                last_bits,
-                bias: bias.unwrap_or(match (linear, quantized && scheme.is_some()) {
-                    (true, _) => BiasPolicy::Same,
-                    (false, true) => BiasPolicy::Int32,
-                    (false, false) => BiasPolicy::Float,
-                }),
-                bn: bn.unwrap_or(match quantized && !linear {
-                    true => BnMode::Folded,
-                    false => BnMode::Kept,
-                }),
+        let (quantization, mut config) =
+            if method == "float" || (scheme.is_none() && activations.is_none()) {
+                (None, float_config(&device))
+            } else {
+                let quantized = activations.is_some();
+                let weights = WeightQuantization {
+                    scheme,
+                    first_bits,
+                    last_bits,
+                    bias: bias.unwrap_or(match (linear, quantized && scheme.is_some()) {
+                        (true, _) => BiasPolicy::Same,
+                        (false, true) => BiasPolicy::Int32,
+                        (false, false) => BiasPolicy::Float,
+                    }),
+                    bn: bn.unwrap_or(match quantized && !linear {
+                        true => BnMode::Folded,
+                        false => BnMode::Kept,
+                    }),
+                };
+                check_bias(&weights, quantized)?;
+                let quantization = Quantization {
+                    weights,
+                    activations,
+                    execution,
+                };
+                check_integer(&quantization, &device).context("execution = integer")?;
+                let config = quantized_config(&quantization, &method, seed, &device);
+                (Some(quantization), config)
             };
-            check_bias(&weights, quantized)?;
-            if execution != Execution::Simulate && !quantized {
-                bail!(
-                    "execution = integer: activations.bits = 32 leaves nothing to do in integers; give 1 to 8"
-                );
-            }
-            let quantization = Quantization {
-                weights,
-                activations,
-                execution,
-            };
-            let config = quantized_config(&quantization, &method, seed, &device);
-            (Some(quantization), config)
-        };
         config.images = images;
         Ok(Self {
             model,
@@ -350,6 +345,51 @@ fn check_bias(weights: &WeightQuantization, activations: bool) -> Result<()> {
     }
     if weights.bn == BnMode::Kept {
         bail!("bias = int32: a BatchNorm that is kept has no bias to round; set bn = folded");
+    }
+    Ok(())
+}
+
+/// Integers have 8 bits, one scale for all weights of a sum, and nothing real to add.
+fn check_integer(how: &Quantization, device: &str) -> Result<()> {
+    if how.execution == Execution::Simulate {
+        return Ok(());
+    }
+    let weights = &how.weights;
+    let Some(activations) = &how.activations else {
+        bail!("activations.bits = 32 leaves nothing to do in integers; give 1 to 8");
+    };
+    let Some(scheme) = weights.scheme else {
+        bail!("weights.bits = 32 leaves real weights; give 1 to 8");
+    };
+    for (key, bits) in [
+        ("weights.bits", Some(scheme.bits())),
+        ("activations.bits", Some(activations.how.scheme.bits())),
+        ("first.bits", weights.first_bits),
+        ("last.bits", weights.last_bits),
+    ] {
+        if let Some(bits) = bits.filter(|bits| bits.get() > 8) {
+            bail!(
+                "{key} = {}, but the kernels hold 8 bits; give 1 to 8",
+                bits.get()
+            );
+        }
+    }
+    if matches!(scheme.granularity(), Granularity::Group(_)) {
+        bail!(
+            "weights.granularity = group has several scales in one sum; set weights.granularity = tensor or channel"
+        );
+    }
+    if weights.bias != BiasPolicy::Int32 {
+        bail!(
+            "bias = {} is a real number to add; set bias = int32 and bn = folded",
+            weights.bias
+        );
+    }
+    if activations.how.shortcut == ShortcutPolicy::Float {
+        bail!("shortcut = float is a real number to add; set shortcut = rescale or shared");
+    }
+    if device != "engine" {
+        bail!("device = {device} computes in float; set device = engine");
     }
     Ok(())
 }
@@ -474,6 +514,41 @@ mod tests {
         assert!(error(&[("method", text("qat"))]).contains("ptq"));
         assert!(error(&[bits(1), ("weights.mapping", text("symmetric"))]).contains("2 bits"));
         assert!(error(&[("model.weights", text("a.pth"))]).contains("two models"));
+    }
+
+    #[test]
+    fn what_integers_cannot_do_is_refused_before_anything_runs() {
+        let activations = ("activations.bits", Scalar::Integer(8));
+        for (key, value, says) in [
+            ("activations.bits", Scalar::Integer(9), "give 1 to 8"),
+            ("activations.bits", Scalar::Integer(32), "give 1 to 8"),
+            ("weights.bits", Scalar::Integer(16), "give 1 to 8"),
+            ("weights.bits", Scalar::Integer(32), "give 1 to 8"),
+            ("first.bits", Scalar::Integer(9), "give 1 to 8"),
+            ("last.bits", Scalar::Integer(12), "give 1 to 8"),
+            ("weights.granularity", text("group"), "tensor or channel"),
+            ("bias", text("float"), "bias = int32"),
+            ("bias", text("same"), "bias = int32"),
+            ("method", text("linear"), "bias = int32"),
+            ("shortcut", text("float"), "rescale or shared"),
+            ("device", text("flex"), "device = engine"),
+        ] {
+            let integer = ("execution", text("integer"));
+            // Of a key given twice the last counts.
+            let message = error(&[activations.clone(), integer, (key, value.clone())]);
+            assert!(
+                message.starts_with("execution = integer: ") && message.contains(says),
+                "{key} = {value}: {message}"
+            );
+        }
+        for kind in ["tensor", "channel"] {
+            let able = [
+                activations.clone(),
+                ("execution", text("integer")),
+                ("weights.granularity", text(kind)),
+            ];
+            assert!(cell(&able).is_ok(), "{kind}");
+        }
     }
 
     #[test]

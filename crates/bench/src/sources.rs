@@ -161,6 +161,9 @@ impl Sources {
                 stem(Path::new(name)),
                 self.open_images(Path::new(name), None)?,
             ),
+            None if choice.dataset.is_some() => bail!(
+                "calibration.dataset = {name}: neither a folder nor an entry of datasets.toml"
+            ),
             None => bail!(
                 "no calibration images for {tested}: give a folder of images that are not test images with calibration.dataset"
             ),
@@ -168,7 +171,7 @@ impl Sources {
         let n = choice.images as usize;
         if n > all.len() {
             bail!(
-                "calibration.images = {n}, but {short} has {} images for it",
+                "calibration.images = {n}, but {short} has {} images to calibrate on; ask for no more",
                 all.len()
             );
         }

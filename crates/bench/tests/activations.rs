@@ -1,0 +1,217 @@
+//! `sweep` with quantized activations: simulation and integers side by side, and what is refused.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use burn::tensor::Device;
+use resnet::{Arch, ResNet, StateDict};
+use tempfile::TempDir;
+
+fn data() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data")
+}
+
+/// A folder with an experiment on the shipped model and room for other models.
+struct Place(TempDir);
+
+impl Place {
+    fn new(fixed: &str, vary: &str) -> Self {
+        let place = Self(TempDir::new().unwrap());
+        let experiment = format!(
+            "question = 'test'\nexpects = 'nothing'\n[fixed]\ndataset = 'synthetic'\nimages = 64\n{fixed}\n[vary]\n{vary}\n"
+        );
+        std::fs::write(place.path("e.toml"), experiment).unwrap();
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sweep"));
+        command.current_dir(self.0.path()).arg("e.toml");
+        command.arg("--data").arg(data()).args(arguments);
+        command.output().unwrap()
+    }
+
+    /// Saves a network of random weights with some changed.
+    fn model(&self, name: &str, change: &dyn Fn(&mut StateDict)) {
+        let arch = Arch::parse("cifar-resnet20").unwrap();
+        let mut state = ResNet::init(&arch, &Device::flex()).to_state(&arch);
+        change(&mut state);
+        resnet::save_safetensors(&state, &self.path(name), &BTreeMap::new()).unwrap();
+    }
+
+    /// Metrics of the whole network, by execution.
+    fn metrics(&self) -> BTreeMap<String, BTreeMap<String, f64>> {
+        let mut found = BTreeMap::new();
+        for folder in std::fs::read_dir(self.path("results/e")).unwrap() {
+            let folder = folder.unwrap().path();
+            if !folder.join("run.csv").is_file() {
+                continue;
+            }
+            let run = rows(&folder.join("run.csv")).remove(0);
+            if run["activations_bits"] != "8" {
+                continue;
+            }
+            let metrics = rows(&folder.join("metrics.csv")).into_iter();
+            let whole = metrics.filter(|row| row["layer"].is_empty());
+            let values = whole.map(|row| (row["metric"].clone(), row["value"].parse().unwrap()));
+            found.insert(run["execution"].clone(), values.collect());
+        }
+        found
+    }
+}
+
+fn rows(file: &Path) -> Vec<BTreeMap<String, String>> {
+    let mut reader = csv::Reader::from_path(file).unwrap();
+    reader.deserialize().map(|row| row.unwrap()).collect()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn integers_hit_what_the_simulation_hits_and_no_code_differs() {
+    let fixed = "model.name = 'resnet20-synthetic'\nactivations.bits = 8\ncalibration.images = 32";
+    let place = Place::new(fixed, "execution = ['simulate', 'integer']");
+    let output = place.run(&[]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let found = place.metrics();
+    let (simulated, integers) = (&found["simulate"], &found["integer"]);
+    for metric in ["top1_correct", "top5_correct", "flips", "loss_sum"] {
+        assert_eq!(simulated[metric], integers[metric], "{metric}");
+    }
+    assert!(simulated["top1_correct"] > 50.0);
+    assert_eq!(integers["codes_differ"], 0.0);
+    assert_eq!(integers["codes_max_difference"], 0.0);
+    assert!(!simulated.contains_key("codes_differ"));
+}
+
+#[test]
+fn what_cannot_be_calibrated_or_executed_is_refused_in_one_line() {
+    let fixed = "model.name = 'resnet20-synthetic'\nactivations.bits = 8";
+    let place = Place::new(fixed, "weights.bits = [8]");
+    // CIFAR-10's layout, the same image to test on and to train on.
+    std::fs::create_dir(place.path("both")).unwrap();
+    let row: Vec<u8> = (0..3073).map(|i: u32| (i % 7) as u8).collect();
+    for file in ["test_batch.bin", "data_batch_1.bin"] {
+        std::fs::write(place.path("both").join(file), &row).unwrap();
+    }
+    let overlap = ["dataset=both", "images=0", "calibration.images=1"];
+    let integer = "execution=integer";
+    for (settings, says) in [
+        (
+            vec!["calibration.images=0"],
+            ["calibration.images = 0", "at least one"],
+        ),
+        (
+            vec!["calibration.images=9999999"],
+            ["9999999", "ask for no more"],
+        ),
+        (
+            vec!["calibration.dataset=nowhere"],
+            ["nowhere", "calibration.dataset"],
+        ),
+        (
+            overlap.to_vec(),
+            ["is test image", "calibrate on images that are not tested"],
+        ),
+        (
+            vec![integer, "activations.bits=9"],
+            ["activations.bits = 9", "give 1 to 8"],
+        ),
+        (
+            vec![integer, "activations.bits=16"],
+            ["activations.bits = 16", "give 1 to 8"],
+        ),
+        (
+            vec![integer, "weights.bits=16"],
+            ["weights.bits = 16", "give 1 to 8"],
+        ),
+        (
+            vec![integer, "activations.bits=32"],
+            ["activations.bits = 32", "give 1 to 8"],
+        ),
+        (
+            vec![integer, "shortcut=float"],
+            ["shortcut = float", "rescale or shared"],
+        ),
+        (
+            vec![integer, "bias=float"],
+            ["bias = float", "set bias = int32"],
+        ),
+        (
+            vec![integer, "device=flex"],
+            ["device = flex", "set device = engine"],
+        ),
+    ] {
+        let arguments: Vec<&str> = settings.iter().flat_map(|s| ["--set", s]).collect();
+        let output = place.run(&arguments);
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{settings:?}: {text}");
+        assert_eq!(text.lines().count(), 1, "{settings:?}: {text}");
+        assert!(text.starts_with("error: "), "{text}");
+        for says in says {
+            assert!(text.contains(says), "{settings:?}: {text}");
+        }
+    }
+}
+
+#[test]
+fn a_site_of_zeros_or_nan_fails_its_run_in_one_line_that_names_it() {
+    let place = Place::new(
+        "activations.bits = 8\ncalibration.images = 8",
+        "weights.bits = [8]",
+    );
+    place.model("zeros.safetensors", &|state| {
+        for part in ["weight", "bias"] {
+            state
+                .get_mut(&format!("layer2.0.bn1.{part}"))
+                .unwrap()
+                .data
+                .fill(0.0);
+        }
+    });
+    place.model("huge.safetensors", &|state| {
+        state
+            .get_mut("layer1.1.conv1.weight")
+            .unwrap()
+            .data
+            .fill(f32::MAX);
+    });
+    for (model, site, says) in [
+        (
+            "zeros",
+            "layer2.0.conv1",
+            ["every value is zero", "calibrate on other"],
+        ),
+        (
+            "huge",
+            "layer1.1.conv1",
+            ["not finite", "only finite values"],
+        ),
+    ] {
+        let model = format!("model.weights={model}.safetensors");
+        let output = place.run(&["--set", &model, "--results", site]);
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        let failed: Vec<_> = text
+            .lines()
+            .filter(|line| line.contains("FAILED"))
+            .collect();
+        assert_eq!(failed.len(), 1, "{text}");
+        assert!(failed[0].contains(site), "{text}");
+        for says in says {
+            assert!(failed[0].contains(says), "{text}");
+        }
+        assert!(
+            text.contains("1 runs made, 0 were there already, 1 failed"),
+            "{text}"
+        );
+        assert!(!text.contains("panicked"), "{text}");
+    }
+}
