@@ -5,6 +5,11 @@
 //!   original script's `test_layer` prints);
 //! - `network`: the same layer's output inside the quantized network, where the errors of all layers before it arrive
 //!   too (`test_net`).
+//!
+//! Activations stay in float in all of these; [`activations`] looks at theirs. [`table`] prints both.
+
+pub mod activations;
+pub mod table;
 
 use anyhow::{Result, anyhow};
 use dataset::Dataset;

@@ -38,13 +38,22 @@ impl PlannedRun {
     }
 }
 
+/// Where a plan takes the ranges of activations from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ranges {
+    /// Calibration images, which it opens.
+    Images,
+    /// Nowhere: the caller has a saved calibration.
+    Saved,
+}
+
 /// All runs, float runs first, then in the experiment's order.
 pub fn plan(experiment: &Experiment, sources: &mut Sources) -> Result<Vec<PlannedRun>> {
     let mut baselines: Vec<PlannedRun> = Vec::new();
     let mut runs: Vec<PlannedRun> = Vec::new();
     for settings in experiment.cells() {
         let label = label(experiment, &settings);
-        let planned = plan_cell(&settings, sources, &label).with_context(|| {
+        let planned = plan_cell(&settings, sources, &label, Ranges::Images).with_context(|| {
             if label.is_empty() {
                 experiment.name.clone()
             } else {
@@ -77,6 +86,7 @@ pub fn plan_cell(
     settings: &Settings,
     sources: &mut Sources,
     label: &str,
+    ranges: Ranges,
 ) -> Result<Vec<PlannedRun>> {
     let cell = Cell::new(settings)?;
     let model = sources.model(&cell.model)?;
@@ -116,12 +126,12 @@ pub fn plan_cell(
         .as_ref()
         .and_then(|how| how.activations.as_ref());
     let calibration = match activations {
-        Some(activations) => {
+        Some(activations) if ranges == Ranges::Images => {
             let calibration = sources.calibration_set(&dataset, &activations.calibration)?;
             check_calibration(&calibration, &set)?;
             Some(calibration)
         }
-        None => None,
+        _ => None,
     };
     let (weights_sha256, data_sha256) = (&model.checkpoint.sha256, &set.sha256);
     let calibration_of = |cell: &Cell| calibration.as_ref().filter(|_| cell.quantization.is_some());

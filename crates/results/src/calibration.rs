@@ -1,7 +1,8 @@
 //! A calibration table: what every activation site of a network was seen to hold, to be looked at or fitted again without a run.
 //!
 //! ```text
-//! <folder>/sites.csv       site, n, zeros, min, max         in the network's order; min and max empty where n is 0
+//! <folder>/source.csv      one row: the weights and the images that were run, by name and by hash
+//!          sites.csv       site, n, zeros, min, max         in the network's order; min and max empty where n is 0
 //!          histogram.csv   site, bin, exponent, count       occupied bins of width 2^exponent; zeros are in none
 //!          batches.csv     site, batch, min, max            of each calibration batch
 //! ```
@@ -20,6 +21,8 @@ use crate::file::{plain, plain_option, read_rows, write_rows};
 use crate::folder::{new_folder, sync_folder};
 use crate::rows::Row;
 
+/// File of what was run.
+pub const SOURCE_FILE: &str = "source.csv";
 /// File of the sites.
 pub const SITES_FILE: &str = "sites.csv";
 /// File of the occupied bins.
@@ -29,6 +32,36 @@ pub const BATCHES_FILE: &str = "batches.csv";
 
 /// A site has at most 8192 bins of some 40 bytes; no network has a thousand sites.
 const MOST_BYTES: u64 = 256 << 20;
+
+/// The row of `source.csv`. Names are for people; the hashes are what counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceRow {
+    /// Name of the model.
+    pub model: String,
+    /// Its architecture.
+    pub arch: String,
+    /// Hash of its weights.
+    pub weights_sha256: String,
+    /// Name of the set that the images are from.
+    pub dataset: String,
+    /// How many there were.
+    pub images: u64,
+    /// Hash of the images.
+    pub data_sha256: String,
+}
+
+impl Row for SourceRow {
+    fn columns() -> Vec<&'static str> {
+        vec![
+            "model",
+            "arch",
+            "weights_sha256",
+            "dataset",
+            "images",
+            "data_sha256",
+        ]
+    }
+}
 
 /// A row of `sites.csv`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -96,6 +129,8 @@ impl Row for BatchRow {
 /// A calibration table in memory.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CalibrationTable {
+    /// `source.csv`.
+    pub source: SourceRow,
     /// `sites.csv`.
     pub sites: Vec<SiteRow>,
     /// `histogram.csv`.
@@ -118,6 +153,8 @@ impl CalibrationTable {
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
         let temporary = new_folder(parent, &name)?;
         let put = || {
+            let source = std::slice::from_ref(&self.source);
+            write_rows(&temporary.join(SOURCE_FILE), source)?;
             write_rows(&temporary.join(SITES_FILE), &self.sites)?;
             write_rows(&temporary.join(HISTOGRAM_FILE), &self.bins)?;
             write_rows(&temporary.join(BATCHES_FILE), &self.batches)?;
@@ -136,9 +173,18 @@ impl CalibrationTable {
     /// Reads a table that [`CalibrationTable::write`] wrote.
     ///
     /// # Errors
-    /// Those of [`read_rows`], [`Error::Size`] for a file that no table needs, [`Error::Calibration`].
+    /// Those of [`read_rows`], [`Error::Size`] for a file that no table needs, [`Error::RowCount`], [`Error::Calibration`].
     pub fn read(folder: &Path) -> Result<CalibrationTable, Error> {
+        let path = folder.join(SOURCE_FILE);
+        let sources: Vec<SourceRow> = read(&path)?;
+        let found = sources.len();
+        let [source] = <[SourceRow; 1]>::try_from(sources).map_err(|_| Error::RowCount {
+            path,
+            found,
+            allowed: 1,
+        })?;
         let table = CalibrationTable {
+            source,
             sites: read(&folder.join(SITES_FILE))?,
             bins: read(&folder.join(HISTOGRAM_FILE))?,
             batches: read(&folder.join(BATCHES_FILE))?,
@@ -231,6 +277,11 @@ mod tests {
             count: 1 << 53,
         };
         CalibrationTable {
+            source: SourceRow {
+                model: "net, \"mine\"".into(),
+                images: u64::MAX,
+                ..SourceRow::default()
+            },
             sites: vec![
                 site("layer1.0, \"add\"", Some(-1e-45), Some(f32::MAX)),
                 site("fc", None, None),
@@ -326,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_past_any_table_is_not_read() {
+    fn a_file_past_any_table_is_not_read_and_one_without_a_source_neither() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("calibration");
         table().write(&path).unwrap();
@@ -338,5 +389,12 @@ mod tests {
         file.set_len(MOST_BYTES + 1).unwrap();
         let error = CalibrationTable::read(&path).unwrap_err();
         assert!(matches!(error, Error::Size { .. }), "{error}");
+        let header = SourceRow::columns().join(",");
+        fs::write(path.join(SOURCE_FILE), header + "\n").unwrap();
+        let error = CalibrationTable::read(&path).unwrap_err().to_string();
+        assert!(
+            error.contains("0 rows, but it must hold exactly 1"),
+            "{error}"
+        );
     }
 }

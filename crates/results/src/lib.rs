@@ -28,7 +28,8 @@ mod store;
 mod throughput;
 
 pub use calibration::{
-    BATCHES_FILE, BatchRow, BinRow, CalibrationTable, HISTOGRAM_FILE, SITES_FILE, SiteRow,
+    BATCHES_FILE, BatchRow, BinRow, CalibrationTable, HISTOGRAM_FILE, SITES_FILE, SOURCE_FILE,
+    SiteRow, SourceRow,
 };
 pub use config::{Config, FLOAT_BITS, METHOD_FLOAT, run_id};
 pub use error::Error;

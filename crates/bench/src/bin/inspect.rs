@@ -1,20 +1,25 @@
-//! `inspect`: what quantization does to every layer of a network, on real images; and a picture of a layer's weights
-//! with the quantization grid on it.
+//! `inspect`: what quantization does to every layer and activation site of a network, on real images; pictures of a
+//! layer's weights and of what the sites were calibrated on, with the codes on them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow, bail};
+use bench::calibration::options::CalibrationOptions;
 use bench::cli::{Folders, decoding_bar, exit_code};
+use bench::device::Target;
 use bench::experiment::Scalar;
-use bench::inspect::{Error, Inspection, LayerErrors, inspect};
+use bench::inspect::activations::{SiteInspection, Subject};
+use bench::inspect::{Inspection, LayerErrors, inspect, table};
 use bench::plan::{PlannedRun, plan_cell};
+use bench::quantized::quantized;
 use bench::registry::Registry;
-use bench::settings::{Settings, parse_assignment};
+use bench::settings::{Activations, Quantization, Settings, parse_assignment};
 use bench::sources::Sources;
 use clap::Parser;
 use indicatif::ProgressBar;
-use quant_core::Values;
+use quant_core::{Scheme, Values};
+use resnet::{Decision, QuantizedNet};
 
 /// Compare each layer of a quantized network with the float one: weights, its output alone, its output in the network.
 #[derive(Parser)]
@@ -25,7 +30,7 @@ struct Arguments {
     set: Vec<String>,
     #[command(flatten)]
     folders: Folders,
-    /// Only these layers, by PyTorch name, such as `layer1.0.conv2`.
+    /// Only these layers and activation sites, by PyTorch name, such as `layer1.0.conv2` (sums: `layer1.0.add`).
     #[arg(long = "layer", value_name = "NAME")]
     layers: Vec<String>,
     /// Write the numbers as CSV.
@@ -37,6 +42,11 @@ struct Arguments {
     /// Draw the weights of the layer named by --layer, with the quantization grid, as SVG.
     #[arg(long, value_name = "FILE", requires = "layers")]
     picture: Option<PathBuf>,
+    #[command(flatten)]
+    calibration: CalibrationOptions,
+    /// Worker threads; default: one for each processor.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
 }
 
 /// A contact sheet shows at most this many classes,
@@ -58,63 +68,144 @@ fn run() -> Result<ExitCode> {
         eprintln!("wrote {}", path.display());
         return Ok(ExitCode::SUCCESS);
     }
+    let how = (planned.cell.quantization.as_ref())
+        .context("weights.bits = 32 and activations.bits = 32 quantize nothing; set one of them")?;
     let checkpoint = &planned.model.checkpoint;
-    let how = planned.cell.quantization.as_ref().map(|how| &how.weights);
-    let (how, scheme) = how
-        .and_then(|how| Some((how, how.scheme?)))
-        .ok_or_else(|| {
-            anyhow!("weights.bits = 32 quantizes nothing, so there is nothing to compare")
-        })?;
-    let reference = match how.bn {
+    let options = &arguments.calibration;
+    let threads = bench::cli::threads(arguments.threads);
+    let calibration = options.calibration(&planned, how.activations.as_ref(), threads)?;
+    let statistics = calibration.as_ref().map(|seen| &seen.statistics);
+    let net = quantized(checkpoint, how, statistics)?;
+    let words = match (&how.activations, &calibration) {
+        (Some(Activations { how, .. }), Some(seen)) => {
+            let (scheme, shortcut) = (how.scheme, how.shortcut);
+            format!("{scheme}, shortcut {shortcut}, from {}", seen.images)
+        }
+        _ => "in float".to_owned(),
+    };
+    let sited = net.activations.is_some();
+    let unknown = |name: &&String| !net.manifest.iter().any(|d| is_called(d, name, sited));
+    if let Some(unknown) = arguments.layers.iter().find(unknown) {
+        let layout = checkpoint.arch.layout();
+        let layers = layout.units().into_iter().map(|unit| unit.conv.clone());
+        let layers: Vec<_> = layers.chain([layout.classifier.clone()]).collect();
+        bail!("no layer `{unknown}`; there are {}", layers.join(", "));
+    }
+    if let Some(calibration) = &calibration {
+        let title = format!("{}: {}", planned.model.name, words);
+        options.draw(&title, &checkpoint.arch, &net, calibration)?;
+    }
+    let target = Target::open(&planned.config.device)?;
+    let set = &planned.set;
+    println!(
+        "{} on {} images of {}",
+        planned.model.name,
+        set.data.len(),
+        set.name
+    );
+    let layers = match how.weights.scheme {
+        Some(scheme) => Some(weights(&arguments, &planned, how, &scheme, &net, &target)?),
+        None if arguments.picture.is_some() => {
+            bail!("--picture: weights.bits = 32 leaves no grid to show; give fewer bits")
+        }
+        None => None,
+    };
+    let sites = match how.activations {
+        Some(_) => {
+            println!("\nactivations {words}");
+            Some(activations(&arguments, &planned, how, &net, &target)?)
+        }
+        None => None,
+    };
+    if let Some(path) = &arguments.csv {
+        write(
+            path,
+            &table::csv(layers.as_ref(), sites.as_ref(), &arguments.layers),
+        )?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Weights and the outputs of layers: a picture where one is asked for, and the tables.
+fn weights(
+    arguments: &Arguments,
+    planned: &PlannedRun,
+    how: &Quantization,
+    scheme: &Scheme,
+    net: &QuantizedNet,
+    target: &Target,
+) -> Result<Inspection> {
+    let checkpoint = &planned.model.checkpoint;
+    let reference = match how.weights.bn {
         resnet::BnMode::Kept => checkpoint.state.clone(),
         resnet::BnMode::Folded => resnet::fold(&checkpoint.arch, &checkpoint.state)?,
     };
-    let quantized = resnet::quantize(&checkpoint.arch, &checkpoint.state, how)?;
-    if let Some(unknown) = arguments
-        .layers
-        .iter()
-        .find(|layer| !reference.contains(&format!("{layer}.weight")))
-    {
-        let known: Vec<_> = quantized.layers.iter().map(|l| l.layer.as_str()).collect();
-        bail!("no layer `{unknown}`; there are {}", known.join(", "));
-    }
     if let (Some(path), Some(layer)) = (&arguments.picture, arguments.layers.first()) {
         let name = format!("{layer}.weight");
         let tensor = reference.require(&name)?;
         let values = Values::new(&name, &tensor.data, &tensor.shape)?;
-        let picture = bench::inspect::picture(layer, &values, &scheme)?;
-        std::fs::write(path, picture)
-            .with_context(|| format!("cannot write {}", path.display()))?;
-        eprintln!("wrote {}", path.display());
+        write(path, &bench::inspect::picture(layer, &values, scheme)?)?;
     }
-
-    let target = bench::device::Target::open(&planned.config.device)?;
     let bar = ProgressBar::new(planned.set.data.len() as u64);
     let mut inspection = inspect(
         &checkpoint.arch,
         &reference,
-        &quantized.state,
+        &net.state,
         &planned.set.data,
-        &target,
+        target,
         &|images| bar.inc(images as u64),
     )?;
     bar.finish_and_clear();
     if !arguments.layers.is_empty() {
-        inspection
-            .layers
-            .retain(|errors| arguments.layers.contains(&errors.layer));
+        let chosen = |errors: &LayerErrors| arguments.layers.contains(&errors.layer);
+        inspection.layers.retain(chosen);
     }
-    println!(
-        "{} on {} images of {}: {}, bias {}, bn {}",
-        planned.model.name, inspection.images, planned.set.name, scheme, how.bias, how.bn
-    );
-    print(&inspection);
-    if let Some(path) = &arguments.csv {
-        std::fs::write(path, csv(&inspection))
-            .with_context(|| format!("cannot write {}", path.display()))?;
-        eprintln!("wrote {}", path.display());
+    let (bias, bn) = (how.weights.bias, how.weights.bn);
+    println!("\nweights {scheme}, bias {bias}, bn {bn}");
+    print!("{}", table::layers_text(&inspection));
+    Ok(inspection)
+}
+
+/// The table of activation sites.
+fn activations(
+    arguments: &Arguments,
+    planned: &PlannedRun,
+    how: &Quantization,
+    net: &QuantizedNet,
+    target: &Target,
+) -> Result<SiteInspection> {
+    let checkpoint = &planned.model.checkpoint;
+    let subject = Subject {
+        arch: &checkpoint.arch,
+        state: &checkpoint.state,
+        how: &how.weights,
+        net,
+        execution: how.execution,
+        target,
+        threads: bench::cli::threads(arguments.threads),
+        only: &arguments.layers,
+    };
+    let data = &planned.set.data;
+    let bar = ProgressBar::new((subject.passes() * data.len()) as u64);
+    let inspection = subject.inspect(data, &|images| bar.inc(images as u64))?;
+    bar.finish_and_clear();
+    print!("{}", table::sites_text(&inspection, &arguments.layers));
+    Ok(inspection)
+}
+
+/// Whether a line of the manifest is about the layer's weights or, if `sited`, the activation site of that name.
+fn is_called(decision: &Decision, name: &str, sited: bool) -> bool {
+    match decision.kind {
+        "weight" => decision.tensor.strip_suffix(".weight") == Some(name),
+        "activation" => sited && decision.tensor == name,
+        _ => false,
     }
-    Ok(ExitCode::SUCCESS)
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    eprintln!("wrote {}", path.display());
+    Ok(())
 }
 
 fn open(arguments: &Arguments) -> Result<PlannedRun> {
@@ -127,6 +218,7 @@ fn open(arguments: &Arguments) -> Result<PlannedRun> {
         };
         settings.insert(key, value.clone());
     }
+    let ranges = arguments.calibration.ranges(&settings)?;
     if !settings.contains_key("model.weights") {
         settings
             .entry("model.name".to_owned())
@@ -141,86 +233,7 @@ fn open(arguments: &Arguments) -> Result<PlannedRun> {
         false,
         decoding_bar(),
     );
-    plan_cell(&settings, &mut sources, "inspect")?
+    plan_cell(&settings, &mut sources, "inspect", ranges)?
         .pop()
         .ok_or_else(|| anyhow!("the settings describe no run"))
-}
-
-/// A part of [`LayerErrors`] with its name and heading.
-type Part = (&'static str, &'static str, fn(&LayerErrors) -> &Error);
-
-const PARTS: [Part; 3] = [
-    ("weights", "weights", |errors| &errors.weights),
-    (
-        "layer",
-        "output of the layer alone, on float inputs",
-        |errors| &errors.alone,
-    ),
-    (
-        "network",
-        "output of the layer inside the quantized network",
-        |errors| &errors.network,
-    ),
-];
-
-/// Three tables that fit 80 columns.
-fn print(inspection: &Inspection) {
-    for (_, heading, part) in PARTS {
-        println!("\n{heading}");
-        println!(
-            "{:<22}{:>11}{:>11}{:>11}{:>11}{:>9}",
-            "layer", "values", "max |d|", "mean |d|", "MSE", "SQNR dB"
-        );
-        for errors in &inspection.layers {
-            let error = part(errors);
-            println!(
-                "{:<22}{:>11}{:>11}{:>11}{:>11}{:>9}",
-                errors.layer,
-                error.n,
-                short(error.max_abs),
-                short(error.mean_abs()),
-                short(error.mse()),
-                error
-                    .sqnr_db()
-                    .map_or_else(|| "exact".to_owned(), |db| format!("{db:.2}"))
-            );
-        }
-    }
-    println!(
-        "\n{} of {} images keep the class that the float network gives them",
-        inspection.unchanged, inspection.images
-    );
-}
-
-/// Four significant digits.
-fn short(value: f64) -> String {
-    if value == 0.0 {
-        "0".to_owned()
-    } else if value.abs() >= 1e-3 && value.abs() < 1e5 {
-        let digits = (3.0 - value.abs().log10().floor()).clamp(0.0, 6.0) as usize;
-        format!("{value:.digits$}")
-    } else {
-        format!("{value:.3e}")
-    }
-}
-
-fn csv(inspection: &Inspection) -> String {
-    let mut text = String::from("layer,part,n,max_abs,mean_abs,mse,sqnr_db\n");
-    for errors in &inspection.layers {
-        for (name, _, part) in PARTS {
-            let error = part(errors);
-            let sqnr = error
-                .sqnr_db()
-                .map_or_else(String::new, |db| db.to_string());
-            text += &format!(
-                "{},{name},{},{},{},{},{sqnr}\n",
-                errors.layer,
-                error.n,
-                error.max_abs,
-                error.mean_abs(),
-                error.mse()
-            );
-        }
-    }
-    text
 }

@@ -22,18 +22,18 @@ pub fn site_picture(
     })?)
 }
 
-/// SVG of all sites on a page, each with the codes that it was given, or why it has none.
-pub fn page(title: &str, sites: &[(&str, &Statistics, Result<QParams, Reason>)]) -> Result<String> {
+/// SVG of all sites on a page, each with the codes that it was given, if any.
+pub fn page(title: &str, sites: &[(&str, &Statistics, Option<QParams>)]) -> Result<String> {
     let bins: Vec<Vec<BinnedCount>> = sites.iter().map(|(_, s, _)| bins(s)).collect();
     let panels: Vec<SiteHistogram<'_>> = sites
         .iter()
         .zip(&bins)
-        .map(|((site, statistics, fitted), bins)| SiteHistogram {
+        .map(|((site, statistics, code), bins)| SiteHistogram {
             site,
             scheme: "",
             bins,
             zeros: statistics.histogram().zeros(),
-            grid: fitted.ok().map(grid),
+            grid: code.map(grid),
         })
         .collect();
     Ok(report::site_histograms(title, &panels)?)
@@ -130,7 +130,7 @@ mod tests {
             ("dead", &dead),
             ("fc", &sum),
         ]
-        .map(|(site, statistics)| (site, statistics, fit_activation(statistics, &scheme)))
+        .map(|(site, statistics)| (site, statistics, fit_activation(statistics, &scheme).ok()))
         .into();
         let svg = page(&format!("made up, {scheme}"), &sites).unwrap();
         for site in ["conv1", "layer1.0.add", "dead", "fc", "every value is 0"] {

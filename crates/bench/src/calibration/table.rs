@@ -7,13 +7,17 @@ use std::collections::HashMap;
 
 use anyhow::{Context, Result, ensure};
 use quant_core::{Histogram, Statistics};
-use results::{BatchRow, BinRow, CalibrationTable, SiteRow};
+use results::{BatchRow, BinRow, CalibrationTable, SiteRow, SourceRow};
 
-/// The table of these sites, in their order.
+/// The table of these sites, in their order, and of what they saw.
 pub fn to_table<'a>(
+    source: SourceRow,
     sites: impl IntoIterator<Item = (&'a str, &'a Statistics)>,
 ) -> CalibrationTable {
-    let mut table = CalibrationTable::default();
+    let mut table = CalibrationTable {
+        source,
+        ..CalibrationTable::default()
+    };
     for (site, statistics) in sites {
         let histogram = statistics.histogram();
         let (min, max) = statistics.range().unzip();
@@ -119,7 +123,8 @@ mod tests {
     }
 
     fn table() -> CalibrationTable {
-        to_table(sites().iter().map(|(site, s)| (site.as_str(), s)))
+        let source = SourceRow::default();
+        to_table(source, sites().iter().map(|(site, s)| (site.as_str(), s)))
     }
 
     #[test]
