@@ -112,13 +112,14 @@ fn every_site_has_its_own_error_that_of_the_network_and_its_share_at_the_logits(
 fn the_number_of_threads_and_integers_in_place_of_simulation_change_no_bit() {
     let shipped = Shipped::open();
     let mut net = shipped.quantized(&["activations.bits=8", "weights.mapping=symmetric"]);
+    let only = ["input", "conv1", "layer1.0.conv2", "layer2.0.add", "linear"].map(String::from);
     let images = tested(70);
-    let one = shipped.inspect(&net, &images, 1, &[]);
+    let one = shipped.inspect(&net, &images, 1, &only);
     for threads in [2, 3, 8] {
-        assert_eq!(shipped.inspect(&net, &images, threads, &[]), one);
+        assert_eq!(shipped.inspect(&net, &images, threads, &only), one);
     }
     net.0.execution = Execution::Integer(IntegerArithmetic::default());
-    assert_eq!(shipped.inspect(&net, &images, 2, &[]), one);
+    assert_eq!(shipped.inspect(&net, &images, 2, &only), one);
 }
 
 #[test]
@@ -131,7 +132,8 @@ fn weights_in_float_leave_the_activations_to_look_at() {
         assert!(errors.weights.is_none(), "{}", errors.site);
         for error in [errors.own.unwrap(), errors.network, errors.logits.unwrap()] {
             let db = error.sqnr_db().unwrap();
-            assert!(db > 60.0, "{}: {db}", errors.site);
+            // What passes the range of 64 images weighs more than what lies between two codes.
+            assert!(db > 40.0, "{}: {db}", errors.site);
         }
     }
     let float = shipped.quantized(&["activations.bits=8", "weights.bits=32", "shortcut=float"]);
@@ -202,7 +204,7 @@ fn a_saved_calibration_gives_the_same_numbers_as_the_images_did() {
         "seed=5",
     ]);
     assert!(
-        gathered.contains("from 512 images of synthetic"),
+        gathered.contains("ranges from 512 images of synthetic"),
         "{gathered}"
     );
     let picture = ["--calibration-pictures", "sites.svg", "--threads", "1"];

@@ -76,12 +76,12 @@ fn run() -> Result<ExitCode> {
     let calibration = options.calibration(&planned, how.activations.as_ref(), threads)?;
     let statistics = calibration.as_ref().map(|seen| &seen.statistics);
     let net = quantized(checkpoint, how, statistics)?;
-    let words = match (&how.activations, &calibration) {
-        (Some(Activations { how, .. }), Some(seen)) => {
-            let (scheme, shortcut) = (how.scheme, how.shortcut);
-            format!("{scheme}, shortcut {shortcut}, from {}", seen.images)
-        }
-        _ => "in float".to_owned(),
+    let (scheme, source) = match (&how.activations, &calibration) {
+        (Some(Activations { how, .. }), Some(seen)) => (
+            how.scheme.to_string(),
+            format!("shortcut {}, ranges from {}", how.shortcut, seen.images),
+        ),
+        _ => Default::default(),
     };
     let sited = net.activations.is_some();
     let unknown = |name: &&String| !net.manifest.iter().any(|d| is_called(d, name, sited));
@@ -92,7 +92,7 @@ fn run() -> Result<ExitCode> {
         bail!("no layer `{unknown}`; there are {}", layers.join(", "));
     }
     if let Some(calibration) = &calibration {
-        let title = format!("{}: {}", planned.model.name, words);
+        let title = format!("{}: {scheme}, {source}", planned.model.name);
         options.draw(&title, &checkpoint.arch, &net, calibration)?;
     }
     let target = Target::open(&planned.config.device)?;
@@ -112,7 +112,7 @@ fn run() -> Result<ExitCode> {
     };
     let sites = match how.activations {
         Some(_) => {
-            println!("\nactivations {words}");
+            println!("\nactivations {scheme}\n{source}");
             Some(activations(&arguments, &planned, how, &net, &target)?)
         }
         None => None,
@@ -161,7 +161,7 @@ fn weights(
         inspection.layers.retain(chosen);
     }
     let (bias, bn) = (how.weights.bias, how.weights.bn);
-    println!("\nweights {scheme}, bias {bias}, bn {bn}");
+    println!("\nweights {scheme}\nbias {bias}, bn {bn}");
     print!("{}", table::layers_text(&inspection));
     Ok(inspection)
 }
