@@ -26,12 +26,15 @@ struct Shipped {
 
 impl Shipped {
     fn open() -> Self {
+        Self::calibrated_on(&synthetic::generate(1, Split::Train, 64))
+    }
+
+    fn calibrated_on(images: &Dataset) -> Self {
         let file = data().join("resnet20-synthetic.safetensors");
         let checkpoint = resnet::load(&file, None).unwrap();
-        let training = synthetic::generate(1, Split::Train, 64);
         let running = std::sync::atomic::AtomicBool::new(false);
         let Checkpoint { arch, state, .. } = &checkpoint;
-        let statistics = collect(arch, state, &training, 2, &running).unwrap();
+        let statistics = collect(arch, state, images, 2, &running).unwrap();
         Self {
             statistics,
             checkpoint,
@@ -124,7 +127,8 @@ fn the_number_of_threads_and_integers_in_place_of_simulation_change_no_bit() {
 
 #[test]
 fn weights_in_float_leave_the_activations_to_look_at() {
-    let shipped = Shipped::open();
+    // On the tested images themselves, so that no value passes the range.
+    let shipped = Shipped::calibrated_on(&tested(8));
     let net = shipped.quantized(&["activations.bits=16", "weights.bits=32"]);
     let found = shipped.inspect(&net, &tested(8), 2, &[]);
     assert_eq!(found.unchanged, 8);
@@ -132,8 +136,7 @@ fn weights_in_float_leave_the_activations_to_look_at() {
         assert!(errors.weights.is_none(), "{}", errors.site);
         for error in [errors.own.unwrap(), errors.network, errors.logits.unwrap()] {
             let db = error.sqnr_db().unwrap();
-            // What passes the range of 64 images weighs more than what lies between two codes.
-            assert!(db > 40.0, "{}: {db}", errors.site);
+            assert!(db > 60.0, "{}: {db}", errors.site);
         }
     }
     let float = shipped.quantized(&["activations.bits=8", "weights.bits=32", "shortcut=float"]);

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use anyhow::{Result, anyhow, ensure};
 use dataset::Dataset;
-use engine::{Execution, Options, Program};
+use engine::{Execution, Options, Program, WHOLE_GROUPS};
 use quant_core::{Comparison, QParams, Rounding, compare};
 use resnet::{
     Arch, BiasPolicy, Epilogue, QuantizedNet, Sites, StateDict, WeightQuantization, lower_quantized,
@@ -222,6 +222,8 @@ impl Watch {
         let program = |net: QuantizedNet, execution| -> Result<Program> {
             let graph = lower_quantized(subject.arch, net, size, Epilogue::Separate)?;
             let options = Options {
+                // Each site is shown the whole group.
+                large: WHOLE_GROUPS,
                 group: (PIXELS / (size[0] * size[1])).clamp(1, 16),
                 execution,
                 ..Options::default()
