@@ -9,14 +9,15 @@
 //! The float run of a row is the run with method `float`, the same model, weights, data set, data hash and number of
 //! images; of several, the one whose other settings agree most (a folded network is compared with the folded float one).
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use results::{Config, RunRow, Status, metric};
 
-use crate::axes::{Axis, order, varying};
+use crate::axes::{Axis, varying};
+use crate::bits::Bits;
 use crate::error::Error;
-use crate::load::{Loaded, Pairs};
+use crate::load::{Codes, Loaded, Pairs};
+use crate::order::sort;
 use crate::stats::{mcnemar, wilson};
 
 /// One run in the table. `None` is "not measured" or "does not apply".
@@ -46,6 +47,13 @@ pub struct TableRow {
     pub p: Option<f64>,
     /// SQNR of all weights in dB.
     pub sqnr: Option<f64>,
+    /// Codes of an integer run, over all values and images, that its simulation gives differently.
+    pub codes_differ: Option<u64>,
+    /// The largest difference of two such codes.
+    pub codes_max_difference: Option<u64>,
+    /// How fast the test images ran through the network.
+    pub images_per_second: Option<f64>,
+    pub(crate) codes: Option<u64>,
     pub(crate) classes: u64,
     pub(crate) data_sha256: String,
     pub(crate) weights_sha256: String,
@@ -60,6 +68,10 @@ impl TableRow {
     /// Top-5 in percent.
     pub fn top5_percent(&self) -> Option<f64> {
         percent(self.top5, self.n)
+    }
+
+    pub(crate) fn bits(&self) -> Bits {
+        Bits::of(&self.config)
     }
 
     /// Network and data: rows that agree in it can be drawn into one picture.
@@ -88,6 +100,10 @@ pub struct AccuracyTable {
     /// One row a run: by model and data, float first, then by scheme, then from many bits to few.
     pub rows: Vec<TableRow>,
     pub(crate) axes: Vec<&'static Axis>,
+    /// Whether some run quantizes activations: then bits are pairs.
+    pub(crate) activations: bool,
+    /// Whether some run computes in integers: then codes were compared, and speed is of interest.
+    pub(crate) integers: bool,
     /// The run rows, in the order of `rows`.
     pub(crate) runs: Vec<RunRow>,
 }
@@ -103,14 +119,16 @@ pub fn accuracy_table(results_root: &Path, experiment: &str) -> Result<AccuracyT
 impl AccuracyTable {
     pub(crate) fn new(loaded: &Loaded) -> Result<AccuracyTable, Error> {
         let mut runs = loaded.rows.clone();
-        runs.sort_by(order);
-        let rows = runs
+        sort(&mut runs);
+        let rows: Vec<TableRow> = runs
             .iter()
             .map(|run| table_row(loaded, run))
             .collect::<Result<_, _>>()?;
         Ok(AccuracyTable {
             experiment: loaded.name.clone(),
             axes: varying(&runs),
+            activations: rows.iter().any(|row| row.bits().has_activations()),
+            integers: rows.iter().any(|row| row.config.execution == "integer"),
             rows,
             runs,
         })
@@ -125,6 +143,7 @@ impl AccuracyTable {
 fn table_row(loaded: &Loaded, run: &RunRow) -> Result<TableRow, Error> {
     let network = |name: &str| loaded.network(&run.run_id, name);
     let counted = loaded.counted.get(&run.run_id);
+    let codes = loaded.codes(&run.run_id);
     let mut row = TableRow {
         run_id: run.run_id.clone(),
         config: run.config.clone(),
@@ -138,6 +157,10 @@ fn table_row(loaded: &Loaded, run: &RunRow) -> Result<TableRow, Error> {
         flips: network(metric::FLIPS).map(|(value, _)| value as u64),
         p: None,
         sqnr: network(metric::WEIGHT_SQNR).map(|(value, _)| value),
+        codes_differ: codes.map(|c| c.differ),
+        codes_max_difference: codes.map(|c| c.largest),
+        images_per_second: run.images_per_second,
+        codes: codes.map(|Codes { n, .. }| n),
         classes: counted.map_or(0, |c| c.classes),
         data_sha256: run.data_sha256.clone(),
         weights_sha256: run.weights_sha256.clone(),
@@ -194,48 +217,5 @@ fn percent(count: Option<u64>, n: Option<u64>) -> Option<f64> {
     match (count, n) {
         (Some(count), Some(n)) if n > 0 => Some(count as f64 / n as f64 * 100.0),
         _ => None,
-    }
-}
-
-/// The rows of one scheme, for the wide table and for lines in plots.
-pub(crate) struct Line<'a> {
-    pub first: &'a TableRow,
-    /// By bits; of several runs with the same bits the first.
-    pub by_bits: BTreeMap<u32, &'a TableRow>,
-}
-
-impl AccuracyTable {
-    /// Quantized runs gathered into lines: the same network, data and scheme, in the order of the rows.
-    pub(crate) fn lines(&self) -> Vec<Line<'_>> {
-        let mut lines: Vec<Line<'_>> = Vec::new();
-        let scheme = |row: &TableRow| {
-            self.axes
-                .iter()
-                .map(|axis| axis.value(&row.config))
-                .collect::<Vec<_>>()
-        };
-        for row in self.rows.iter().filter(|row| !row.config.is_float()) {
-            let same = |line: &&mut Line<'_>| {
-                line.first.subject() == row.subject() && scheme(line.first) == scheme(row)
-            };
-            match lines.iter_mut().find(same) {
-                Some(line) => {
-                    line.by_bits.entry(row.config.weights_bits).or_insert(row);
-                }
-                None => lines.push(Line {
-                    first: row,
-                    by_bits: BTreeMap::from([(row.config.weights_bits, row)]),
-                }),
-            }
-        }
-        lines
-    }
-
-    /// The float row a line is compared with.
-    pub(crate) fn float_of(&self, line: &Line<'_>) -> Option<&TableRow> {
-        line.by_bits
-            .values()
-            .find_map(|row| row.float_run.as_ref())
-            .and_then(|id| self.row(id))
     }
 }

@@ -1,11 +1,27 @@
-//! The configuration as a reader sees it: axes, which of them vary, and the order of schemes.
+//! The configuration as a reader sees it: axes, and which of them vary.
 //!
 //! An axis is one or two columns of `run.csv` that only make sense together (`granularity` with `group_size`, `range` with
-//! its parameter). Bit width and number of images have columns of their own in every table.
+//! its parameter). Bits and number of images have columns of their own in every table.
 
-use std::cmp::Ordering;
+use results::{Config, RunRow};
 
-use results::{Config, FLOAT_BITS, RunRow};
+use crate::axis_text::{
+    activations, calibration, granularity, mapping, model, number, range, text,
+};
+use crate::order::compare_words;
+
+/// What an axis says something about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum About {
+    /// Which network on which data.
+    Subject,
+    /// How weights become codes: their error depends on it.
+    Weights,
+    /// How the rest of the network is quantized.
+    Network,
+    /// What the quantized network is computed in. Runs that differ in it alone stand side by side.
+    Arithmetic,
+}
 
 /// One way in which runs may differ.
 pub(crate) struct Axis {
@@ -14,8 +30,11 @@ pub(crate) struct Axis {
     /// Put before the value where no heading says what it is.
     prefix: &'static str,
     text: fn(&Config) -> String,
-    /// Whether it says how the network is quantized, and not which network on which data.
-    pub scheme: bool,
+    /// Its vocabulary in the order of the design, from the plain to the elaborate.
+    pub words: &'static [&'static str],
+    pub about: About,
+    /// The value of runs to which it does not apply; those do not make it vary.
+    moot: Option<&'static str>,
 }
 
 impl Axis {
@@ -24,268 +43,240 @@ impl Axis {
         (self.text)(config)
     }
 
-    fn label(&self, config: &Config) -> String {
+    /// Whether it says how the network is quantized, and not which network on which data.
+    pub fn is_scheme(&self) -> bool {
+        self.about != About::Subject
+    }
+
+    /// The values that occur, each once, in the order of the vocabulary.
+    pub fn values<'a>(&self, configs: impl Iterator<Item = &'a Config>) -> Vec<String> {
+        let mut values: Vec<String> = Vec::new();
+        for value in configs.map(|config| self.value(config)) {
+            if !values.contains(&value) {
+                values.push(value);
+            }
+        }
+        values.sort_by(|a, b| compare_words(self.words, a, b));
+        values
+    }
+
+    fn applies(&self, value: &str) -> bool {
+        self.moot != Some(value)
+    }
+
+    /// The value where no heading says what it is, beside those of `others`: a word that could be another axis's, too,
+    /// comes with the title.
+    fn label(&self, config: &Config, others: &[&Axis]) -> String {
+        let shares = |other: &&Axis| {
+            let words = if other.prefix.is_empty() {
+                other.words
+            } else {
+                &[]
+            };
+            other.title != self.title && words.iter().any(|word| self.words.contains(word))
+        };
         match self.value(config) {
-            value if value.is_empty() => value,
-            value => format!("{}{value}", self.prefix),
+            value if value.is_empty() || !self.prefix.is_empty() => {
+                let prefix = if value.is_empty() { "" } else { self.prefix };
+                format!("{prefix}{value}")
+            }
+            value if others.iter().any(shares) => format!("{} {value}", self.title),
+            value => value,
         }
     }
 }
 
 const fn axis(
     title: &'static str,
-    prefix: &'static str,
+    about: About,
     text: fn(&Config) -> String,
-    scheme: bool,
+    words: &'static [&'static str],
 ) -> Axis {
     Axis {
         title,
-        prefix,
+        prefix: "",
         text,
-        scheme,
+        words,
+        about,
+        moot: Some(""),
     }
 }
 
-/// Every axis, the coarse ones first: rows are sorted in this order.
-pub(crate) static AXES: [Axis; 18] = [
-    axis("model", "", model, false),
-    axis("dataset", "", |c| c.dataset.clone(), false),
-    axis("device", "", |c| c.device.clone(), true),
-    axis("execution", "", |c| c.execution.clone(), true),
-    axis("integers", "", integers, true),
-    axis("method", "", |c| c.method.clone(), true),
-    axis("mapping", "", mapping, true),
-    axis("granularity", "", granularity, true),
-    axis("range", "", range, true),
-    axis("rounding", "", |c| text(&c.weights_rounding), true),
-    axis("first bits", "first ", |c| number(c.first_bits), true),
-    axis("last bits", "last ", |c| number(c.last_bits), true),
-    axis("activations", "activations ", activations, true),
-    axis("calibration", "calibration ", calibration, true),
-    axis("bias", "bias ", |c| text(&c.bias), true),
-    axis("BN", "BN ", |c| text(&c.bn), true),
-    axis("shortcut", "shortcut ", |c| text(&c.shortcut), true),
-    axis("seed", "seed ", |c| c.seed.to_string(), true),
-];
+impl Axis {
+    const fn prefix(mut self, prefix: &'static str) -> Axis {
+        self.prefix = prefix;
+        self
+    }
 
-/// The axes on which runs differ. Float runs are compared among themselves: that they have no mapping is not a difference
-/// worth a column.
+    const fn moot(mut self, moot: Option<&'static str>) -> Axis {
+        self.moot = moot;
+        self
+    }
+}
+
+const MAPPINGS: &[&str] = &["affine", "symmetric", "power_of_two"];
+const RANGES: &[&str] = &[
+    "minmax",
+    "moving_average",
+    "percentile",
+    "mse",
+    "entropy",
+    "gaussian",
+    "laplacian",
+];
+const ROUNDINGS: &[&str] = &["half_even", "half_away", "floor", "stochastic", "gemmlowp"];
+
+/// Every axis, the coarse ones first, as the line below a table lists them.
+pub(crate) static AXES: [Axis; 22] = {
+    use About::{Arithmetic, Network, Subject, Weights};
+    [
+        axis("model", Subject, model, &[]),
+        axis("dataset", Subject, |c| c.dataset.clone(), &[]),
+        axis("device", Network, |c| c.device.clone(), &[]),
+        axis(
+            "execution",
+            Arithmetic,
+            |c| c.execution.clone(),
+            &["simulate", "integer"],
+        ),
+        axis(
+            "multiplier",
+            Arithmetic,
+            |c| text(&c.integer_multiplier),
+            &["fixed", "power_of_two", "float"],
+        )
+        .prefix("multiplier "),
+        axis(
+            "integer rounding",
+            Arithmetic,
+            |c| text(&c.integer_rounding),
+            ROUNDINGS,
+        ),
+        axis(
+            "accumulator",
+            Arithmetic,
+            |c| text(&c.integer_accumulator),
+            &["int32", "saturating16"],
+        ),
+        axis(
+            "method",
+            Weights,
+            |c| c.method.clone(),
+            &["float", "linear", "ptq"],
+        ),
+        axis("mapping", Weights, mapping, MAPPINGS),
+        axis(
+            "granularity",
+            Weights,
+            granularity,
+            &["tensor", "channel", "group"],
+        ),
+        axis("range", Weights, range, RANGES),
+        axis(
+            "rounding",
+            Weights,
+            |c| text(&c.weights_rounding),
+            ROUNDINGS,
+        ),
+        // None of their own is a value, too: these layers then have the bits of the others.
+        axis("first bits", Weights, |c| number(c.first_bits), &[])
+            .prefix("first ")
+            .moot(None),
+        axis("last bits", Weights, |c| number(c.last_bits), &[])
+            .prefix("last ")
+            .moot(None),
+        axis("activations", Network, activations, MAPPINGS)
+            .prefix("activations ")
+            .moot(Some("float")),
+        axis("calibration", Network, calibration, RANGES),
+        axis(
+            "calibration set",
+            Network,
+            |c| text(&c.calibration_dataset),
+            &[],
+        )
+        .prefix("calibrated on "),
+        axis(
+            "calibration images",
+            Network,
+            |c| number(c.calibration_images),
+            &[],
+        )
+        .prefix("calibration images "),
+        axis(
+            "bias",
+            Network,
+            |c| text(&c.bias),
+            &["same", "int32", "float"],
+        )
+        .prefix("bias "),
+        axis("BN", Weights, |c| text(&c.bn), &["kept", "folded"]).prefix("BN "),
+        axis(
+            "shortcut",
+            Network,
+            |c| text(&c.shortcut),
+            &["shared", "rescale", "float"],
+        )
+        .prefix("shortcut "),
+        axis("seed", Weights, |c| c.seed.to_string(), &[]).prefix("seed "),
+    ]
+};
+
+/// The axes on which runs differ, those of the arithmetic last. Float runs are compared among themselves: that they have
+/// no mapping is not a difference worth a column, and neither is that simulated runs have no accumulator.
 pub(crate) fn varying(rows: &[RunRow]) -> Vec<&'static Axis> {
     let differ = |axis: &Axis, float: bool| {
         let mut values = rows
             .iter()
             .map(|r| &r.config)
             .filter(|c| c.is_float() == float)
-            .map(|c| axis.value(c));
+            .map(|c| axis.value(c))
+            .filter(|value| axis.applies(value));
         values
             .next()
             .is_some_and(|first| values.any(|value| value != first))
     };
-    AXES.iter()
+    let mut axes: Vec<_> = AXES
+        .iter()
         .filter(|axis| differ(axis, false) || differ(axis, true))
-        .collect()
+        .collect();
+    axes.sort_by_key(|axis| axis.about == About::Arithmetic);
+    axes
 }
 
 /// Values of the axes that do not vary among the quantized runs, with what they are, for a line below the table.
 pub(crate) fn fixed(rows: &[RunRow]) -> Vec<String> {
     let varying: Vec<_> = varying(rows).iter().map(|axis| axis.title).collect();
-    let Some(row) = rows
-        .iter()
-        .find(|row| !row.config.is_float())
-        .or(rows.first())
-    else {
+    let quantized = || rows.iter().filter(|row| !row.config.is_float());
+    let Some(first) = quantized().next().or(rows.first()) else {
         return Vec::new();
+    };
+    let value = |axis: &Axis| {
+        let mut values = quantized().map(|row| axis.value(&row.config));
+        values
+            .find(|value| axis.applies(value))
+            .unwrap_or_else(|| axis.value(&first.config))
     };
     let fixed = AXES.iter().filter(|axis| !varying.contains(&axis.title));
     fixed
-        .map(|axis| (axis.title, axis.value(&row.config)))
+        .map(|axis| (axis.title, value(axis)))
         .filter(|(_, v)| !v.is_empty())
         .map(|(t, v)| format!("{t} {v}"))
         .collect()
 }
 
-/// The scheme of a run in words: its values on the varying axes that are about quantization, or its method.
-pub(crate) fn scheme_label(config: &Config, varying: &[&Axis]) -> String {
-    let parts = varying
+/// The scheme of a run in words: its values on those of the axes that are about quantization, or its method.
+pub(crate) fn scheme_label(config: &Config, axes: &[&Axis]) -> String {
+    let parts = axes
         .iter()
-        .filter(|axis| axis.scheme)
-        .map(|axis| axis.label(config));
+        .filter(|axis| axis.is_scheme())
+        .map(|axis| axis.label(config, axes));
     let parts: Vec<String> = parts.filter(|part| !part.is_empty()).collect();
     if parts.is_empty() {
         config.method.clone()
     } else {
         parts.join(", ")
     }
-}
-
-/// Bits as tables show them.
-pub(crate) fn bits_text(bits: u32) -> String {
-    if bits == FLOAT_BITS {
-        "float".into()
-    } else {
-        bits.to_string()
-    }
-}
-
-/// The order of rows: model and data, float first, then schemes, then bits from many to few.
-pub(crate) fn order(a: &RunRow, b: &RunRow) -> Ordering {
-    let part = |scheme: bool| {
-        let axes = AXES.iter().filter(move |axis| axis.scheme == scheme);
-        axes.map(|axis| compare_words(&axis.value(&a.config), &axis.value(&b.config)))
-            .fold(Ordering::Equal, Ordering::then)
-    };
-    part(false)
-        .then_with(|| b.config.images.cmp(&a.config.images))
-        .then_with(|| (&a.data_sha256, &a.weights_sha256).cmp(&(&b.data_sha256, &b.weights_sha256)))
-        .then_with(|| b.config.is_float().cmp(&a.config.is_float()))
-        .then_with(|| part(true))
-        .then_with(|| b.config.weights_bits.cmp(&a.config.weights_bits))
-        .then_with(|| a.run_id.cmp(&b.run_id))
-}
-
-/// Words of the vocabulary in the order of the design, from the plain to the elaborate; others follow alphabetically.
-const WORDS: [&str; 31] = [
-    "float",
-    "linear",
-    "ptq",
-    "affine",
-    "symmetric",
-    "power_of_two",
-    "tensor",
-    "channel",
-    "group",
-    "minmax",
-    "percentile",
-    "mse",
-    "entropy",
-    "gaussian",
-    "laplacian",
-    "moving_average",
-    "simulate",
-    "integer",
-    "fixed",
-    "half_even",
-    "half_away",
-    "floor",
-    "stochastic",
-    "gemmlowp",
-    "saturating16",
-    "same",
-    "int32",
-    "kept",
-    "folded",
-    "shared",
-    "rescale",
-];
-
-/// Compares word by word: known words by rank, others as text with the number they end in by its size.
-fn compare_words(a: &str, b: &str) -> Ordering {
-    type Key = (usize, String, f64);
-    let key = |text: &str| -> Vec<Key> {
-        let words = text
-            .split([' ', '-', '='])
-            .filter(|word| !word.is_empty())
-            .map(|word| {
-                let rank = WORDS
-                    .iter()
-                    .position(|known| *known == word)
-                    .unwrap_or(WORDS.len());
-                let stem = word.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
-                (
-                    rank,
-                    stem.to_string(),
-                    word[stem.len()..].parse().unwrap_or(0.0),
-                )
-            });
-        words.collect()
-    };
-    let order = |x: &Key, y: &Key| {
-        x.0.cmp(&y.0)
-            .then_with(|| x.1.cmp(&y.1))
-            .then(x.2.total_cmp(&y.2))
-    };
-    let (a, b) = (key(a), key(b));
-    let words = a
-        .iter()
-        .zip(&b)
-        .map(|(x, y)| order(x, y))
-        .fold(Ordering::Equal, Ordering::then);
-    words.then(a.len().cmp(&b.len()))
-}
-
-fn text(value: &Option<String>) -> String {
-    value.clone().unwrap_or_default()
-}
-
-fn number(value: Option<u32>) -> String {
-    value.map(|n| n.to_string()).unwrap_or_default()
-}
-
-/// Multiplier, rounding and accumulator of integer execution.
-fn integers(c: &Config) -> String {
-    let parts = [
-        &c.integer_multiplier,
-        &c.integer_rounding,
-        &c.integer_accumulator,
-    ];
-    let parts: Vec<&str> = parts.into_iter().flatten().map(String::as_str).collect();
-    parts.join(" ")
-}
-
-fn model(c: &Config) -> String {
-    match &c.model_name {
-        Some(name) if !name.is_empty() => name.clone(),
-        _ => c.model_arch.clone(),
-    }
-}
-
-fn mapping(c: &Config) -> String {
-    let narrow = if c.weights_narrow == Some(true) {
-        " narrow"
-    } else {
-        ""
-    };
-    c.weights_mapping
-        .as_ref()
-        .map(|mapping| format!("{mapping}{narrow}"))
-        .unwrap_or_default()
-}
-
-fn granularity(c: &Config) -> String {
-    match (&c.weights_granularity, c.weights_group_size) {
-        (Some(granularity), Some(size)) => format!("{granularity} {size}"),
-        (granularity, _) => text(granularity),
-    }
-}
-
-fn range(c: &Config) -> String {
-    match (
-        &c.weights_range,
-        c.weights_percentile,
-        c.weights_mse_exponent,
-    ) {
-        (Some(range), Some(percentile), None) => format!("{range} {percentile}"),
-        (Some(range), None, Some(exponent)) => format!("{range} p={exponent}"),
-        (range, _, _) => text(range),
-    }
-}
-
-fn activations(c: &Config) -> String {
-    if c.activations_bits == FLOAT_BITS {
-        "float".into()
-    } else {
-        format!("{} bit", c.activations_bits)
-    }
-}
-
-fn calibration(c: &Config) -> String {
-    let images = c.calibration_images.map(|n| format!("{n} images"));
-    [c.calibration_method.clone(), images]
-        .into_iter()
-        .flatten()
-        .filter(|t| !t.is_empty())
-        .collect::<Vec<_>>()
-        .join(" ")
 }
 
 #[cfg(test)]
@@ -341,24 +332,53 @@ mod tests {
     }
 
     #[test]
-    fn words_have_the_order_of_the_design_and_numbers_their_own() {
-        let sorted = [
-            "",
-            "tensor",
-            "channel",
-            "group 32",
-            "group 128",
-            "percentile 99.9",
-            "percentile 99.99",
-            "alpha",
-            "cifar-resnet20",
-            "cifar-resnet110",
-            "resnet18",
-            "resnet101",
-        ];
-        let mut words = sorted;
-        words.reverse();
-        words.sort_by(|a, b| compare_words(a, b));
-        assert_eq!(words, sorted);
+    fn what_does_not_apply_to_some_runs_does_not_vary() {
+        let integer = row(|c| {
+            (c.activations_bits, c.execution) = (8, "integer".into());
+            c.activations_mapping = Some("affine".into());
+            c.integer_accumulator = Some("int32".into());
+        });
+        let rows = [row(|c| c.execution = "simulate".into()), integer];
+        let titles: Vec<_> = varying(&rows).iter().map(|a| a.title).collect();
+        assert_eq!(titles, ["execution"]);
+        let fixed = fixed(&rows);
+        for text in ["accumulator int32", "activations affine"] {
+            assert!(fixed.contains(&text.to_string()), "{fixed:?}");
+        }
+    }
+
+    #[test]
+    fn first_bits_of_their_own_differ_from_none() {
+        let rows = [row(|_| ()), row(|c| c.first_bits = Some(8))];
+        assert_eq!(varying(&rows)[0].title, "first bits");
+        assert_eq!(scheme_label(&rows[1].config, &varying(&rows)), "first 8");
+    }
+
+    #[test]
+    fn a_word_that_two_axes_share_comes_with_its_title() {
+        let ranges = |range: &str, calibration: &str| {
+            let (range, calibration) = (Some(range.into()), Some(calibration.into()));
+            row(move |c| {
+                (c.weights_range, c.calibration_method) = (range.clone(), calibration.clone());
+            })
+        };
+        let rows = [ranges("minmax", "mse"), ranges("mse", "minmax")];
+        let label = |axes: &[&Axis]| scheme_label(&rows[0].config, axes);
+        assert_eq!(label(&varying(&rows)), "range minmax, calibration mse");
+        assert_eq!(label(&varying(&rows)[1..]), "mse");
+    }
+
+    #[test]
+    fn arithmetic_varies_fastest() {
+        let run = |execution: &str, granularity: &str| {
+            let (execution, granularity) = (execution.to_string(), granularity.to_string());
+            row(move |c| {
+                (c.execution, c.weights_granularity) =
+                    (execution.clone(), Some(granularity.clone()));
+            })
+        };
+        let titles = varying(&[run("simulate", "tensor"), run("integer", "channel")]);
+        let titles: Vec<_> = titles.iter().map(|a| a.title).collect();
+        assert_eq!(titles, ["granularity", "execution"]);
     }
 }

@@ -185,8 +185,18 @@ impl Canvas<'_> {
     }
 
     /// The i-th marker shape with a white rim, so that lines behind it do not blur it.
-    pub fn marker(&mut self, (x, y): (f64, f64), i: usize, color: RGBColor) {
-        for (r, color) in [(5.2, WHITE), (4.4, color)] {
+    pub fn marker(&mut self, point: (f64, f64), i: usize, color: RGBColor) {
+        self.rings(point, i, &[(5.2, WHITE), (4.4, color)]);
+    }
+
+    /// The i-th marker shape as an outline.
+    pub fn hollow(&mut self, point: (f64, f64), i: usize, color: RGBColor) {
+        self.rings(point, i, &[(5.2, WHITE), (4.6, color), (2.5, WHITE)]);
+    }
+
+    /// A marker shape over itself, in several sizes.
+    fn rings(&mut self, (x, y): (f64, f64), i: usize, rings: &[(f64, RGBColor)]) {
+        for (r, color) in rings.iter().copied() {
             let polygon = |corners: &[(f64, f64)]| {
                 corners
                     .iter()

@@ -135,6 +135,12 @@ pub(crate) enum Sample {
     Dashed(RGBColor, (f64, f64)),
     /// A filled box.
     Filled(RGBColor, f64),
+    /// The i-th marker alone.
+    Point(RGBColor, usize),
+    /// The i-th marker alone, hollow.
+    Hollow(RGBColor, usize),
+    /// An upright line.
+    Whisker(RGBColor),
 }
 
 /// Pixels between lines of a legend.
@@ -158,6 +164,13 @@ pub(crate) fn legend(
             Sample::Filled(color, alpha) => {
                 canvas.rect((left, y - 6.0), (left + 28.0, y + 6.0), *color, *alpha)
             }
+            Sample::Point(color, shape) => canvas.marker((left + 14.0, y), *shape, *color),
+            Sample::Hollow(color, shape) => canvas.hollow((left + 14.0, y), *shape, *color),
+            Sample::Whisker(color) => canvas.line(
+                &[(left + 14.0, y - 8.0), (left + 14.0, y + 8.0)],
+                *color,
+                1.6,
+            ),
         }
         canvas.text((left + 36.0, y), label, SMALL, BLACK, At::Start);
     }

@@ -11,9 +11,32 @@ pub struct Grid {
 }
 
 impl Grid {
+    fn place(&self, head: &str) -> Option<usize> {
+        self.heads.iter().position(|h| h.replace('\n', " ") == head)
+    }
+
+    /// Breaks headings of several words before the last one: [`text_grid`] prints them in two lines.
+    pub(crate) fn break_heads(&mut self) {
+        for head in &mut self.heads {
+            if let Some(blank) = head.rfind(' ') {
+                head.replace_range(blank..=blank, "\n");
+            }
+        }
+    }
+
+    /// Moves the cells that say `what` from one column to another, where both are there.
+    pub(crate) fn move_cells(&mut self, from: &str, to: &str, what: &str) {
+        let (Some(from), Some(to)) = (self.place(from), self.place(to)) else {
+            return;
+        };
+        for row in self.rows.iter_mut().filter(|row| row[from] == what) {
+            row.swap(from, to);
+        }
+    }
+
     /// Leaves out the column of this heading, where there is one.
     pub(crate) fn drop_column(&mut self, head: &str) {
-        let Some(place) = self.heads.iter().position(|h| h == head) else {
+        let Some(place) = self.place(head) else {
             return;
         };
         self.heads.remove(place);
@@ -26,9 +49,11 @@ impl Grid {
     fn widths(&self) -> Vec<usize> {
         let longest = |column: usize| {
             let cells = self.rows.iter().map(|row| shown(&row[column]));
+            let heads = self.heads[column].lines().map(str::to_string);
             cells
+                .chain(heads)
                 .map(|cell| cell.chars().count())
-                .fold(self.heads[column].chars().count(), usize::max)
+                .fold(0, usize::max)
         };
         (0..self.heads.len()).map(longest).collect()
     }
@@ -63,7 +88,16 @@ pub fn text_grid(grid: &Grid) -> String {
     };
     let rule = "-".repeat(text_width(grid));
     let rows: String = grid.rows.iter().map(|row| line(row)).collect();
-    format!("{}{rule}\n{rows}", line(&grid.heads))
+    // The lines of a heading end at the bottom.
+    let most = grid.heads.iter().map(|head| head.lines().count()).max();
+    let heads: String = (0..most.unwrap_or(0))
+        .rev()
+        .map(|up| {
+            let part = |head: &String| head.lines().rev().nth(up).unwrap_or_default().to_string();
+            line(&grid.heads.iter().map(part).collect::<Vec<_>>())
+        })
+        .collect();
+    format!("{heads}{rule}\n{rows}")
 }
 
 /// `text` in lines of at most `width` characters, broken at spaces.
@@ -164,6 +198,22 @@ mod tests {
         grid.drop_column("run");
         assert_eq!(text_width(&grid), 12);
         assert!(!text_grid(&grid).contains("0123"));
+    }
+
+    #[test]
+    fn broken_heads_stand_on_the_rule_and_are_still_found() {
+        let mut grid = Grid {
+            heads: ["first", "top-1 hits"].map(String::from).to_vec(),
+            text_columns: 1,
+            rows: vec![["affine", "8"].map(String::from).to_vec()],
+        };
+        grid.break_heads();
+        assert_eq!(
+            text_grid(&grid),
+            "        top-1\nfirst    hits\n-------------\naffine      8\n"
+        );
+        grid.drop_column("top-1 hits");
+        assert_eq!(grid.heads, ["first"]);
     }
 
     #[test]

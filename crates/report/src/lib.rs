@@ -1,17 +1,23 @@
 //! Run folders to tables and pictures. Imports `results` alone; reads the long files with polars and draws with plotters.
 //!
 //! In reading order: [`stats`] (Wilson's interval, McNemar's test), `load` (run folders in, with everything that is
-//! refused), `axes` (what varies, and in which order), [`AccuracyTable`] with its Markdown, CSV and LaTeX forms,
-//! the plots on `canvas` and `frame` ([`layer_plot`] is about speed and no experiment), [`splice`] (into a README), and [`write_all`], which makes the files.
+//! refused), `axes` (what varies), `order` (of rows and words), [`AccuracyTable`] (the rows), `columns`, `wide` and
+//! `notes` (what is printed of them), `render` (as Markdown, CSV and LaTeX), the plots on `canvas` and `frame`
+//! ([`layer_plot`] is about speed and no experiment), [`splice`] (into a README), and [`write_all`], which makes the
+//! files.
 //!
 //! The same run folders give the same bytes: rows are sorted by what they are, numbers are printed with few digits, and
-//! nothing volatile (time, host, duration) is shown.
+//! nothing volatile (time, host, duration) is shown, but for the images per second of experiments in integers.
 
 mod accuracy;
 mod accuracy_plot;
 mod axes;
+mod axis_text;
 mod bars;
+mod bits;
 mod canvas;
+mod category_plot;
+mod columns;
 mod error;
 mod frame;
 mod frames;
@@ -19,12 +25,17 @@ mod grid;
 mod histogram;
 mod layer_plot;
 mod load;
+mod notes;
+mod order;
 mod output;
+mod panel;
 mod render;
+mod series;
 mod site_histogram;
 mod splice;
 mod sqnr_plot;
 pub mod stats;
+mod wide;
 
 pub use accuracy::{AccuracyTable, TableRow, accuracy_table};
 pub use error::Error;

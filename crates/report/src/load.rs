@@ -43,6 +43,16 @@ pub(crate) struct Pairs {
     pub flips: u64,
 }
 
+/// An integer run against its simulation, code by code.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Codes {
+    /// Codes compared.
+    pub n: u64,
+    pub differ: u64,
+    /// The largest difference of two codes.
+    pub largest: u64,
+}
+
 /// An experiment in memory, predictions excepted: those are read when two runs are compared.
 #[derive(Debug)]
 pub(crate) struct Loaded {
@@ -88,6 +98,27 @@ impl Loaded {
             .iter()
             .find(|v| v.run_id == run_id && v.layer.is_empty() && v.metric == metric)?;
         Some((found.value, found.n))
+    }
+
+    /// How the codes of an integer run differ: as the run sums it up, else summed over its layers.
+    pub fn codes(&self, run_id: &str) -> Option<Codes> {
+        let differ = |v: &&Value| v.run_id == run_id && v.metric == metric::CODES_DIFFER;
+        let largest = |v: &&Value| v.run_id == run_id && v.metric == metric::CODES_MAX_DIFFERENCE;
+        let whole = self
+            .values
+            .iter()
+            .filter(differ)
+            .any(|v| v.layer.is_empty());
+        let counted = |v: &&Value| v.layer.is_empty() == whole;
+        let mut codes: Option<Codes> = None;
+        for value in self.values.iter().filter(differ).filter(counted) {
+            let codes = codes.get_or_insert_default();
+            codes.n += value.n;
+            codes.differ += value.value as u64;
+        }
+        let largest = self.values.iter().filter(largest);
+        let largest = largest.map(|v| v.value as u64).max().unwrap_or(0);
+        codes.map(|codes| Codes { largest, ..codes })
     }
 
     /// Compares two runs by their predictions.

@@ -1,16 +1,18 @@
 //! Signal to quantization noise ratio of the weights, layer by layer: one line a bit width, a panel a scheme.
 //!
-//! Layers stand in the order in which the run lists them, which is the network's.
+//! Layers stand in the order in which the run lists them, which is the network's. Schemes that differ only in what weights
+//! do not see (activations, arithmetic) share a panel.
 
 use std::collections::{BTreeMap, HashMap};
 
 use results::metric;
 
-use crate::accuracy::{AccuracyTable, Line};
-use crate::axes::scheme_label;
+use crate::accuracy::AccuracyTable;
+use crate::axes::{About, scheme_label};
 use crate::canvas::{At, BLACK, Canvas, SMALL, picture, sequential, text_width};
 use crate::frame::{Frame, LEGEND_STEP, Sample, legend, legend_width, nice_step, ticks};
 use crate::load::Loaded;
+use crate::series::Series;
 
 /// SQNR in dB by layer, by bits.
 type Curves = BTreeMap<u32, Vec<(usize, f64)>>;
@@ -34,16 +36,20 @@ pub(crate) fn sqnr_plot(table: &AccuracyTable, loaded: &Loaded) -> Option<String
             .or_default()
             .push((&value.layer, value.value));
     }
-    let lines = table.lines();
-    let several_subjects = lines
+    let axes = table.axes.iter().copied();
+    let axes: Vec<_> = axes
+        .filter(|axis| matches!(axis.about, About::Subject | About::Weights))
+        .collect();
+    let all = table.series(&axes);
+    let several_subjects = all
         .iter()
-        .any(|line| line.first.subject() != lines[0].first.subject());
-    let panels: Vec<Panel> = lines
+        .any(|series| series.first().subject() != all[0].first().subject());
+    let panels: Vec<Panel> = all
         .iter()
-        .map(|line| {
-            let mut panel = panel(line, &by_run);
-            let scheme = scheme_label(&line.first.config, &table.axes);
-            let config = &line.first.config;
+        .map(|series| {
+            let mut panel = panel(series, &by_run);
+            let config = &series.first().config;
+            let scheme = scheme_label(config, &axes);
             let model = config.model_name.as_deref().unwrap_or(&config.model_arch);
             panel.title = if several_subjects {
                 format!("{model}, {}: {scheme}", config.dataset)
@@ -133,13 +139,22 @@ pub(crate) fn sqnr_plot(table: &AccuracyTable, loaded: &Loaded) -> Option<String
     }))
 }
 
-fn panel(line: &Line<'_>, by_run: &HashMap<&str, Vec<(&str, f64)>>) -> Panel {
+fn panel(series: &Series<'_>, by_run: &HashMap<&str, Vec<(&str, f64)>>) -> Panel {
     let mut panel = Panel {
         title: String::new(),
         layers: Vec::new(),
         curves: Curves::new(),
     };
-    for (bits, row) in &line.by_bits {
+    // Layers get their order from the run with the fewest bits; of several with the same bits the first counts.
+    for row in series.rows.iter().rev() {
+        let bits = row.config.weights_bits;
+        let first = series
+            .rows
+            .iter()
+            .find(|row| row.config.weights_bits == bits);
+        if first.is_none_or(|first| first.run_id != row.run_id) {
+            continue;
+        }
         let Some(values) = by_run.get(row.run_id.as_str()) else {
             continue;
         };
@@ -156,7 +171,7 @@ fn panel(line: &Line<'_>, by_run: &HashMap<&str, Vec<(&str, f64)>>) -> Panel {
             curve.push((index, *value));
         }
         curve.sort_by_key(|(index, _)| *index);
-        panel.curves.insert(*bits, curve);
+        panel.curves.insert(bits, curve);
     }
     panel
 }

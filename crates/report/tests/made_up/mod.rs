@@ -36,6 +36,33 @@ pub fn linear(images: u64, bits: u32) -> Config {
     }
 }
 
+/// Weights and activations with so many bits, by `ptq`, calibrated by minimum and maximum.
+pub fn quantized(images: u64, weights: u32, activations: u32) -> Config {
+    Config {
+        activations_bits: activations,
+        activations_mapping: Some("affine".into()),
+        bias: Some("int32".into()),
+        bn: Some("folded".into()),
+        shortcut: Some("rescale".into()),
+        method: "ptq".into(),
+        calibration_dataset: Some("synthetic".into()),
+        calibration_images: Some(512),
+        calibration_method: Some("minmax".into()),
+        ..linear(images, weights)
+    }
+}
+
+/// The same in integers.
+pub fn integer(config: Config, multiplier: &str, rounding: &str, accumulator: &str) -> Config {
+    Config {
+        execution: "integer".into(),
+        integer_multiplier: Some(multiplier.into()),
+        integer_rounding: Some(rounding.into()),
+        integer_accumulator: Some(accumulator.into()),
+        ..config
+    }
+}
+
 /// A run whose predictions are given as `(image, label, top1)`, with the metrics that follow from them.
 pub fn run(experiment: &str, config: Config, predictions: &[(String, u16, u16)]) -> Run {
     let mut row = RunRow::new(

@@ -1,0 +1,94 @@
+//! What a configuration has on an axis, in words; empty where the axis does not apply.
+
+use results::{Config, FLOAT_BITS};
+
+pub(crate) fn text(value: &Option<String>) -> String {
+    value.clone().unwrap_or_default()
+}
+
+pub(crate) fn number<T: ToString>(value: Option<T>) -> String {
+    value.map(|n| n.to_string()).unwrap_or_default()
+}
+
+pub(crate) fn model(c: &Config) -> String {
+    match &c.model_name {
+        Some(name) if !name.is_empty() => name.clone(),
+        _ => c.model_arch.clone(),
+    }
+}
+
+pub(crate) fn mapping(c: &Config) -> String {
+    codes(&c.weights_mapping, c.weights_narrow)
+}
+
+/// `float` where activations are not quantized; how many bits they have else is said with those of the weights.
+pub(crate) fn activations(c: &Config) -> String {
+    if c.activations_bits == FLOAT_BITS {
+        "float".into()
+    } else {
+        codes(&c.activations_mapping, c.activations_narrow)
+    }
+}
+
+fn codes(mapping: &Option<String>, narrow: Option<bool>) -> String {
+    let narrow = if narrow == Some(true) { " narrow" } else { "" };
+    mapping
+        .as_ref()
+        .map(|mapping| format!("{mapping}{narrow}"))
+        .unwrap_or_default()
+}
+
+pub(crate) fn granularity(c: &Config) -> String {
+    match (&c.weights_granularity, c.weights_group_size) {
+        (Some(granularity), Some(size)) => format!("{granularity} {size}"),
+        (granularity, _) => text(granularity),
+    }
+}
+
+pub(crate) fn range(c: &Config) -> String {
+    match (
+        &c.weights_range,
+        c.weights_percentile,
+        c.weights_mse_exponent,
+    ) {
+        (Some(range), Some(percentile), None) => format!("{range} {percentile}"),
+        (Some(range), None, Some(exponent)) => format!("{range} p={exponent}"),
+        (range, _, _) => text(range),
+    }
+}
+
+/// The method that calibration finds ranges with, and its parameter.
+pub(crate) fn calibration(c: &Config) -> String {
+    let method = text(&c.calibration_method);
+    let exponent = c.calibration_mse_exponent.map(|p| format!("p={p}"));
+    let momentum = c.calibration_momentum.map(|m| m.to_string());
+    let percentile = c.calibration_percentile.map(|p| p.to_string());
+    match percentile.or(momentum).or(exponent) {
+        Some(parameter) => format!("{method} {parameter}"),
+        None => method,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_calibration_method_is_shown_with_its_parameter() {
+        let config = |method: &str| Config {
+            calibration_method: Some(method.into()),
+            ..Config::default()
+        };
+        let mut c = config("percentile");
+        c.calibration_percentile = Some(99.99);
+        assert_eq!(calibration(&c), "percentile 99.99");
+        let mut c = config("moving_average");
+        c.calibration_momentum = Some(0.9);
+        assert_eq!(calibration(&c), "moving_average 0.9");
+        let mut c = config("mse");
+        c.calibration_mse_exponent = Some(2.0);
+        assert_eq!(calibration(&c), "mse p=2");
+        assert_eq!(calibration(&config("entropy")), "entropy");
+        assert_eq!(calibration(&Config::default()), "");
+    }
+}

@@ -1,0 +1,154 @@
+//! The lines below a table: what its numbers are, and what they rest on.
+
+use std::collections::BTreeSet;
+
+use crate::accuracy::AccuracyTable;
+use crate::axes::fixed;
+use crate::columns::{count, number};
+
+impl AccuracyTable {
+    /// What the numbers are: images, baselines, methods, revisions, hashes, settings that all runs share, failures.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        let list = |items: BTreeSet<String>| items.into_iter().collect::<Vec<_>>().join(", ");
+        let n: BTreeSet<u64> = self.rows.iter().filter_map(|row| row.n).collect();
+        let n = n.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
+        let used: BTreeSet<&str> = self
+            .rows
+            .iter()
+            .filter_map(|row| row.float_run.as_deref())
+            .collect();
+        let baselines = self
+            .rows
+            .iter()
+            .filter(|row| used.contains(row.run_id.as_str()))
+            .map(|row| {
+                format!(
+                    "`{}` ({} hits, {} %)",
+                    row.run_id,
+                    count(row.top1),
+                    number(row.top1_percent(), 2)
+                )
+            });
+        let baselines = baselines.collect::<Vec<_>>().join(", ");
+        let baselines = if baselines.is_empty() {
+            "none".to_string()
+        } else {
+            baselines
+        };
+        let revisions = list(
+            self.runs
+                .iter()
+                .map(|run| revision(&run.git_revision))
+                .collect(),
+        );
+        let model = |run: &results::RunRow| {
+            let name = run
+                .config
+                .model_name
+                .as_deref()
+                .filter(|name| !name.is_empty());
+            format!(
+                "{} `{}`",
+                name.unwrap_or(&run.config.model_arch),
+                short(&run.weights_sha256)
+            )
+        };
+        let models = list(self.runs.iter().map(model).collect());
+        let data = list(
+            self.runs
+                .iter()
+                .map(|run| format!("{} `{}`", run.config.dataset, short(&run.data_sha256)))
+                .collect(),
+        );
+        let mut notes = vec![format!(
+            "n = {n} images. Float run: {baselines}; Δ is the difference to it in points, flips are predictions that \
+                 differ from it. 95 % interval: Wilson score. p: McNemar's exact test against it, two-sided. \
+                 Revision: {revisions}. Weights: {models}. Data: {data}."
+        )];
+        notes.extend(self.notes_on_codes());
+        let fixed = fixed(&self.runs);
+        if !fixed.is_empty() {
+            notes.extend([
+                String::new(),
+                format!("The same in all runs: {}.", fixed.join(", ")),
+            ]);
+        }
+        let failed = self
+            .rows
+            .iter()
+            .filter_map(|row| row.failed.as_ref().map(|error| (row, error)));
+        for (row, error) in failed {
+            notes.extend([
+                String::new(),
+                format!(
+                    "Failed: run `{}` ({}{}): {error}",
+                    row.run_id,
+                    row.bits().label(self.activations),
+                    if self.activations { "" } else { " bits" }
+                ),
+            ]);
+        }
+        notes
+    }
+
+    /// What the pairs of bits are, and the columns of integer runs; nothing where there are none.
+    fn notes_on_codes(&self) -> Vec<String> {
+        let mut sentences = Vec::new();
+        if self.activations {
+            sentences.push("W8A4: weights have 8 bits, activations 4 (32: float).".to_string());
+        }
+        let all: BTreeSet<u64> = self.rows.iter().filter_map(|row| row.codes).collect();
+        if !all.is_empty() {
+            let all: Vec<String> = all.iter().map(u64::to_string).collect();
+            sentences.push(format!(
+                "Codes differ: of the {} codes of all values and images, those that integers and simulation give \
+                 differently; max: the largest difference of two.",
+                all.join(", ")
+            ));
+        }
+        let timed = self
+            .runs
+            .iter()
+            .filter(|run| run.images_per_second.is_some());
+        let threads: BTreeSet<u32> = timed.map(|run| run.threads).collect();
+        if self.integers && !threads.is_empty() {
+            let threads: Vec<String> = threads.iter().map(u32::to_string).collect();
+            sentences.push(format!(
+                "Images/s: through the network, threads {}; the comparison of codes is not in it.",
+                threads.join(", ")
+            ));
+        }
+        match sentences.is_empty() {
+            true => Vec::new(),
+            false => vec![String::new(), sentences.join(" ")],
+        }
+    }
+}
+
+/// The first eight characters of a hash.
+fn short(hash: &str) -> String {
+    hash.chars().take(8).collect()
+}
+
+/// A revision with its hash cut to ten characters, `-dirty` kept.
+fn revision(text: &str) -> String {
+    let (hash, rest) = text.split_at(text.find('-').unwrap_or(text.len()));
+    let hash: String = hash.chars().take(10).collect();
+    if text.is_empty() {
+        "unknown".into()
+    } else {
+        format!("`{hash}{rest}`")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dirty_revision_stays_dirty() {
+        assert_eq!(revision("0123456789abcdef0123-dirty"), "`0123456789-dirty`");
+        assert_eq!(revision("0123456789abcdef0123"), "`0123456789`");
+        assert_eq!(revision(""), "unknown");
+    }
+}
