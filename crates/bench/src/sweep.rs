@@ -13,7 +13,7 @@ use results::{Run, Status, Store};
 
 use crate::device::Target;
 use crate::environment::Environment;
-use crate::experiment::{Check, Experiment};
+use crate::experiment::Experiment;
 use crate::measure::{Bench, Gathered, by_image};
 use crate::plan::PlannedRun;
 use crate::progress::Progress;
@@ -145,7 +145,7 @@ impl Sweep<'_> {
     ) -> Result<(usize, Vec<String>)> {
         let (mut compared, mut wrong) = (0, Vec::new());
         for check in &experiment.checks {
-            for run in runs.iter().filter(|run| applies(check, run)) {
+            for run in runs.iter().filter(|run| check.applies(&run.config)) {
                 if !self.store.is_complete(self.experiment, &run.run_id)? {
                     continue;
                 }
@@ -175,15 +175,4 @@ pub fn whole_network(run: &Run, metric: &str) -> Option<f64> {
         .iter()
         .find(|row| row.layer.is_empty() && row.metric == metric)
         .map(|row| row.value)
-}
-
-/// A check applies to the runs whose columns hold all of its settings, the resolved number of images among them.
-fn applies(check: &Check, run: &PlannedRun) -> bool {
-    let columns = run.config.columns();
-    check.settings.iter().all(|(key, value)| {
-        let column = key.replace('.', "_");
-        columns
-            .iter()
-            .any(|(name, text)| *name == column && *text == value.to_string())
-    })
 }

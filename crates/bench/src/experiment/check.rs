@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, anyhow, bail};
+use results::Config;
 use toml::Spanned;
 use toml::de::DeValue;
 
@@ -21,6 +22,19 @@ pub struct Check {
     pub expected: f64,
     /// How far off it may be.
     pub tolerance: f64,
+}
+
+impl Check {
+    /// Whether it is about a run: its columns hold all of the settings, the resolved number of images among them.
+    pub fn applies(&self, config: &Config) -> bool {
+        let columns = config.columns();
+        self.settings.iter().all(|(key, value)| {
+            let column = key.replace('.', "_");
+            columns
+                .iter()
+                .any(|(name, text)| *name == column && *text == value.to_string())
+        })
+    }
 }
 
 /// Reads a `[[check]]` table of `text`.

@@ -1,0 +1,137 @@
+//! Every file in `experiments/` parses, every cell of it is one that can be run, and every check in it is about some run.
+//! Plans need the files that a run needs: those of the shipped model are always made, those of CIFAR-10 where
+//! `QUANTLAB_DATA` has it.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use bench::experiment::{Experiment, Scalar};
+use bench::plan::{PlannedRun, plan};
+use bench::registry::Registry;
+use bench::settings::Cell;
+use bench::sources::Sources;
+use tempfile::TempDir;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// All experiments, by name.
+fn experiments() -> Vec<Experiment> {
+    let folder = std::fs::read_dir(root().join("experiments")).unwrap();
+    let mut files: Vec<PathBuf> = folder.map(|entry| entry.unwrap().path()).collect();
+    files.retain(|file| file.extension().is_some_and(|ending| ending == "toml"));
+    files.sort();
+    let read = |file: &PathBuf| Experiment::read(file).unwrap_or_else(|e| panic!("{e:#}"));
+    files.iter().map(read).collect()
+}
+
+/// Plans those of the experiments whose model has this ending.
+fn planned(data: &Path, ending: &str) -> Vec<(Experiment, Vec<PlannedRun>)> {
+    let scratch = TempDir::new().unwrap();
+    let registry = Registry::open(data).unwrap();
+    let mut sources = Sources::new(registry, scratch.path(), false, Box::new(|_, _| {}));
+    let on = |experiment: &Experiment| match experiment.fixed.get("model.name") {
+        Some(Scalar::Text(name)) => name.ends_with(ending),
+        _ => false,
+    };
+    let mut found = Vec::new();
+    for experiment in experiments().into_iter().filter(on) {
+        let runs = plan(&experiment, &mut sources);
+        let runs = runs.unwrap_or_else(|e| panic!("{}: {e:#}", experiment.name));
+        found.push((experiment, runs));
+    }
+    found
+}
+
+fn every_check_has_its_run(planned: &[(Experiment, Vec<PlannedRun>)]) {
+    for (experiment, runs) in planned {
+        for check in &experiment.checks {
+            assert!(
+                runs.iter().any(|run| check.applies(&run.config)),
+                "{}: no run for the check of {:?}",
+                experiment.name,
+                check.settings
+            );
+        }
+    }
+}
+
+/// How many runs each plan has.
+fn sizes(planned: &[(Experiment, Vec<PlannedRun>)]) -> Vec<(&str, usize)> {
+    let size = |pair: &'_ (Experiment, Vec<PlannedRun>)| pair.1.len();
+    let names = planned.iter().map(|pair| pair.0.name.as_str());
+    names.zip(planned.iter().map(size)).collect()
+}
+
+#[test]
+fn every_cell_of_every_experiment_can_be_run() {
+    let all = experiments();
+    assert!(all.len() >= 14);
+    for experiment in &all {
+        for settings in experiment.cells() {
+            Cell::new(&settings).unwrap_or_else(|e| panic!("{}: {e:#}", experiment.name));
+        }
+    }
+}
+
+#[test]
+fn experiments_on_the_shipped_model_plan_and_their_checks_have_runs() {
+    let scratch = TempDir::new().unwrap();
+    let planned = planned(scratch.path(), "-synthetic");
+    every_check_has_its_run(&planned);
+    assert_eq!(
+        sizes(&planned),
+        [
+            ("activations", 61),
+            ("arithmetic", 21),
+            ("granularity", 41),
+            ("integer", 17),
+            ("ranges", 61),
+            ("shortcut", 10),
+            ("weight-bits", 9),
+        ]
+    );
+}
+
+#[test]
+fn experiments_on_cifar10_plan_and_their_checks_have_runs() {
+    let Some(data) = std::env::var_os("QUANTLAB_DATA") else {
+        eprintln!("skipped: QUANTLAB_DATA is not set");
+        return;
+    };
+    let data = root().join(data);
+    if !data.join("cifar10/test_batch.bin").exists() {
+        eprintln!("skipped: {} has no cifar10/", data.display());
+        return;
+    }
+    let planned = planned(&data, "-cifar10");
+    every_check_has_its_run(&planned);
+    let names: Vec<&str> = planned.iter().map(|pair| pair.0.name.as_str()).collect();
+    for name in ["activations", "shortcut", "arithmetic", "integer"] {
+        let name = format!("cifar10-{name}");
+        assert!(names.contains(&name.as_str()), "{name} in {names:?}");
+    }
+}
+
+#[test]
+fn an_experiment_on_cifar10_varies_what_its_namesake_does() {
+    let all = experiments();
+    let named = |name: &str| {
+        all.iter()
+            .find(|experiment| experiment.name == name)
+            .unwrap()
+    };
+    for name in ["activations", "shortcut", "arithmetic", "integer"] {
+        let (small, large) = (named(name), named(&format!("cifar10-{name}")));
+        assert_eq!(small.vary, large.vary, "{name}");
+        let own = |experiment: &Experiment| -> BTreeSet<String> {
+            let fixed = experiment.fixed.iter();
+            let shared = fixed.filter(|(key, _)| !["model.name", "images"].contains(&key.as_str()));
+            shared
+                .map(|(key, value)| format!("{key} = {value}"))
+                .collect()
+        };
+        assert_eq!(own(small), own(large), "{name}");
+    }
+}
