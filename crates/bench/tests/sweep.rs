@@ -113,6 +113,15 @@ impl Place {
     }
 }
 
+/// Columns that tell when, where and how fast, and not what.
+const VOLATILE: [&str; 5] = [
+    "threads",
+    "host",
+    "started_at",
+    "seconds",
+    "images_per_second",
+];
+
 fn lasting_columns(file: &Path) -> String {
     let mut reader = csv::Reader::from_path(file).unwrap();
     let headers = reader.headers().unwrap().clone();
@@ -120,7 +129,7 @@ fn lasting_columns(file: &Path) -> String {
     headers
         .iter()
         .zip(&record)
-        .filter(|(name, _)| !["threads", "host", "started_at", "seconds"].contains(name))
+        .filter(|(name, _)| !VOLATILE.contains(name))
         .map(|(name, value)| format!("{name}={value}\n"))
         .collect()
 }

@@ -112,7 +112,7 @@ fn styles(names: &[String], series: &[&Series<'_>], axes: &[&'static Axis]) -> V
     };
     let scheme = || axes.iter().copied().filter(|axis| axis.is_scheme());
     let values = |axis: &Axis| axis.values(series.iter().map(|s| &s.first().config));
-    let two = scheme().filter(|axis| values(axis).len() == 2).last();
+    let two = scheme().rfind(|axis| values(axis).len() == 2);
     let Some(two) = two.filter(|_| names.len() > 4 && scheme().count() > 1) else {
         return plain();
     };

@@ -41,6 +41,16 @@ impl AccuracyTable {
         text
     }
 
+    /// The wide form alone, with the lines that say what the numbers are; `None` for a single scheme.
+    pub fn markdown_wide(&self) -> Option<String> {
+        let wide = self.wide()?;
+        let mut text = format!("{}:\n\n{}\n", wide.title, markdown_grid(&wide.grid));
+        for line in self.notes() {
+            text.push_str(&format!("{line}\n"));
+        }
+        Some(text)
+    }
+
     /// The table for a terminal of `width` columns: the columns of [`AccuracyTable::markdown`] side by side, the least
     /// needed ones left out until it fits, and the line that says what the numbers are.
     pub fn text(&self, width: usize) -> String {

@@ -141,6 +141,9 @@ fn axes_that_vary_are_columns_and_pairs_go_across_the_wide_table() {
         "tensor minmax 80.00 80.00 70.00 60.00 60.00 60.00 40.00"
     );
     assert!(lines[6].starts_with("channel minmax"));
+    let alone = table(&sixty()).markdown_wide().unwrap();
+    assert!(alone.starts_with("Top-1 % against bits:\n\n| granularity"));
+    assert!(alone.contains("n = 10 images") && !alone.contains("| run |"));
 }
 
 #[test]

@@ -287,7 +287,7 @@ fn files_of_another_schema_or_of_another_run_are_refused() {
     assert!(edit("metrics.csv", "unit", "units").contains("column `unit` is missing"));
     assert!(edit("predictions.csv", "top1", "best").contains("column `top1` is missing"));
     assert!(edit("run.csv", "host", "machine").contains("column `host` is missing"));
-    assert!(edit("run.csv", "\n1,", "\n2,").contains("schema version `2`"));
+    assert!(edit("run.csv", "\n2,", "\n1,").contains("schema version `1`"));
     assert!(edit("run.csv", ",affine,", ",symmetric,").contains("give the run id"));
     assert!(
         edit("predictions.csv", "9,9,9", "9,9,8")

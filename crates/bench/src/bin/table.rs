@@ -26,8 +26,9 @@ struct Args {
         value_name = "DIR"
     )]
     results: PathBuf,
-    /// Put each table between `<!-- EXPERIMENT:begin -->` and `<!-- EXPERIMENT:end -->` of this file. An experiment that
-    /// was named must have its markers; of the others, those without are left out.
+    /// Put each table between `<!-- EXPERIMENT:begin -->` and `<!-- EXPERIMENT:end -->` of this file, or its wide form
+    /// alone between `<!-- EXPERIMENT/wide:begin -->` and `<!-- EXPERIMENT/wide:end -->`. An experiment that was named
+    /// must have its markers; of the others, those without are left out.
     #[arg(long, value_name = "FILE")]
     readme: Option<PathBuf>,
     /// Write nothing; fail when a file or the README is not up to date.
@@ -66,10 +67,17 @@ fn run(args: &Args) -> Result<()> {
         if !args.check {
             println!("## {experiment}\n\n{markdown}");
         }
-        if let Some(text) = &mut readme
-            && (named || text.contains(&format!("<!-- {experiment}:")))
-        {
-            *text = splice(text, experiment, &markdown)?;
+        if let Some(text) = &mut readme {
+            let wide = format!("{experiment}/wide");
+            let has = |marker: &str| text.contains(&format!("<!-- {marker}:"));
+            let (has_table, has_wide) = (has(experiment), has(&wide));
+            if has_table || (named && !has_wide) {
+                *text = splice(text, experiment, &markdown)?;
+            }
+            if has_wide {
+                let content = table.markdown_wide().unwrap_or(markdown);
+                *text = splice(text, &wide, &content)?;
+            }
         }
         files.extend(written);
     }
@@ -116,8 +124,14 @@ mod tests {
     use super::*;
 
     fn write_run(root: &Path, experiment: &str, bits: u32) {
+        write_mapped(root, experiment, bits, None);
+    }
+
+    fn write_mapped(root: &Path, experiment: &str, bits: u32, mapping: Option<&str>) {
         let config = Config {
             weights_bits: bits,
+            activations_bits: 32,
+            weights_mapping: mapping.map(str::to_owned),
             method: "linear".into(),
             ..Config::default()
         };
@@ -180,6 +194,27 @@ mod tests {
         assert!(run(&args(folder, &["a"], true)).is_err());
         let error = run(&args(folder, &["b"], false)).unwrap_err().to_string();
         assert!(error.contains("<!-- b:begin -->"), "{error}");
+    }
+
+    #[test]
+    fn a_long_table_can_be_in_the_readme_in_its_wide_form() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        for bits in [8, 4] {
+            for mapping in ["affine", "symmetric"] {
+                write_mapped(&folder.join("results"), "a", bits, Some(mapping));
+            }
+        }
+        let markers = "<!-- a/wide:begin -->\n<!-- a/wide:end -->\n";
+        fs::write(folder.join("README.md"), markers).unwrap();
+        run(&args(folder, &["a"], false)).unwrap();
+        let readme = fs::read_to_string(folder.join("README.md")).unwrap();
+        assert!(
+            readme.contains("| mapping | float | 8 bit | 4 bit |"),
+            "{readme}"
+        );
+        assert!(!readme.contains("| 8 | 1 |") && readme.contains("n = 1 images"));
+        run(&args(folder, &["a"], true)).unwrap();
     }
 
     #[test]
