@@ -29,6 +29,8 @@ fn experiments() -> Vec<Experiment> {
 /// Plans those of the experiments whose model has this ending.
 fn planned(data: &Path, ending: &str) -> Vec<(Experiment, Vec<PlannedRun>)> {
     let scratch = TempDir::new().unwrap();
+    // The registries are found from the repository's root, as for a person who runs `sweep` there.
+    std::env::set_current_dir(root()).unwrap();
     let registry = Registry::open(data).unwrap();
     let mut sources = Sources::new(registry, scratch.path(), false, Box::new(|_, _| {}));
     let on = |experiment: &Experiment| match experiment.fixed.get("model.name") {
@@ -77,8 +79,7 @@ fn every_cell_of_every_experiment_can_be_run() {
 
 #[test]
 fn experiments_on_the_shipped_model_plan_and_their_checks_have_runs() {
-    let scratch = TempDir::new().unwrap();
-    let planned = planned(scratch.path(), "-synthetic");
+    let planned = planned(&root().join("data"), "-synthetic");
     every_check_has_its_run(&planned);
     assert_eq!(
         sizes(&planned),
