@@ -94,8 +94,11 @@ fn one_command_measures_a_network_and_leaves_its_files() {
     let layers: Vec<LayerRow> = read_rows(&out.join("layers.csv")).unwrap();
     assert_eq!(layers.first().unwrap().layer, "conv1");
     assert_eq!(layers.last().unwrap().layer, "linear");
-    let sum: f64 = layers.iter().map(|row| row.share).sum();
-    assert!((sum - 1.0).abs() < 1e-6, "{sum}");
+    for precision in ["float32", "int8"] {
+        let rows = layers.iter().filter(|row| row.precision == precision);
+        let sum: f64 = rows.map(|row| row.share).sum();
+        assert!((sum - 1.0).abs() < 1e-6, "{precision}: {sum}");
+    }
     let markdown = text(out.join("throughput.md"));
     assert!(
         markdown.starts_with("| model |")

@@ -244,12 +244,15 @@ fn a_site_with_a_code_among_others_in_float_is_rounded_and_nothing_else_is() {
         let expected = (expected != engine::INPUT).then_some(expected);
         assert_eq!(coded, Vec::from_iter(expected), "{site}");
         let (fused, _) = case.run(&net, Epilogue::Fused, Execution::Simulate);
-        assert_eq!(fused, logits, "{site}");
+        let largest = logits.iter().fold(0.0_f32, |m, v| m.max(v.abs()));
+        // What stays in float is summed in another order.
+        for (a, b) in fused.iter().zip(&logits) {
+            assert!((a - b).abs() < 1e-5 * largest, "{site}: {a}, {b}");
+        }
         let data = TensorData::new(case.pixels.clone(), [3, 3, 32, 32]);
         let codes = net.site_codes(&case.arch);
         let found = module.forward_quantized(Tensor::from_data(data, &device), &codes);
         let found = found.into_data().try_to_vec::<f32>().unwrap();
-        let largest = logits.iter().fold(0.0_f32, |m, v| m.max(v.abs()));
         for (a, b) in found.iter().zip(&logits) {
             assert!((a - b).abs() < 0.02 * largest, "{site}: {a}, {b}");
         }

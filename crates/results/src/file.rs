@@ -388,7 +388,7 @@ mod tests {
         fs::write(&path, "schema,run_id,new\n99,0123456789ab,1\n").unwrap();
         let error = read_rows::<RunRow>(&path).unwrap_err();
         assert!(
-            matches!(&error, Error::Version { found, allowed: crate::SCHEMA, .. } if found == "99"),
+            matches!(&error, Error::Version { found, allowed: SCHEMA, .. } if found == "99"),
             "{error}"
         );
     }

@@ -237,6 +237,23 @@ impl Store {
         self.acquire(experiment, run_id, Wait::No)
     }
 
+    /// Waits for the right to read an experiment's runs and write what is made from them. Without it the slower of two
+    /// processes could replace a table of all runs by one of those that it saw.
+    ///
+    /// # Errors
+    /// [`Error::Name`], [`Error::Io`].
+    pub fn lock_tables(&self, experiment: &str) -> Result<FileLock, Error> {
+        let path = self
+            .experiment_dir(experiment)?
+            .join(LOCKS)
+            .join("tables.lock");
+        loop {
+            if let Some(lock) = FileLock::acquire(&path, Wait::Yes)? {
+                return Ok(lock);
+            }
+        }
+    }
+
     /// Removes what killed processes left in an experiment: temporary folders and lock files of runs that nobody holds.
     /// Gives the number of temporary folders removed.
     ///

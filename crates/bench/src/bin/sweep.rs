@@ -117,7 +117,7 @@ fn run() -> Result<ExitCode> {
         eprintln!("stopped; what is finished is kept, the same command goes on from there");
         return Ok(ExitCode::from(130));
     }
-    report(&folders.results, &experiment.name)?;
+    report(&store, &experiment.name)?;
     let (compared, wrong) = sweep.check(&experiment, &runs)?;
     for line in &wrong {
         eprintln!("check failed: {line}");
@@ -164,8 +164,10 @@ fn list(
     Ok(ExitCode::SUCCESS)
 }
 
-fn report(results: &std::path::Path, experiment: &str) -> Result<()> {
-    let (table, written) = report::write_all(results, experiment)?;
+fn report(store: &Store, experiment: &str) -> Result<()> {
+    let lock = store.lock_tables(experiment)?;
+    let (table, written) = report::write_all(store.root(), experiment)?;
+    drop(lock);
     // A person sees aligned columns, a file or a pipe gets Markdown.
     match terminal_size::terminal_size_of(std::io::stdout()) {
         Some((width, _)) => println!("\n{}", table.text(usize::from(width.0))),
