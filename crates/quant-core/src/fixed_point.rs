@@ -14,7 +14,7 @@
 
 use crate::Rounding;
 
-/// A positive number in the form of equation (3).
+/// A positive number in the form of equation (3), or zero in place of one that is too small for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FixedPoint {
     mantissa: i32,
@@ -29,8 +29,15 @@ const EXACT_BITS: i32 = f64::MANTISSA_DIGITS as i32;
 const MANTISSA_BITS: i32 = 31;
 
 impl FixedPoint {
-    /// `value` with a mantissa of 31 bits, half away from zero, as TensorFlow Lite's `QuantizeMultiplier`. None unless
-    /// `value` is positive and finite and `2^-31 <= value < 2^30`.
+    /// Times any sum of 32 bits less than one.
+    const ZERO: Self = Self {
+        mantissa: 0,
+        shift: 0,
+    };
+
+    /// `value` with a mantissa of 31 bits, half away from zero, as TensorFlow Lite's `QuantizeMultiplier`: below 2^-31, where
+    /// only the multipliers of channels lie whose weights are all but zero, it is zero. None unless `value` is positive and
+    /// below 2^30.
     pub fn new(value: f64) -> Option<Self> {
         Self::with_bits(value, MANTISSA_BITS)
     }
@@ -38,6 +45,9 @@ impl FixedPoint {
     /// As [`FixedPoint::new`], with fewer bits where equation (4) would not be exact in float64: `44 - k` bits for
     /// `2^-(k+1) <= value < 2^-k`, at least 14.
     pub fn exact(value: f64) -> Option<Self> {
+        if is_negligible(value) {
+            return Some(Self::ZERO);
+        }
         let exponent = exponent(value)?;
         Self::with_bits(
             value,
@@ -47,6 +57,9 @@ impl FixedPoint {
 
     /// The power of two nearest to `value` on a logarithmic scale.
     pub fn power_of_two(value: f64) -> Option<Self> {
+        if is_negligible(value) {
+            return Some(Self::ZERO);
+        }
         exponent(value)?;
         let power = value.log2().round() as i32;
         Some(Self {
@@ -56,6 +69,9 @@ impl FixedPoint {
     }
 
     fn with_bits(value: f64, bits: i32) -> Option<Self> {
+        if is_negligible(value) {
+            return Some(Self::ZERO);
+        }
         let exponent = exponent(value)?;
         // In [2^(bits-1), 2^bits], because value is in [2^(exponent-1), 2^exponent).
         let mantissa = (value * 2f64.powi(bits - exponent)).round() as i64;
@@ -98,6 +114,11 @@ impl FixedPoint {
         let high = doubling_high_multiply(raised as i32, self.mantissa);
         rounding_shift(high, (-exponent).max(0) as u32)
     }
+}
+
+/// Positive, and too small for a mantissa of 31 bits and a shift of 62.
+fn is_negligible(value: f64) -> bool {
+    value > 0.0 && value < 2f64.powi(-MANTISSA_BITS)
 }
 
 /// `e` with `2^(e-1) <= value < 2^e`, where equation (3) can hold it.
@@ -200,11 +221,30 @@ mod tests {
 
     #[test]
     fn what_has_no_form_is_refused() {
-        for value in [0.0, -1.0, f64::NAN, f64::INFINITY, 2f64.powi(31), 1e-12] {
+        for value in [0.0, -1.0, f64::NAN, f64::INFINITY, 2f64.powi(31)] {
             assert!(FixedPoint::new(value).is_none(), "{value}");
             assert!(FixedPoint::exact(value).is_none(), "{value}");
             assert!(FixedPoint::power_of_two(value).is_none(), "{value}");
         }
+    }
+
+    #[test]
+    fn what_makes_less_than_one_of_every_sum_is_zero() {
+        for value in [1e-300, 1e-12, 2f64.powi(-31) * 0.999] {
+            for form in [
+                FixedPoint::new(value),
+                FixedPoint::exact(value),
+                FixedPoint::power_of_two(value),
+            ] {
+                let form = form.unwrap();
+                assert_eq!(form.value(), 0.0);
+                assert_eq!(form.multiply_gemmlowp(i32::MAX), 0);
+                for rounding in RULES {
+                    assert_eq!(form.multiply(-i64::from(i32::MAX), rounding), 0);
+                }
+            }
+        }
+        assert!(FixedPoint::new(2f64.powi(-31)).unwrap().value() > 0.0);
     }
 
     #[test]

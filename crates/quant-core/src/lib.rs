@@ -86,8 +86,8 @@ mod values;
 
 pub use bits::Bits;
 pub use calibration::{
-    ActivationRange, ActivationScheme, BiasCodes, Bin, Histogram, Statistics, bias_codes,
-    fit_activation,
+    ActivationRange, ActivationScheme, BiasCodes, Bin, Histogram, LARGEST_BIAS, Statistics,
+    bias_codes, fit_activation,
 };
 pub use compare::{Comparison, bits_per_value, compare};
 pub use error::Error;

@@ -113,7 +113,7 @@ pub struct QuantizedNet {
     pub codes: BTreeMap<String, WeightCodes>,
     /// Biases as 32-bit codes, by layer.
     pub bias_codes: BTreeMap<String, Vec<i32>>,
-    /// Channels whose bias code did not fit 32 bits, by layer.
+    /// Channels whose bias code was clamped ([`quant_core::LARGEST_BIAS`]), by layer.
     pub bias_overflows: BTreeMap<String, Vec<usize>>,
     /// What activations are rounded to; none where they stay in float, and so does a site that is not among them.
     pub activations: Option<(SiteCodes, ShortcutPolicy)>,
@@ -252,7 +252,7 @@ impl QuantizedNet {
             decision.quantized = true;
             decision.reason = match overflowed.len() {
                 0 => "bias = int32".to_owned(),
-                n => format!("bias = int32; {n} of {} codes pass 32 bits", codes.len()),
+                n => format!("bias = int32; {n} of {} codes pass 2^30", codes.len()),
             };
         }
         if !overflowed.is_empty() {

@@ -292,14 +292,14 @@ fn what_integers_cannot_do_is_one_line_that_names_the_layer() {
 }
 
 #[test]
-fn a_bias_past_32_bits_is_reported_and_clamped() {
+fn a_bias_past_its_bits_is_reported_and_clamped() {
     let mut case = Case::new("cifar-resnet20", 32);
     let bias = case.state.get_mut("linear.bias").unwrap();
     bias.data[2] = 1e9;
     let how = weights(Mapping::Symmetric, Granularity::Channel, BiasPolicy::Int32);
     let net = case.net(&how, ShortcutPolicy::Rescale);
     assert_eq!(net.bias_overflows["linear"], [2]);
-    assert_eq!(net.bias_codes["linear"][2], i32::MAX);
+    assert_eq!(net.bias_codes["linear"][2], quant_core::LARGEST_BIAS);
     let decision = net
         .manifest
         .iter()

@@ -25,7 +25,7 @@ pub const SCALE: &str = "scale";
 pub const SATURATED: &str = "saturated";
 /// Activation site: the scale of its codes.
 pub const ACTIVATION_SCALE: &str = "activation_scale";
-/// Layer: biases of `n` whose code did not fit 32 bits.
+/// Layer: biases of `n` whose code passes 2^30 and was clamped.
 pub const BIAS_OVERFLOWS: &str = "bias_overflows";
 /// Network or value: codes of `n` that integer execution and simulation give differently.
 pub const CODES_DIFFER: &str = "codes_differ";

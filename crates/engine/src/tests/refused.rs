@@ -148,7 +148,11 @@ fn integers_refuse_what_does_not_fit_their_bits() {
         IntegerArithmetic::default(),
     );
     assert_eq!(fine, Ok(()));
-    for scale in [1e-12, 1e12, 0.0] {
+    // Of a channel whose weights are all but zero every sum becomes zero.
+    let faint = with(|conv| conv.scale = Some(vec![0.25, 1e-12]));
+    let fine = compiled(Some(CODE), faint, IntegerArithmetic::default());
+    assert_eq!(fine, Ok(()));
+    for scale in [1e12, 0.0] {
         let scaled = with(|conv| conv.scale = Some(vec![0.25, scale]));
         let message = refusal(Some(CODE), scaled.clone());
         assert!(message.contains("multiplier") && message.contains("31 bits and a shift"));

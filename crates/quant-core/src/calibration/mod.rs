@@ -29,7 +29,7 @@ mod scheme;
 mod statistics;
 mod survey;
 
-pub use bias::{BiasCodes, bias_codes};
+pub use bias::{BiasCodes, LARGEST_BIAS, bias_codes};
 pub use fit::fit_activation;
 pub use histogram::{Bin, Histogram};
 pub use range::ActivationRange;
