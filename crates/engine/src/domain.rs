@@ -6,9 +6,9 @@ use quant_core::Rounding;
 use crate::epilogue::{Epilogue, Multiplier, Surroundings};
 use crate::error::Error;
 use crate::gemmlowp::Gemmlowp;
-use crate::graph::{Code, Conv, Node, Op, code_error};
+use crate::graph::{Code, Conv, Node, Op, code_error, ends};
 use crate::kernel::{
-    Accumulator, Arithmetic, Float32, Integer, IntegerPost, Isa, Kernels, Post, Rule,
+    Accumulator, Added, Arithmetic, Float32, Integer, IntegerPost, Isa, Kernels, Post, Rule,
     RuleArithmetic, Simulated, SimulatedPost, VECTOR, float32, integer, simulated,
 };
 
@@ -48,7 +48,7 @@ pub(crate) trait Domain: Arithmetic {
     /// What a node does with its sums.
     type Finish: Send + Sync;
 
-    fn kernels(isa: Isa, arithmetic: IntegerArithmetic) -> Result<&'static Kernels<Self>, Error>;
+    fn kernels(isa: Isa, arithmetic: IntegerArithmetic) -> &'static Kernels<Self>;
     /// # Errors
     /// [`Error::Code`] where the node cannot be computed in these numbers.
     fn finish(
@@ -57,10 +57,7 @@ pub(crate) trait Domain: Arithmetic {
     ) -> Result<Self::Finish, Error>;
     /// Weights whose sum is the convolution's.
     fn weights(around: Surroundings<'_>, conv: &Conv) -> Result<Vec<Vec<Self::Weight>>, Error>;
-    fn post<'a>(
-        finish: &'a Self::Finish,
-        add: Option<(&'a [Self::In], &'a [u32])>,
-    ) -> Self::Post<'a>;
+    fn post<'a>(finish: &'a Self::Finish, add: Added<'a, Self::In>) -> Self::Post<'a>;
 
     /// What stands for the number 0 in a value with these codes.
     fn zero(code: Option<Code>) -> Self::In;
@@ -97,8 +94,8 @@ pub(crate) struct FloatFinish {
 impl Domain for Float32 {
     type Finish = FloatFinish;
 
-    fn kernels(isa: Isa, _: IntegerArithmetic) -> Result<&'static Kernels<Self>, Error> {
-        Ok(&float32(isa).kernels)
+    fn kernels(isa: Isa, _: IntegerArithmetic) -> &'static Kernels<Self> {
+        &float32(isa).kernels
     }
 
     fn finish(around: Surroundings<'_>, _: IntegerArithmetic) -> Result<FloatFinish, Error> {
@@ -137,7 +134,7 @@ impl Domain for Float32 {
         Ok(vec![conv.weight.clone()])
     }
 
-    fn post<'a>(finish: &'a FloatFinish, add: Option<(&'a [f32], &'a [u32])>) -> Post<'a> {
+    fn post<'a>(finish: &'a FloatFinish, add: Added<'a, f32>) -> Post<'a> {
         Post {
             scale: &finish.scale,
             shift: &finish.shift,
@@ -209,8 +206,8 @@ fn larger(x: f32, y: f32) -> f32 {
 impl Domain for Simulated {
     type Finish = Epilogue;
 
-    fn kernels(isa: Isa, _: IntegerArithmetic) -> Result<&'static Kernels<Self>, Error> {
-        Ok(simulated(isa))
+    fn kernels(isa: Isa, _: IntegerArithmetic) -> &'static Kernels<Self> {
+        simulated(isa)
     }
 
     /// Always with the exact arithmetic: what other arithmetic does to the codes is seen by comparing with this.
@@ -222,7 +219,7 @@ impl Domain for Simulated {
         Ok(vec![conv.weight.clone()])
     }
 
-    fn post<'a>(epilogue: &'a Epilogue, add: Option<(&'a [f32], &'a [u32])>) -> SimulatedPost<'a> {
+    fn post<'a>(epilogue: &'a Epilogue, add: Added<'a, f32>) -> SimulatedPost<'a> {
         SimulatedPost { epilogue, add }
     }
 
@@ -271,7 +268,7 @@ impl Domain for Simulated {
 impl Domain for Integer {
     type Finish = Rule;
 
-    fn kernels(isa: Isa, arithmetic: IntegerArithmetic) -> Result<&'static Kernels<Self>, Error> {
+    fn kernels(isa: Isa, arithmetic: IntegerArithmetic) -> &'static Kernels<Self> {
         integer(isa, arithmetic.accumulator)
     }
 
@@ -374,7 +371,7 @@ impl Domain for Integer {
         Ok(parts)
     }
 
-    fn post<'a>(rule: &'a Rule, add: Option<(&'a [u8], &'a [u32])>) -> IntegerPost<'a> {
+    fn post<'a>(rule: &'a Rule, add: Added<'a, u8>) -> IntegerPost<'a> {
         IntegerPost { rule, add }
     }
 
@@ -438,15 +435,8 @@ fn base(code: Code) -> i32 {
 
 /// The smallest and the largest stored code of what a node makes.
 fn stored_ends(node: &Node) -> [i32; 2] {
-    let Some(code) = node.code else {
-        return [0; 2];
-    };
-    let low = if node.relu {
-        code.quant_min.max(code.zero_point)
-    } else {
-        code.quant_min
-    };
-    [low, code.quant_max].map(|q| q - base(code))
+    node.code
+        .map_or([0; 2], |code| ends(code, node.relu).map(|q| q - base(code)))
 }
 
 /// The stored zero point of a value that integers can hold.

@@ -22,7 +22,7 @@
 use quant_core::{FixedPoint, Rounding};
 
 use crate::error::Error;
-use crate::graph::{Code, Node, Op, code_error};
+use crate::graph::{Code, Node, Op, code_error, ends};
 use crate::kernel::VECTOR;
 
 /// What the real multipliers are rounded to.
@@ -158,15 +158,9 @@ impl Epilogue {
         if let (Op::Identity, Some(_)) = (&node.op, add) {
             multipliers = vec![1.0];
         }
-        let clamp = |code: Code, relu: bool| Clamp {
-            low: f64::from(
-                if relu {
-                    code.quant_min.max(code.zero_point)
-                } else {
-                    code.quant_min
-                } - code.zero_point,
-            ),
-            high: f64::from(code.quant_max - code.zero_point),
+        let clamp = |code: Code, relu: bool| {
+            let [low, high] = ends(code, relu).map(|q| f64::from(q - code.zero_point));
+            Clamp { low, high }
         };
         let result = node.code.map(|code| clamp(code, node.relu));
         let first = node.inner.map(|code| clamp(code, false));
@@ -232,10 +226,13 @@ fn round_multiplier(
     };
     match form {
         Some(form) => Ok(form.value().copysign(value)),
-        None if strict => Err(code_error(
-            node,
-            format!("the multiplier {value:e} does not fit 31 bits and a shift"),
-        )),
+        None if strict => Err(no_form(node, value)),
         None => Ok(value),
     }
+}
+
+/// A multiplier that fixed point cannot hold.
+pub(crate) fn no_form(node: &str, multiplier: f64) -> Error {
+    let detail = format!("the multiplier {multiplier:e} does not fit 31 bits and a shift");
+    code_error(node, detail)
 }

@@ -10,9 +10,9 @@
 
 use quant_core::FixedPoint;
 
-use crate::epilogue::Surroundings;
+use crate::epilogue::{Surroundings, no_form};
 use crate::error::Error;
-use crate::graph::{Code, Op, code_error};
+use crate::graph::{Code, Op, code_error, ends};
 use crate::kernel::VECTOR;
 
 /// A node's arithmetic.
@@ -51,27 +51,15 @@ impl Gemmlowp {
     /// [`Error::Code`] for a multiplier that does not fit, and for a value without codes.
     pub fn new(around: Surroundings<'_>) -> Result<Self, Error> {
         let Surroundings { node, channels, .. } = around;
-        let form = |value: f64| {
-            FixedPoint::new(value).ok_or_else(|| {
-                let detail = format!("the multiplier {value:e} does not fit 31 bits and a shift");
-                code_error(&node.name, detail)
-            })
-        };
+        let form = |value: f64| FixedPoint::new(value).ok_or_else(|| no_form(&node.name, value));
         let coded = |code: Option<Code>| {
             code.ok_or_else(|| code_error(&node.name, "a value without codes".into()))
         };
         let (input, output) = (coded(around.input)?, coded(node.code)?);
         let scale = |code: Code| f64::from(code.scale);
         let clamp = |code: Code, relu: bool| {
-            let low = if relu {
-                code.quant_min.max(code.zero_point)
-            } else {
-                code.quant_min
-            };
-            Clamp {
-                low: low - code.zero_point,
-                high: code.quant_max - code.zero_point,
-            }
+            let [low, high] = ends(code, relu).map(|q| q - code.zero_point);
+            Clamp { low, high }
         };
         let alone = matches!(node.op, Op::Identity);
         let own = match (&node.add, alone) {

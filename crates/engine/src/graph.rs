@@ -270,6 +270,16 @@ impl Graph {
     }
 }
 
+/// The smallest and the largest code of a value, behind a ReLU if there is one.
+pub(crate) fn ends(code: Code, relu: bool) -> [i32; 2] {
+    let low = if relu {
+        code.quant_min.max(code.zero_point)
+    } else {
+        code.quant_min
+    };
+    [low, code.quant_max]
+}
+
 /// A code that can be computed with.
 fn checked_code(value: &str, code: Option<Code>) -> Result<Option<Code>, Error> {
     let Some(Code {

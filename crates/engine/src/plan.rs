@@ -19,6 +19,8 @@ pub(crate) struct Plan {
     pub clear: Vec<bool>,
     /// Elements of each buffer, for one group of images.
     pub len: Vec<usize>,
+    /// For each value, how many images it has room for.
+    pub images: Vec<usize>,
 }
 
 /// How many nodes run image by image: up to the last that makes a value of `large` elements or more. `sizes`: elements of
@@ -28,7 +30,7 @@ pub(crate) fn early(sizes: &[usize], large: usize) -> usize {
 }
 
 /// Whether value `value` is made for one image at a time and read for a whole group.
-pub(crate) fn crosses(value: usize, last_read: usize, early: usize) -> bool {
+fn crosses(value: usize, last_read: usize, early: usize) -> bool {
     early > 0 && value <= early && last_read >= early
 }
 
@@ -46,10 +48,11 @@ pub(crate) fn plan<Border: Copy + PartialEq>(
     let mut len: Vec<usize> = Vec::new();
     let mut held: Vec<Vec<usize>> = Vec::new();
     let mut buffer = Vec::with_capacity(kinds.len());
+    let mut images = Vec::with_capacity(kinds.len());
     for (value, kind) in kinds.iter().enumerate() {
         let crosses = crosses(value, last_read[value], early);
-        let images = if alone(value) && !crosses { 1 } else { group };
-        let needed = images * kind.0.image() + slack;
+        let room = if alone(value) && !crosses { 1 } else { group };
+        let needed = room * kind.0.image() + slack;
         // Node value - 1 makes the value: what it reads must stay.
         let free = |b: &usize| {
             let last: &Vec<usize> = &held[*b];
@@ -72,6 +75,7 @@ pub(crate) fn plan<Border: Copy + PartialEq>(
         len[choice] = len[choice].max(needed);
         held[choice].push(value);
         buffer.push(choice);
+        images.push(room);
     }
     let mut clear = vec![false; kinds.len()];
     for residents in &held {
@@ -83,7 +87,12 @@ pub(crate) fn plan<Border: Copy + PartialEq>(
             clear[value] = kinds[before] != kinds[value] || (switches && strangers);
         }
     }
-    Plan { buffer, clear, len }
+    Plan {
+        buffer,
+        clear,
+        len,
+        images,
+    }
 }
 
 #[cfg(test)]

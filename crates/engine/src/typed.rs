@@ -21,8 +21,6 @@ pub(crate) struct Typed<D: Domain> {
     pub group: usize,
     /// Nodes that run image by image.
     early: usize,
-    /// For each value, whether one of them makes it and another node reads it.
-    crosses: Vec<bool>,
     layouts: Vec<Layout>,
     codes: Vec<Option<Code>>,
     plan: Plan,
@@ -84,7 +82,7 @@ impl<D: Domain> Typed<D> {
         (group, large): (usize, usize),
         arithmetic: IntegerArithmetic,
     ) -> Result<Self, Error> {
-        let kernels = D::kernels(isa, arithmetic)?;
+        let kernels = D::kernels(isa, arithmetic);
         let layouts = layouts(&graph, size_of::<D::In>());
         for (value, layout) in layouts.iter().enumerate() {
             let elements = layout.image().checked_mul(group);
@@ -116,9 +114,6 @@ impl<D: Domain> Typed<D> {
             1 => 0,
             _ => plan::early(&sizes, large),
         };
-        let crosses = (0..layouts.len())
-            .map(|value| plan::crosses(value, last_read[value], early))
-            .collect();
         let plan = plan(&kinds, &last_read, group, early, SLACK);
         let (input, output, wanted) = (graph.input, graph.output(), graph.output);
         let mut steps: Vec<Step<D>> = Vec::with_capacity(graph.nodes.len());
@@ -145,7 +140,6 @@ impl<D: Domain> Typed<D> {
             output,
             group,
             early,
-            crosses,
             layouts,
             codes,
             plan,
@@ -180,8 +174,7 @@ impl<D: Domain> Typed<D> {
         for (value, layout) in self.layouts.iter().enumerate() {
             if !self.plan.clear[value] {
                 let buffer = buffers[self.plan.buffer[value]].as_mut();
-                let alone = self.early > 0 && value <= self.early && !self.crosses[value];
-                let images = if alone { 1 } else { self.group };
+                let images = self.plan.images[value];
                 fill_border(buffer, layout, images, D::zero(self.codes[value]));
             }
         }
@@ -262,9 +255,9 @@ impl<D: Domain> Typed<D> {
 
     /// Where a value of some images starts in its buffer: what lives for one image alone is always in the first's place.
     fn start(&self, value: usize, images: Images) -> usize {
-        match self.crosses[value] {
-            true => images.first * self.layouts[value].image(),
-            false => 0,
+        match self.plan.images[value] {
+            1 => 0,
+            _ => images.first * self.layouts[value].image(),
         }
     }
 

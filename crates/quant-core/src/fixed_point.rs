@@ -39,49 +39,49 @@ impl FixedPoint {
     /// only the multipliers of channels lie whose weights are all but zero, it is zero. None unless `value` is positive and
     /// below 2^30.
     pub fn new(value: f64) -> Option<Self> {
-        Self::with_bits(value, MANTISSA_BITS)
+        Self::formed(value, |exponent| {
+            Self::with_bits(value, exponent, MANTISSA_BITS)
+        })
     }
 
     /// As [`FixedPoint::new`], with fewer bits where equation (4) would not be exact in float64: `44 - k` bits for
     /// `2^-(k+1) <= value < 2^-k`, at least 14.
     pub fn exact(value: f64) -> Option<Self> {
-        if is_negligible(value) {
-            return Some(Self::ZERO);
-        }
-        let exponent = exponent(value)?;
-        Self::with_bits(
-            value,
-            MANTISSA_BITS.min(EXACT_BITS - RESULT_BITS + exponent),
-        )
+        Self::formed(value, |exponent| {
+            let bits = MANTISSA_BITS.min(EXACT_BITS - RESULT_BITS + exponent);
+            Self::with_bits(value, exponent, bits)
+        })
     }
 
     /// The power of two nearest to `value` on a logarithmic scale.
     pub fn power_of_two(value: f64) -> Option<Self> {
-        if is_negligible(value) {
-            return Some(Self::ZERO);
-        }
-        exponent(value)?;
-        let power = value.log2().round() as i32;
-        Some(Self {
-            mantissa: 1 << power.max(0),
-            shift: (-power).max(0),
+        Self::formed(value, |_| {
+            let power = value.log2().round() as i32;
+            Self {
+                mantissa: 1 << power.max(0),
+                shift: (-power).max(0),
+            }
         })
     }
 
-    fn with_bits(value: f64, bits: i32) -> Option<Self> {
-        if is_negligible(value) {
+    /// What `form` makes of a value's [`exponent`]; zero for one that is too small.
+    fn formed(value: f64, form: impl FnOnce(i32) -> Self) -> Option<Self> {
+        if value > 0.0 && value < 2f64.powi(-MANTISSA_BITS) {
             return Some(Self::ZERO);
         }
-        let exponent = exponent(value)?;
+        exponent(value).map(form)
+    }
+
+    fn with_bits(value: f64, exponent: i32, bits: i32) -> Self {
         // In [2^(bits-1), 2^bits], because value is in [2^(exponent-1), 2^exponent).
         let mantissa = (value * 2f64.powi(bits - exponent)).round() as i64;
         let shift = bits - exponent;
         match i32::try_from(mantissa) {
-            Ok(mantissa) => Some(Self { mantissa, shift }),
-            Err(_) => Some(Self {
+            Ok(mantissa) => Self { mantissa, shift },
+            Err(_) => Self {
                 mantissa: (mantissa / 2) as i32,
                 shift: shift - 1,
-            }),
+            },
         }
     }
 
@@ -114,11 +114,6 @@ impl FixedPoint {
         let high = doubling_high_multiply(raised as i32, self.mantissa);
         rounding_shift(high, (-exponent).max(0) as u32)
     }
-}
-
-/// Positive, and too small for a mantissa of 31 bits and a shift of 62.
-fn is_negligible(value: f64) -> bool {
-    value > 0.0 && value < 2f64.powi(-MANTISSA_BITS)
 }
 
 /// `e` with `2^(e-1) <= value < 2^e`, where equation (3) can hold it.

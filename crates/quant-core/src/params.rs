@@ -65,6 +65,11 @@ impl QParams {
         !self.is_float() && (code < self.quant_min as f32 || code > self.quant_max as f32)
     }
 
+    /// Bits that tell all codes apart.
+    pub fn bits(&self) -> u32 {
+        u32::BITS - self.quant_max.abs_diff(self.quant_min).leading_zeros()
+    }
+
     /// The smallest representable number.
     pub fn lowest(&self) -> f32 {
         self.dequantize(self.quant_min)
@@ -92,7 +97,7 @@ mod tests {
         let codes = [-9.0, -1.0, -0.25, 0.0, 0.25, 0.75, 2.5, 2.75, 9.0]
             .map(|x| Q.quantize(x, Rounding::HalfEven, 0));
         assert_eq!(codes, [0, 0, 2, 2, 2, 4, 7, 7, 7]);
-        assert_eq!((Q.lowest(), Q.highest()), (-1.0, 2.5));
+        assert_eq!((Q.lowest(), Q.highest(), Q.bits()), (-1.0, 2.5, 3));
         assert!(!Q.saturates(2.5, Rounding::HalfEven, 0));
         assert!(Q.saturates(2.75, Rounding::HalfEven, 0)); // 5.5 rounds to 6, and 6 + 2 is past 7
     }

@@ -7,7 +7,7 @@
 use std::hint::black_box;
 
 use crate::kernel::doubles::Doubles;
-use crate::kernel::tile::prefetch;
+use crate::kernel::tile::{Added, added_covers, place, prefetch_added};
 use crate::kernel::{Arithmetic, At, Isa, Kernels, Lanes};
 
 /// Float32 throughout.
@@ -22,8 +22,7 @@ pub(crate) struct Post<'a> {
     pub scale: &'a [f32],
     /// Per output channel, filled up likewise.
     pub shift: &'a [f32],
-    /// A map, and for each output pixel its place in it.
-    pub add: Option<(&'a [f32], &'a [u32])>,
+    pub add: Added<'a, f32>,
     /// `max(x, floor)` comes last: 0 for a ReLU, minus infinity for none.
     pub floor: f32,
 }
@@ -42,14 +41,7 @@ impl Arithmetic for Float32 {
 
     fn covers(post: &Post<'_>, pixels: usize, channels: usize) -> bool {
         let long = |values: &[f32]| values.len() >= channels + VECTOR;
-        let added = post.add.is_none_or(|(map, places)| {
-            places.get(..pixels).is_some_and(|places| {
-                places
-                    .iter()
-                    .all(|&place| place as usize + channels <= map.len())
-            })
-        });
-        long(post.scale) && long(post.shift) && added
+        long(post.scale) && long(post.shift) && added_covers(post.add, pixels, channels)
     }
 }
 
@@ -137,11 +129,7 @@ impl<F: Floats> Lanes for F {
 
     #[inline(always)]
     unsafe fn prefetch(post: &Post<'_>, pixel: usize, channel: usize) {
-        unsafe {
-            if let Some((map, places)) = post.add {
-                prefetch(map.as_ptr().add(place(places, pixel) + channel));
-            }
-        }
+        unsafe { prefetch_added(post.add, pixel, channel) }
     }
 
     #[inline(always)]
@@ -175,13 +163,6 @@ impl<F: Floats> Lanes for F {
             }
         }
     }
-}
-
-/// Where output pixel `pixel` lies in the added map.
-#[inline(always)]
-pub(super) unsafe fn place(places: &[u32], pixel: usize) -> usize {
-    // SAFETY: there is a place for each output pixel (`covers`).
-    unsafe { *places.get_unchecked(pixel) as usize }
 }
 
 /// The formula of the module's header.

@@ -15,12 +15,9 @@
 use std::marker::PhantomData;
 
 use crate::epilogue::Epilogue;
-use crate::error::Error;
 use crate::gemmlowp::Gemmlowp;
 use crate::kernel::doubles::Doubles;
-use crate::kernel::float::place;
-use crate::kernel::simulated::added_covers;
-use crate::kernel::tile::{DepthwiseFn, PanelFn, prefetch};
+use crate::kernel::tile::{Added, DepthwiseFn, PanelFn, added_covers, place, prefetch_added};
 use crate::kernel::{Arithmetic, At, Isa, Kernels, Lanes, VECTOR};
 
 /// u8 times i8, summed in i32.
@@ -40,8 +37,7 @@ pub enum Accumulator {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct IntegerPost<'a> {
     pub rule: &'a Rule,
-    /// A map, and for each output pixel its place in it.
-    pub add: Option<(&'a [u8], &'a [u32])>,
+    pub add: Added<'a, u8>,
 }
 
 /// How sums become codes.
@@ -79,16 +75,14 @@ impl Arithmetic for Integer {
     type Post<'a> = IntegerPost<'a>;
 
     fn covers(post: &IntegerPost<'_>, pixels: usize, channels: usize) -> bool {
-        let rule = post.rule.bias.len() >= channels + VECTOR
-            && match &post.rule.arithmetic {
-                RuleArithmetic::Once(epilogue) => epilogue.covers(channels),
-                RuleArithmetic::Gemmlowp(gemmlowp) => gemmlowp.covers(channels),
-            };
-        let adds = match &post.rule.arithmetic {
-            RuleArithmetic::Once(epilogue) => epilogue.add.is_some(),
-            RuleArithmetic::Gemmlowp(gemmlowp) => gemmlowp.adds(),
+        let (covers, adds) = match &post.rule.arithmetic {
+            RuleArithmetic::Once(epilogue) => (epilogue.covers(channels), epilogue.add.is_some()),
+            RuleArithmetic::Gemmlowp(gemmlowp) => (gemmlowp.covers(channels), gemmlowp.adds()),
         };
-        rule && adds == post.add.is_some() && added_covers(post.add, pixels, channels)
+        post.rule.bias.len() >= channels + VECTOR
+            && covers
+            && adds == post.add.is_some()
+            && added_covers(post.add, pixels, channels)
     }
 }
 
@@ -224,11 +218,7 @@ impl<I: Integers> Lanes for Whole<I> {
     #[inline(always)]
     unsafe fn prefetch(post: &IntegerPost<'_>, pixel: usize, channel: usize) {
         // SAFETY: there is a place for each output pixel, and the map reaches as far (`covers`).
-        unsafe {
-            if let Some((map, places)) = post.add {
-                prefetch(map.as_ptr().add(place(places, pixel) + channel));
-            }
-        }
+        unsafe { prefetch_added(post.add, pixel, channel) }
     }
     #[inline(always)]
     unsafe fn finish<const SHORT: bool>(
@@ -299,13 +289,7 @@ impl<I: Integers> Lanes for Whole<I> {
 }
 
 /// The functions of `isa`, which the processor must have.
-///
-/// # Errors
-/// [`Error::Arithmetic`] if it has none with that accumulator.
-pub(crate) fn integer(
-    isa: Isa,
-    accumulator: Accumulator,
-) -> Result<&'static Kernels<Integer>, Error> {
+pub(crate) fn integer(isa: Isa, accumulator: Accumulator) -> &'static Kernels<Integer> {
     let [wide, saturating] = match isa {
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512Vnni => &super::avx512::INTEGER,
@@ -317,10 +301,10 @@ pub(crate) fn integer(
         Isa::NeonDot => &super::neon::INTEGER,
         _ => &super::portable::INTEGER,
     };
-    Ok(match accumulator {
+    match accumulator {
         Accumulator::Wide => wide,
         Accumulator::Saturating16 => saturating,
-    })
+    }
 }
 
 /// A table of functions; `panels` for one vector, two vectors, ...

@@ -31,4 +31,4 @@ pub(crate) use integer::{Integer, IntegerPost, Rule, RuleArithmetic, integer};
 pub use isa::Isa;
 pub use peak::peak;
 pub(crate) use simulated::{Simulated, SimulatedPost, simulated};
-pub(crate) use tile::{Arithmetic, At, DepthwiseJob, Job, Kernels, Lanes, Segment};
+pub(crate) use tile::{Added, Arithmetic, At, DepthwiseJob, Job, Kernels, Lanes, Segment};

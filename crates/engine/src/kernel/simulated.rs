@@ -8,8 +8,8 @@ use std::marker::PhantomData;
 
 use crate::epilogue::Epilogue;
 use crate::kernel::doubles::Doubles;
-use crate::kernel::float::{Floats, place};
-use crate::kernel::tile::prefetch;
+use crate::kernel::float::Floats;
+use crate::kernel::tile::{Added, added_covers, place, prefetch_added};
 use crate::kernel::{Arithmetic, At, Isa, Kernels, Lanes, VECTOR};
 
 /// Integers (or reals) in float32.
@@ -20,8 +20,7 @@ pub(crate) struct Simulated;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SimulatedPost<'a> {
     pub epilogue: &'a Epilogue,
-    /// A map, and for each output pixel its place in it.
-    pub add: Option<(&'a [f32], &'a [u32])>,
+    pub add: Added<'a, f32>,
 }
 
 /// The most products that are summed in float32; see the module's header.
@@ -39,17 +38,6 @@ impl Arithmetic for Simulated {
             && post.epilogue.add.is_some() == post.add.is_some()
             && added_covers(post.add, pixels, channels)
     }
-}
-
-/// Whether an added map reaches as far as its places and channels say.
-pub(super) fn added_covers<T>(add: Option<(&[T], &[u32])>, pixels: usize, channels: usize) -> bool {
-    add.is_none_or(|(map, places)| {
-        places.get(..pixels).is_some_and(|places| {
-            places
-                .iter()
-                .all(|&place| place as usize + channels <= map.len())
-        })
-    })
 }
 
 /// An instruction set's float registers, put to this use.
@@ -114,11 +102,7 @@ impl<F: Floats> Lanes for Simulate<F> {
     #[inline(always)]
     unsafe fn prefetch(post: &SimulatedPost<'_>, pixel: usize, channel: usize) {
         // SAFETY: there is a place for each output pixel, and the map reaches as far (`covers`).
-        unsafe {
-            if let Some((map, places)) = post.add {
-                prefetch(map.as_ptr().add(place(places, pixel) + channel));
-            }
-        }
+        unsafe { prefetch_added(post.add, pixel, channel) }
     }
     #[inline(always)]
     unsafe fn finish<const SHORT: bool>(

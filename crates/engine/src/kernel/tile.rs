@@ -351,6 +351,42 @@ pub(super) fn prefetch<T>(at: *const T) {
     let _ = at;
 }
 
+/// A map that an epilogue adds, and for each output pixel its place in it.
+pub(crate) type Added<'a, T> = Option<(&'a [T], &'a [u32])>;
+
+/// Whether an added map reaches as far as its places and channels say.
+pub(super) fn added_covers<T>(add: Added<'_, T>, pixels: usize, channels: usize) -> bool {
+    add.is_none_or(|(map, places)| {
+        places.get(..pixels).is_some_and(|places| {
+            places
+                .iter()
+                .all(|&place| place as usize + channels <= map.len())
+        })
+    })
+}
+
+/// Where output pixel `pixel` lies in the added map.
+///
+/// # Safety
+/// There is a place for each output pixel ([`added_covers`]).
+#[inline(always)]
+pub(super) unsafe fn place(places: &[u32], pixel: usize) -> usize {
+    // SAFETY: the caller's promise.
+    unsafe { *places.get_unchecked(pixel) as usize }
+}
+
+/// Asks for what is added to `channel` of output pixel `pixel`, if anything is.
+///
+/// # Safety
+/// The map and its places reach as far ([`added_covers`]).
+#[inline(always)]
+pub(super) unsafe fn prefetch_added<T>(add: Added<'_, T>, pixel: usize, channel: usize) {
+    if let Some((map, places)) = add {
+        // SAFETY: the caller's promise.
+        unsafe { prefetch(map.as_ptr().add(place(places, pixel) + channel)) }
+    }
+}
+
 /// One step of a tile: `V` vectors of weights, each times `STEP` inputs of every pixel.
 #[inline(always)]
 unsafe fn multiply<L: Lanes, const ROWS: usize, const V: usize>(

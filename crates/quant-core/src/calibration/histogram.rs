@@ -216,16 +216,17 @@ fn shift(from: i32, to: i32) -> u32 {
     ((to - from) as u32).min(SIDE.ilog2())
 }
 
+/// The histogram of finite values, for tests.
+#[cfg(test)]
+pub(super) fn of(values: &[f32]) -> Histogram {
+    let mut histogram = Histogram::new();
+    histogram.add(values, &super::survey::survey(values).unwrap());
+    histogram
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::survey::survey;
     use super::*;
-
-    fn of(values: &[f32]) -> Histogram {
-        let mut histogram = Histogram::new();
-        histogram.add(values, &survey(values).unwrap());
-        histogram
-    }
 
     #[test]
     fn bins_lie_from_zero_outwards_and_zeros_are_in_none() {

@@ -99,14 +99,8 @@ pub(super) fn refuse<T>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::survey::survey;
+    use super::super::histogram::of;
     use super::*;
-
-    fn of(values: &[f32]) -> Histogram {
-        let mut histogram = Histogram::new();
-        histogram.add(values, &survey(values).unwrap());
-        histogram
-    }
 
     #[test]
     fn a_histogram_taken_apart_and_put_together_is_the_same() {
