@@ -51,6 +51,14 @@ pub enum Error {
         /// What does not go together, and what does.
         detail: String,
     },
+    /// A convolution that cannot be trained.
+    #[error("convolution of {input}: {detail}")]
+    Training {
+        /// The shape of its input.
+        input: String,
+        /// What does not fit, with the values.
+        detail: String,
+    },
     /// A run was given the wrong number of values.
     #[error("{what}: {found} values, expected {expected}")]
     Length {

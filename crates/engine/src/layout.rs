@@ -81,6 +81,11 @@ impl Layout {
         (y + self.border.top) * self.row() + (x + self.border.left) * self.pitch
     }
 
+    /// Offset of the pixel y below and x right of the border's upper left corner, channel 0.
+    pub fn after_border(&self, y: usize, x: usize) -> usize {
+        y * self.row() + x * self.pitch
+    }
+
     /// Reads `images`, `[n, c, h, w]`, each element as `map` has it.
     pub fn read_planar<T, U: Copy>(
         &self,
@@ -192,7 +197,8 @@ impl Table {
         )
     }
 
-    fn new(
+    /// `image` for each image, and `offset(y, x)` of each of its pixels.
+    pub fn new(
         image: usize,
         [height, width]: [usize; 2],
         group: usize,

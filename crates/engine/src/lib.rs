@@ -4,6 +4,8 @@
 //! nodes --Graph::new (checked)--> Graph --Program::new (weights packed, memory planned)--> Program --run--> results
 //! ```
 //!
+//! What trains a network instead, operation by operation, is [`training`].
+//!
 //! One image is the work of one thread: see [`Program`]. How a convolution becomes a matrix product is told in
 //! `kernel/conv.rs`, what runs in registers in `kernel/mod.rs`.
 
@@ -23,6 +25,7 @@ mod reference;
 mod shape;
 #[cfg(test)]
 mod tests;
+pub mod training;
 mod typed;
 
 pub use domain::{IntegerArithmetic, Requantize};

@@ -77,6 +77,20 @@ impl<A: Arithmetic> Convolution<A> {
         to: &Layout,
         group: usize,
     ) -> Self {
+        let taps = Table::first_taps(from, &geometry.window, to.shape, group);
+        let places = Table::pixels(to, group);
+        Self::between(kernels, geometry, weights, from, [taps, places], group)
+    }
+
+    /// The same, with tables of one's own of first taps and of places, for `group` images.
+    pub fn between(
+        kernels: &'static Kernels<A>,
+        geometry: Geometry,
+        weights: &[Vec<A::Weight>],
+        from: &Layout,
+        [taps, places]: [Table; 2],
+        group: usize,
+    ) -> Self {
         let Geometry {
             inputs,
             outputs,
@@ -120,8 +134,6 @@ impl<A: Arithmetic> Convolution<A> {
             }],
             false => chunks(&segments, kernels.chunk, kernels.step, filled),
         };
-        let taps = Table::first_taps(from, &window, to.shape, group);
-        let places = Table::pixels(to, group);
         let last = chunks
             .iter()
             .flat_map(|chunk| &chunk.segments)
@@ -138,7 +150,7 @@ impl<A: Arithmetic> Convolution<A> {
             weights: Buffer::new(0),
             panels,
             chunks,
-            pixels: to.shape.height * to.shape.width,
+            pixels: taps.offsets().len() / group,
             block: block.next_multiple_of(kernels.rows),
             reach: (last, places.largest() + outputs),
             taps,

@@ -1,0 +1,129 @@
+//! A sum of outer products over pixels, which is what the gradient of a convolution's weights is:
+//!
+//! ```text
+//! sums[r, o] += sum_p x[row(r) + p] g[p, o]        p: output pixels, in order; r: (channel, tap); o: output channels
+//! ```
+//!
+//! The tile of the convolutions computes it as it is, with other things in its places: what is an output pixel there is a
+//! row r here, `K` runs over pixels, and what are weights there are the gradients g of the output. For that the input is
+//! planar, so that `x[row(r) + p]` lies side by side for the pixels of an output row, and g is channels-last. Sums stay in
+//! memory from one image to the next, as they do there between chunks.
+
+use std::ops::Range;
+
+use crate::kernel::{Float32, Job, Kernels, Post, Segment};
+
+/// Pixels in a chunk, at least (or all there are): the gradients of a panel of two vectors then take 16 KiB of the
+/// first-level cache, and putting sums aside costs a hundredth of making them.
+const CHUNK: usize = 128;
+
+/// A sum over the pixels of one image at a time.
+pub(crate) struct Outer {
+    kernels: &'static Kernels<Float32>,
+    /// Where each r starts in the planar input.
+    rows: Vec<u32>,
+    /// Runs of pixels whose inputs lie side by side.
+    segments: Vec<Segment>,
+    /// Those of each chunk, and how many pixels they have.
+    chunks: Vec<(Range<usize>, usize)>,
+    /// Pixels.
+    pixels: usize,
+    outputs: usize,
+    /// How many inputs there must be.
+    reach: usize,
+}
+
+impl Outer {
+    /// `rows`: where each r starts; `lines`: where each output row's inputs start from there; `width`: pixels in it.
+    pub fn new(
+        kernels: &'static Kernels<Float32>,
+        rows: Vec<u32>,
+        lines: impl Iterator<Item = usize>,
+        width: usize,
+        outputs: usize,
+    ) -> Self {
+        let segments: Vec<Segment> = lines
+            .map(|offset| Segment {
+                offset,
+                steps: width,
+            })
+            .collect();
+        let lines = CHUNK.div_ceil(width.max(1));
+        let chunks = (0..segments.len())
+            .step_by(lines)
+            .map(|start| start..segments.len().min(start + lines))
+            .map(|lines| (lines.clone(), lines.len() * width))
+            .collect();
+        let first = rows.iter().copied().max().unwrap_or(0) as usize;
+        let last = segments.iter().map(|s| s.offset + s.steps).max();
+        Self {
+            kernels,
+            reach: first + last.unwrap_or(0),
+            pixels: segments.len() * width,
+            rows,
+            segments,
+            chunks,
+            outputs,
+        }
+    }
+
+    /// Output channels in each panel, filled up to whole vectors: the last may be narrower.
+    pub fn panels(&self) -> impl Iterator<Item = Range<usize>> + '_ {
+        let width = self.kernels.lanes * self.kernels.panels.len();
+        let filled = self.filled();
+        let start = (0..filled).step_by(width);
+        start.map(move |start| start..filled.min(start + width))
+    }
+
+    /// Output channels, filled up to whole vectors.
+    pub fn filled(&self) -> usize {
+        self.outputs.next_multiple_of(self.kernels.lanes)
+    }
+
+    /// How many sums there are: for each panel, `[row][its channels]`.
+    pub fn sums(&self) -> usize {
+        self.rows.len() * self.filled()
+    }
+
+    /// Adds one image's pixels to `sums`, or, with `first`, puts them there. `input` is planar as `rows` and `lines` say;
+    /// `gradients` has for each panel `[pixel][its channels]`. Panics where a slice is too short.
+    pub fn add(&self, input: &[f32], gradients: &[f32], sums: &mut [f32], first: bool) {
+        assert!(input.len() >= self.reach);
+        assert!(gradients.len() >= self.pixels * self.filled());
+        assert!(sums.len() >= self.sums());
+        for panel in self.panels() {
+            let (start, width) = (panel.start, panel.len());
+            let gradients = &gradients[start * self.pixels..][..width * self.pixels];
+            let sums = &mut sums[start * self.rows.len()..][..width * self.rows.len()];
+            let mut pixel = 0;
+            for (lines, pixels) in &self.chunks {
+                let job = Job {
+                    input: input.as_ptr(),
+                    taps: &self.rows,
+                    segments: &self.segments[lines.clone()],
+                    weights: gradients[pixel * width..][..pixels * width].as_ptr(),
+                    sums: sums.as_mut_ptr(),
+                    first: first && pixel == 0,
+                    last: false,
+                    // Only a last chunk has an epilogue, which would need these.
+                    out: std::ptr::null_mut(),
+                    places: &[],
+                    pixel: 0,
+                    channel: 0,
+                    channels: width,
+                    post: Post {
+                        scale: &[],
+                        shift: &[],
+                        add: None,
+                        floor: f32::NEG_INFINITY,
+                    },
+                };
+                // SAFETY: `kernels` belongs to an instruction set that the processor has (`float32`). Gradients and sums
+                // were just sliced to what the panel takes; `reach`, computed from all rows and segments, was compared
+                // above. Sums of float32 begin at zero without a look at `post`, and no chunk is the last.
+                unsafe { (self.kernels.panels[width / self.kernels.lanes - 1])(&job) };
+                pixel += pixels;
+            }
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! A convolution that is trained, and its forward pass.
+//!
+//! ```text
+//! y[n, o, i, j] = b[o] + sum_{c, u, v} x[n, c, i s + u - p, j s + v - p] w[o, c, u, v]              (1)
+//! ```
+//!
+//! x outside the map is 0. The sum is that of the inference kernels (`kernel/conv.rs`): one chain of fused multiply-adds in
+//! the order (u, v, c), put aside between chunks of it, the bias added last.
+
+use rayon::prelude::*;
+
+use super::planar::{to_channels_last, to_planar};
+use super::{expect, images_per_task};
+use crate::buffer::Buffer;
+use crate::error::Error;
+use crate::kernel::{Convolution, Float32, Geometry, Isa, Kernels, Post, VECTOR, float32};
+use crate::layout::{Layout, Table};
+use crate::shape::{Shape, Window};
+
+/// Bytes of an image group's maps: half of the smallest second-level cache in use, 512 KiB.
+const GROUP: usize = 256 << 10;
+/// The largest number of values in an image, so that places fit 32 bits.
+const LARGEST: usize = 1 << 28;
+
+/// A convolution `[n, c, h, w]` to `[n, o, h', w']`, and its gradients.
+#[derive(Clone)]
+pub struct Conv2d {
+    pub(super) kernels: &'static Kernels<Float32>,
+    pub(super) window: Window,
+    /// An input image.
+    pub(super) from: Shape,
+    /// An output image.
+    pub(super) to: Shape,
+}
+
+impl Conv2d {
+    /// A convolution of images of shape `input` to `outputs` channels, its weights `[outputs, channels, rows, columns]`.
+    ///
+    /// # Errors
+    /// [`Error::Training`] where the window does not fit the image, has a dilation, or there is nothing to compute.
+    pub fn new(input: Shape, outputs: usize, window: Window) -> Result<Self, Error> {
+        Self::with_isa(Isa::best(), input, outputs, window)
+    }
+
+    /// The same, by the kernels of `isa`.
+    ///
+    /// # Errors
+    /// [`Error::Isa`] where the processor lacks it, otherwise as [`Conv2d::new`].
+    pub fn with_isa(isa: Isa, input: Shape, outputs: usize, window: Window) -> Result<Self, Error> {
+        let refused = |detail: String| Error::Training {
+            input: input.to_string(),
+            detail,
+        };
+        let [height, width] = window.output(input).map_err(refused)?;
+        let to = Shape::new(outputs, height, width);
+        if input.is_empty() || to.is_empty() {
+            return Err(refused(format!("to {to}: there is nothing to compute")));
+        }
+        if window.dilation != [1, 1] {
+            let [rows, columns] = window.dilation;
+            return Err(refused(format!(
+                "dilation {rows} by {columns}; only 1 by 1 can be trained"
+            )));
+        }
+        let padding = window.padding;
+        let padded = [
+            input.channels.max(outputs),
+            input.height.max(height) + padding.top + padding.bottom + 2 * window.kernel[0],
+            input.width.max(width) + padding.left + padding.right + 2 * window.kernel[1],
+        ];
+        let values = padded
+            .iter()
+            .try_fold(1_usize, |product, &n| product.checked_mul(n));
+        if values.is_none_or(|values| values > LARGEST) {
+            return Err(refused(format!(
+                "to {to}: more than {LARGEST} values in an image"
+            )));
+        }
+        Ok(Self {
+            kernels: &float32(isa.check()?).kernels,
+            window,
+            from: input,
+            to,
+        })
+    }
+
+    /// An output image's shape.
+    pub fn output(&self) -> Shape {
+        self.to
+    }
+
+    /// How many weights there are.
+    pub fn weights(&self) -> usize {
+        let [rows, columns] = self.window.kernel;
+        self.to.channels * self.from.channels * rows * columns
+    }
+
+    /// Equation (1): `x` is `[n, c, h, w]`, `y` `[n, o, h', w']` and overwritten.
+    ///
+    /// # Errors
+    /// [`Error::Length`] where a slice is not as long as the shapes say.
+    pub fn forward(
+        &self,
+        x: &[f32],
+        weight: &[f32],
+        bias: Option<&[f32]>,
+        y: &mut [f32],
+    ) -> Result<(), Error> {
+        let images = self.images(x, y)?;
+        expect("the weights", weight.len(), self.weights())?;
+        if let Some(bias) = bias {
+            expect("the biases", bias.len(), self.to.channels)?;
+        }
+        let mut from = Layout::new(self.from, size_of::<f32>());
+        from.cover(&self.window, self.to);
+        let to = Layout::new(self.to, size_of::<f32>());
+        let group =
+            (GROUP / size_of::<f32>() / (from.image() + to.image())).clamp(1, images.max(1));
+        let geometry = Geometry {
+            inputs: self.from.channels,
+            outputs: self.to.channels,
+            groups: 1,
+            window: self.window,
+        };
+        let tables = [
+            Table::first_taps(&from, &self.window, self.to, group),
+            Table::pixels(&to, group),
+        ];
+        let pass = Pass::new(self.kernels, from, to, group, bias);
+        let conv = pass.convolution(geometry, weight.to_vec(), tables);
+        pass.run(&[(conv, 0)], x, y);
+        Ok(())
+    }
+
+    /// The gradient of the biases: `sum_{n, i, j} dy[n, o, i, j]`, in double precision, in order.
+    ///
+    /// # Errors
+    /// As [`Conv2d::forward`].
+    pub fn bias_gradient(&self, dy: &[f32], db: &mut [f32]) -> Result<(), Error> {
+        expect("the biases' gradient", db.len(), self.to.channels)?;
+        let images = dy.len() / self.to.len();
+        expect("the output's gradient", dy.len(), images * self.to.len())?;
+        let pixels = self.to.height * self.to.width;
+        db.par_iter_mut().enumerate().for_each(|(o, db)| {
+            let planes = (0..images).map(|n| &dy[(n * self.to.channels + o) * pixels..][..pixels]);
+            *db = planes.map(super::batch_norm::sum).sum::<f64>() as f32;
+        });
+        Ok(())
+    }
+
+    /// How many images an input and an output, or their gradients, have.
+    pub(super) fn images(&self, x: &[f32], y: &[f32]) -> Result<usize, Error> {
+        let images = x.len() / self.from.len();
+        expect("the input", x.len(), images * self.from.len())?;
+        expect("the output", y.len(), images * self.to.len())?;
+        Ok(images)
+    }
+}
+
+impl std::fmt::Debug for Conv2d {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Conv2d({} to {}, {:?})", self.from, self.to, self.window)
+    }
+}
+
+/// Convolutions from one map to another, both planar outside and channels-last inside.
+pub(super) struct Pass {
+    kernels: &'static Kernels<Float32>,
+    from: Layout,
+    to: Layout,
+    /// Images at once.
+    group: usize,
+    scale: Vec<f32>,
+    shift: Vec<f32>,
+}
+
+impl Pass {
+    pub fn new(
+        kernels: &'static Kernels<Float32>,
+        from: Layout,
+        to: Layout,
+        group: usize,
+        bias: Option<&[f32]>,
+    ) -> Self {
+        let filled = to.shape.channels + VECTOR;
+        let mut shift = bias.unwrap_or_default().to_vec();
+        shift.resize(filled, 0.0);
+        Self {
+            kernels,
+            from,
+            to,
+            group,
+            scale: vec![1.0; filled],
+            shift,
+        }
+    }
+
+    /// A convolution between the maps; it may fill only some of the pixels.
+    pub fn convolution(
+        &self,
+        geometry: Geometry,
+        weights: Vec<f32>,
+        tables: [Table; 2],
+    ) -> Convolution<Float32> {
+        let (kernels, from) = (self.kernels, &self.from);
+        Convolution::between(kernels, geometry, &[weights], from, tables, self.group)
+    }
+
+    /// All of `convolutions`, each with how many elements of the map come before the first of its taps.
+    pub fn run(&self, convolutions: &[(Convolution<Float32>, usize)], x: &[f32], y: &mut [f32]) {
+        let (from, to) = (&self.from, &self.to);
+        let (inputs, outputs) = (from.shape.len(), to.shape.len());
+        let images = x.len() / inputs;
+        let task = images_per_task(images).next_multiple_of(self.group);
+        let sums = convolutions.iter().map(|(conv, _)| conv.scratch()).max();
+        x.par_chunks(task * inputs)
+            .zip(y.par_chunks_mut(task * outputs))
+            .for_each(|(x, y)| {
+                let mut wide = Buffer::new(self.group * from.image());
+                let mut made = Buffer::new(self.group * to.image());
+                let mut sums = Buffer::new(sums.unwrap_or(0));
+                for (x, y) in x
+                    .chunks(self.group * inputs)
+                    .zip(y.chunks_mut(self.group * outputs))
+                {
+                    let images = x.len() / inputs;
+                    for (x, wide) in x.chunks(inputs).zip(wide.as_mut().chunks_mut(from.image())) {
+                        spread(from, x, wide);
+                    }
+                    let post = Post {
+                        scale: &self.scale,
+                        shift: &self.shift,
+                        add: None,
+                        floor: f32::NEG_INFINITY,
+                    };
+                    for (conv, start) in convolutions {
+                        let (from, to) = (&wide.as_slice()[*start..], made.as_mut());
+                        conv.run(images, from, to, sums.as_mut(), post);
+                    }
+                    for (y, made) in y
+                        .chunks_mut(outputs)
+                        .zip(made.as_slice().chunks(to.image()))
+                    {
+                        let pixels = to.shape.height * to.shape.width;
+                        to_planar((made, to.pitch), (y, pixels), to.shape.channels, pixels);
+                    }
+                }
+            });
+    }
+}
+
+/// An image in its layout; the border stays as it is.
+fn spread(layout: &Layout, image: &[f32], wide: &mut [f32]) {
+    let Shape {
+        channels,
+        height,
+        width,
+    } = layout.shape;
+    for y in 0..height {
+        let row = &image[y * width..];
+        let to = &mut wide[layout.pixel(y, 0)..];
+        to_channels_last((row, height * width), (to, layout.pitch), channels, width);
+    }
+}

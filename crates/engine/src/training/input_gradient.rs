@@ -1,0 +1,153 @@
+//! The gradient of a convolution's input, as convolutions of the output's gradient.
+//!
+//! ```text
+//! dx[n, c, y, x] = sum_{o, u, v} dy[n, o, (y + p - u) / s, (x + p - v) / s] w[o, c, u, v]           (1)
+//! ```
+//!
+//! over the u and v for which the quotients are whole and inside the map. Which u those are depends on y mod s alone. So the
+//! pixels fall into s x s classes; in a class, with a = (y + p) mod s, the taps are u = a + s t, and
+//!
+//! ```text
+//! (y + p - u) / s = (y + p - a) / s - t                                                             (2)
+//! ```
+//!
+//! grows by one from one pixel of the class to the next: a convolution with stride 1, with the taps in reverse order. Nothing
+//! is multiplied by the zeros that a convolution over a stretched map would have.
+
+use super::conv::{Conv2d, Pass};
+use super::expect;
+use crate::error::Error;
+use crate::kernel::Geometry;
+use crate::layout::{Layout, Table};
+use crate::shape::{Padding, Shape, Window};
+
+/// Bytes of an image group's maps.
+const GROUP: usize = 256 << 10;
+
+/// One axis of a class of pixels.
+#[derive(Clone, Copy)]
+struct Axis {
+    /// The class's first pixel.
+    first: usize,
+    /// How many pixels it has.
+    count: usize,
+    /// The first tap, a.
+    tap: usize,
+    /// How many taps there are.
+    taps: usize,
+    /// Where the first pixel's window starts in dy; may lie before it.
+    start: isize,
+}
+
+impl Axis {
+    /// The classes of an axis of `size` pixels.
+    fn classes(size: usize, kernel: usize, stride: usize, padding: usize) -> Vec<Self> {
+        (0..stride.min(size))
+            .map(|first| {
+                let tap = (first + padding) % stride;
+                let taps = kernel.saturating_sub(tap).div_ceil(stride);
+                Self {
+                    first,
+                    count: (size - first).div_ceil(stride),
+                    tap,
+                    taps,
+                    start: ((first + padding - tap) / stride) as isize + 1 - taps as isize,
+                }
+            })
+            .collect()
+    }
+
+    /// Pixels of dy, of which there are `size`, that are missing before and behind.
+    fn missing(&self, size: usize) -> [usize; 2] {
+        let end = self.start + (self.count + self.taps) as isize - 1;
+        let behind = end - size as isize;
+        [-self.start, behind].map(|n| n.max(0) as usize)
+    }
+}
+
+impl Conv2d {
+    /// Equation (1): `dy` is `[n, o, h', w']`, `dx` `[n, c, h, w]` and overwritten.
+    ///
+    /// # Errors
+    /// [`Error::Length`] where a slice is not as long as the shapes say.
+    pub fn input_gradient(&self, weight: &[f32], dy: &[f32], dx: &mut [f32]) -> Result<(), Error> {
+        let images = self.images(dx, dy)?;
+        expect("the weights", weight.len(), self.weights())?;
+        let Window {
+            kernel,
+            stride,
+            padding,
+            ..
+        } = self.window;
+        let rows = Axis::classes(self.from.height, kernel[0], stride[0], padding.top);
+        let columns = Axis::classes(self.from.width, kernel[1], stride[1], padding.left);
+        let mut border = Padding::default();
+        for row in &rows {
+            let [before, behind] = row.missing(self.to.height);
+            border.top = border.top.max(before);
+            border.bottom = border.bottom.max(behind);
+        }
+        for column in &columns {
+            let [before, behind] = column.missing(self.to.width);
+            border.left = border.left.max(before);
+            border.right = border.right.max(behind);
+        }
+        let mut from = Layout::new(self.to, size_of::<f32>());
+        from.border = border;
+        let to = Layout::new(self.from, size_of::<f32>());
+        let group =
+            (GROUP / size_of::<f32>() / (from.image() + to.image())).clamp(1, images.max(1));
+        let pass = Pass::new(self.kernels, from, to, group, None);
+        let mut convolutions = Vec::new();
+        for &row in &rows {
+            for &column in &columns {
+                if row.taps * column.taps == 0 {
+                    continue;
+                }
+                let window = Window {
+                    kernel: [row.taps, column.taps],
+                    stride: [1, 1],
+                    dilation: [1, 1],
+                    padding: Padding::default(),
+                };
+                let geometry = Geometry {
+                    inputs: self.to.channels,
+                    outputs: self.from.channels,
+                    groups: 1,
+                    window,
+                };
+                let size = [row.count, column.count];
+                let taps = Table::new(from.image(), size, group, |y, x| from.after_border(y, x));
+                let places = Table::new(to.image(), size, group, |y, x| {
+                    to.pixel(row.first + y * stride[0], column.first + x * stride[1])
+                });
+                let start = (row.start + border.top as isize) as usize * from.row()
+                    + (column.start + border.left as isize) as usize * from.pitch;
+                let weights = self.reversed(weight, [row, column]);
+                convolutions.push((pass.convolution(geometry, weights, [taps, places]), start));
+            }
+        }
+        pass.run(&convolutions, dy, dx);
+        Ok(())
+    }
+
+    /// `[c, o, t, t']`: the taps of a class, the last first.
+    fn reversed(&self, weight: &[f32], [row, column]: [Axis; 2]) -> Vec<f32> {
+        let [rows, columns] = self.window.kernel;
+        let Shape { channels, .. } = self.from;
+        let mut reversed = Vec::with_capacity(weight.len());
+        for c in 0..channels {
+            for o in 0..self.to.channels {
+                let weight = &weight[(o * channels + c) * rows * columns..][..rows * columns];
+                for t in (0..row.taps).rev() {
+                    let u = row.tap + t * self.window.stride[0];
+                    reversed.extend((0..column.taps).rev().map(|t| {
+                        let v = column.tap + t * self.window.stride[1];
+                        weight[u * columns + v]
+                    }));
+                }
+            }
+        }
+        reversed
+    }
+}

@@ -1,0 +1,40 @@
+//! What training a convolutional network takes, as functions on slices: a convolution with its two gradients, and batch
+//! normalisation with its own.
+//!
+//! Maps are `[n, c, h, w]`, row-major float32, as tensors are; inside, an image at a time is turned into the layout that the
+//! kernels want, while it is in the cache. Work is spread over the threads of the rayon pool in which a function is called.
+//! What it computes does not depend on their number: every element of a map is made by one thread in one order, and sums
+//! over images are made of partial sums over *fixed* blocks of images, which are added in the order of the blocks.
+
+mod batch_norm;
+mod conv;
+mod input_gradient;
+mod planar;
+#[cfg(test)]
+mod tests;
+mod weight_gradient;
+
+pub use batch_norm::{BatchNorm, BatchNormGradients, Statistics};
+pub use conv::Conv2d;
+
+use crate::error::Error;
+
+/// An image's share of a thread's work is some of these; more of them cost room, fewer cost calls.
+fn images_per_task(images: usize) -> usize {
+    // Twice as many tasks as threads, so that a thread that is held up by others does not hold up all.
+    images
+        .div_ceil(2 * rayon::current_num_threads().max(1))
+        .max(1)
+}
+
+/// That a slice has the length it must have.
+fn expect(what: &'static str, found: usize, expected: usize) -> Result<(), Error> {
+    match found == expected {
+        true => Ok(()),
+        false => Err(Error::Length {
+            what,
+            found,
+            expected,
+        }),
+    }
+}

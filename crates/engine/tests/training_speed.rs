@@ -1,0 +1,86 @@
+//! How fast the operations of training are, beside the processor's peak. Not a test of anything: run it with
+//! `cargo test --release -p engine --test training_speed -- --ignored --nocapture`.
+
+use std::time::{Duration, Instant};
+
+use engine::training::{BatchNorm, Conv2d};
+use engine::{Isa, Shape, Window, peak};
+
+/// The median of some rounds, in seconds.
+fn seconds(mut body: impl FnMut()) -> f64 {
+    let mut rounds: Vec<f64> = (0..9)
+        .map(|_| {
+            let start = Instant::now();
+            body();
+            start.elapsed().as_secs_f64()
+        })
+        .collect();
+    rounds.sort_by(f64::total_cmp);
+    rounds[rounds.len() / 2]
+}
+
+#[test]
+#[ignore = "prints times"]
+fn of_resnet_20() {
+    let images = 32;
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(1)
+        .build()
+        .unwrap();
+    pool.install(|| {
+        let peak = peak(Isa::best(), 1, Duration::from_millis(200)).unwrap();
+        println!("peak of one core: {:.0} GFLOP/s; {images} images, one thread", peak / 1e9);
+        for (inputs, outputs, side, stride) in [
+            (3, 16, 32, 1),
+            (16, 16, 32, 1),
+            (16, 32, 32, 2),
+            (32, 32, 16, 1),
+            (32, 64, 16, 2),
+            (64, 64, 8, 1),
+        ] {
+            let from = Shape::new(inputs, side, side);
+            let conv = Conv2d::new(from, outputs, Window::square(3, stride, 1)).unwrap();
+            let to = conv.output();
+            let x = vec![0.5; images * from.len()];
+            let mut dx = x.clone();
+            let dy = vec![0.25; images * to.len()];
+            let mut y = dy.clone();
+            let weight = vec![0.125; conv.weights()];
+            let mut dw = weight.clone();
+            let operations = (2 * images * conv.weights() * to.height * to.width) as f64;
+            let rate = |seconds: f64| operations / seconds / 1e9;
+            let forward = rate(seconds(|| conv.forward(&x, &weight, None, &mut y).unwrap()));
+            let input = rate(seconds(|| conv.input_gradient(&weight, &dy, &mut dx).unwrap()));
+            let weights = rate(seconds(|| conv.weight_gradient(&x, &dy, &mut dw).unwrap()));
+            println!(
+                "{inputs:3} to {outputs:3} at {side:2}, stride {stride}: forward {forward:4.0}, input {input:4.0}, weights {weights:4.0} GFLOP/s"
+            );
+        }
+        for (channels, side) in [(16, 32), (32, 16), (64, 8)] {
+            let norm = BatchNorm {
+                images,
+                channels,
+                pixels: side * side,
+                epsilon: 1e-5,
+                relu: true,
+            };
+            let x = vec![0.5; images * channels * side * side];
+            let (mut y, mut dy) = (x.clone(), x.clone());
+            let ones = vec![1.0; channels];
+            let mut statistics = None;
+            let forward = seconds(|| {
+                statistics = norm.forward(&x, &ones, &ones, &mut y).ok();
+            });
+            let statistics = statistics.unwrap();
+            let backward = seconds(|| {
+                norm.backward(&x, &ones, &ones, &statistics, &mut dy).unwrap();
+            });
+            let each = |seconds: f64| seconds * 1e9 / x.len() as f64;
+            println!(
+                "normalisation of {channels:2} at {side:2}: forward {:.2}, backward {:.2} ns a value",
+                each(forward),
+                each(backward)
+            );
+        }
+    });
+}
