@@ -15,6 +15,7 @@ mod error;
 mod fold;
 mod lower;
 mod module;
+pub mod ops;
 mod quantize;
 #[cfg(test)]
 mod quantized_tests;

@@ -3,19 +3,20 @@
 //! Built from a [`StateDict`] with or without BatchNorm (see [`crate::fold`]); a folded network has a bias in every
 //! convolution and no BatchNorm. Activations are `[n, c, h, w]`, logits `[n, classes]`.
 //!
-//! BatchNorm trains whenever the input lives on an autodiff device; on a plain device it uses its running statistics.
+//! BatchNorm trains whenever the input lives on an autodiff device; on a plain device it uses its running statistics. There,
+//! too, the operations of [`crate::ops`] take the place of burn's; burn's modules hold the parameters.
 
 use burn::module::{Initializer, Module, Param, RunningState};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig, PaddingConfig2d};
-use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor, TensorData, s};
 use quant_core::tensor::fake_quant;
 use quant_core::{Granularity, QParams, Rounding};
 
 use crate::arch::{Arch, BN_EPSILON, BlockSpec, ConvUnit, Layout, Shortcut};
 use crate::error::{Error, quoted};
+use crate::ops::{self, relu};
 use crate::state_dict::{HostTensor, StateDict};
 
 /// Called with the index of a layer, its input and its output, `[n, c, h, w]`. Convolution units come first, by their
@@ -160,14 +161,14 @@ impl ResNet {
 
     /// Logits `[n, classes]` of normalised images `[n, 3, h, w]`.
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        self.forward_tapped(images, &mut |_, _, _| {})
+        self.run(images, &mut Unseen)
     }
 
     /// The output of layer `index` alone (see [`Tap`]) for an input of its own, or nothing where there is no such layer.
     pub fn forward_layer(&self, index: usize, input: Tensor<4>) -> Option<Tensor<4>> {
         let units = self.units();
         if let Some((conv, bn)) = units.get(index) {
-            return Some(convolve(conv, *bn, input));
+            return Some(convolve(conv, *bn, input, false));
         }
         let [n, c, _, _] = input.dims();
         (index == units.len()).then(|| as_map(self.fc.forward(input.reshape([n, c]))))
@@ -186,7 +187,7 @@ impl ResNet {
 
     fn run(&self, images: Tensor<4>, hooks: &mut impl Hooks) -> Tensor<2> {
         let images = hooks.site(images);
-        let x = relu(hooked(&self.conv1, self.bn1.as_ref(), images, hooks));
+        let x = activated(&self.conv1, self.bn1.as_ref(), images, hooks);
         let mut x = hooks.site(x);
         if let Some(pool) = &self.maxpool {
             x = pool.forward(x);
@@ -291,11 +292,15 @@ impl Block {
     }
 
     fn forward(&self, x: Tensor<4>, hooks: &mut impl Hooks) -> Tensor<4> {
-        let y = relu(hooked(&self.conv1, self.bn1.as_ref(), x.clone(), hooks));
-        let mut y = hooked(&self.conv2, self.bn2.as_ref(), hooks.site(y), hooks);
+        let y = activated(&self.conv1, self.bn1.as_ref(), x.clone(), hooks);
+        let mut y = hooks.site(y);
+        let mut last = (&self.conv2, self.bn2.as_ref());
         if let Some(conv3) = &self.conv3 {
-            y = hooked(conv3, self.bn3.as_ref(), hooks.site(relu(y)), hooks);
+            y = activated(last.0, last.1, y, hooks);
+            y = hooks.site(y);
+            last = (conv3, self.bn3.as_ref());
         }
+        let y = hooked(last.0, last.1, y, hooks);
         let y = hooks.site(y);
         let shortcut = match &self.downsample {
             Some(downsample) => {
@@ -305,12 +310,15 @@ impl Block {
             None if self.pad > 0 => pad_channels(x, self.pad),
             None => x,
         };
-        hooks.site(relu(y + shortcut))
+        hooks.site(ops::add_relu(y, shortcut))
     }
 }
 
 /// What happens on the way through the network.
 trait Hooks {
+    /// Whether anybody looks at layers: if not, a layer may be computed together with what follows it.
+    const SEES_LAYERS: bool = false;
+
     /// A layer has made `y` of `x`.
     fn layer(&mut self, _x: &Tensor<4>, _y: &Tensor<4>) {}
 
@@ -320,6 +328,11 @@ trait Hooks {
     }
 }
 
+/// Nothing happens.
+struct Unseen;
+
+impl Hooks for Unseen {}
+
 /// Shows layers, counting them.
 struct Taps<'a> {
     tap: Tap<'a>,
@@ -327,6 +340,8 @@ struct Taps<'a> {
 }
 
 impl Hooks for Taps<'_> {
+    const SEES_LAYERS: bool = true;
+
     fn layer(&mut self, x: &Tensor<4>, y: &Tensor<4>) {
         (self.tap)(self.index, x, y);
         self.index += 1;
@@ -371,17 +386,60 @@ fn hooked(
     x: Tensor<4>,
     hooks: &mut impl Hooks,
 ) -> Tensor<4> {
-    let y = convolve(conv, bn, x.clone());
+    let y = convolve(conv, bn, x.clone(), false);
     hooks.layer(&x, &y);
     y
 }
 
-fn convolve(conv: &Conv2d, bn: Option<&BatchNorm>, x: Tensor<4>) -> Tensor<4> {
-    let y = conv.forward(x);
+/// The same with a ReLU behind it.
+fn activated<H: Hooks>(
+    conv: &Conv2d,
+    bn: Option<&BatchNorm>,
+    x: Tensor<4>,
+    hooks: &mut H,
+) -> Tensor<4> {
+    match H::SEES_LAYERS {
+        true => relu(hooked(conv, bn, x, hooks)),
+        false => convolve(conv, bn, x, true),
+    }
+}
+
+fn convolve(conv: &Conv2d, bn: Option<&BatchNorm>, x: Tensor<4>, activate: bool) -> Tensor<4> {
+    let y = match (&conv.padding, x.device().is_autodiff()) {
+        (&PaddingConfig2d::Explicit(p, left, bottom, right), true)
+            if [left, bottom, right] == [p; 3] && conv.stride[0] == conv.stride[1] =>
+        {
+            let bias = conv.bias.as_ref().map(|bias| bias.val());
+            ops::conv2d(x, conv.weight.val(), bias, conv.stride[0], p)
+        }
+        _ => conv.forward(x),
+    };
     match bn {
+        Some(bn) if y.device().is_autodiff() && bn.training.is_enabled() => {
+            normalize(bn, y, activate)
+        }
+        Some(bn) if activate => relu(bn.forward(y)),
         Some(bn) => bn.forward(y),
+        None if activate => relu(y),
         None => y,
     }
+}
+
+/// What burn's `BatchNorm::forward` does in training, with a ReLU behind it if asked for.
+fn normalize(bn: &BatchNorm, x: Tensor<4>, activate: bool) -> Tensor<4> {
+    let (gamma, beta) = (bn.gamma.val(), bn.beta.val());
+    let found = match activate {
+        true => ops::batch_norm_relu_train(x, gamma, beta, bn.epsilon),
+        false => ops::batch_norm_train(x, gamma, beta, bn.epsilon),
+    };
+    for (running, now) in [
+        (&bn.running_mean, found.mean),
+        (&bn.running_var, found.variance),
+    ] {
+        let moved = running.value_sync().inner() * (1.0 - bn.momentum) + now * bn.momentum;
+        running.update(Tensor::from_inner(moved));
+    }
+    found.output
 }
 
 fn conv_config(unit: &ConvUnit, bias: bool) -> Conv2dConfig {

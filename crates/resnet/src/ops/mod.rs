@@ -1,0 +1,27 @@
+//! The operations that training spends its time in, faster than burn's where the device is flex.
+//!
+//! Each function here computes what burn's own computes and has its gradients. On the flex device, plain or under autodiff, it
+//! runs [`engine::training`]: convolutions by the inference kernels, everything spread over the threads of the rayon pool
+//! that it is called in, with results that do not depend on their number. On any other device (and under gradient
+//! checkpointing, which wants to compute an operation twice) it *is* burn's own, so that a network is written once.
+//!
+//! | file | is |
+//! |---|---|
+//! | `flex` | tensors to slices and back, and which tensors are on flex |
+//! | `pool` | buffers that are used again: a fresh one costs a page fault for every 4 KiB |
+//! | `conv`, `batch_norm`, `relu` | an operation each: values, gradients, the function that chooses |
+//!
+//! An operation that alone holds its operand overwrites it. Gradients are consumed one after another and most have one reader,
+//! so backward passes run in place; forward passes do where nobody has kept the operand for a backward of its own.
+
+mod batch_norm;
+mod conv;
+mod flex;
+mod pool;
+mod relu;
+#[cfg(test)]
+mod tests;
+
+pub use batch_norm::{Normalized, batch_norm_relu_train, batch_norm_train};
+pub use conv::conv2d;
+pub use relu::{add_relu, relu};
