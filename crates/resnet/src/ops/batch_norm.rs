@@ -8,8 +8,8 @@ use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::{Tensor, TensorData, activation, module};
 use engine::training::{BatchNorm, Statistics};
 
-use super::flex::{Operand, apply, into_values, recycle, tensor, values};
-use super::pool;
+use quant_core::flex::pool;
+use quant_core::flex::{Operand, apply, into_values, recycle, tensor, values};
 
 const LENGTHS: &str = "slices are as long as the shapes that they were made from";
 

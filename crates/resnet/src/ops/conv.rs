@@ -11,8 +11,8 @@ use burn::tensor::ops::ConvOptions;
 use engine::training::Conv2d;
 use engine::{Shape, Window};
 
-use super::flex::{Operand, apply, recycle, tensor, values};
-use super::pool;
+use quant_core::flex::pool;
+use quant_core::flex::{Operand, apply, recycle, tensor, values};
 
 const LENGTHS: &str = "slices are as long as the shapes that they were made from";
 

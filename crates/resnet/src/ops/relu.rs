@@ -14,7 +14,7 @@ use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::{Tensor, activation};
 use rayon::prelude::*;
 
-use super::flex::{Operand, apply, into_values, recycle, tensor, values};
+use quant_core::flex::{Operand, apply, into_values, recycle, tensor, values};
 
 /// Values that a thread takes at once.
 const RUN: usize = 32 << 10;

@@ -4,8 +4,8 @@ use burn::backend::Flex;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Distribution, Tensor, activation, module};
 
-use super::flex::Operand;
 use super::*;
+use quant_core::flex::Operand;
 
 fn random<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
     let plain = device.clone().inner();

@@ -22,7 +22,7 @@ thread_local! {
 }
 
 /// A buffer of `len` values, whatever they are.
-pub(super) fn take(len: usize) -> Vec<f32> {
+pub fn take(len: usize) -> Vec<f32> {
     let found = POOL.with_borrow_mut(|pool| {
         let found = pool.by_len.get_mut(&len)?.pop()?;
         pool.kept -= len;
@@ -32,7 +32,7 @@ pub(super) fn take(len: usize) -> Vec<f32> {
 }
 
 /// Gives a buffer back.
-pub(super) fn give(buffer: Vec<f32>) {
+pub fn give(buffer: Vec<f32>) {
     let len = buffer.len();
     if len < SMALLEST {
         return;

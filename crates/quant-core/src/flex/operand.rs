@@ -1,4 +1,4 @@
-//! Tensors of the flex device as slices.
+//! Tensors of the flex device as operands of an operation, and as slices.
 
 use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
 use burn::backend::autodiff::ops::{Backward, OpsKind};
@@ -10,12 +10,14 @@ use burn::tensor::{DType, Tensor, TensorData};
 use super::pool;
 
 /// A tensor under autodiff.
-pub(super) type Tracked = FloatTensor<Autodiff<Flex>>;
+pub type Tracked = FloatTensor<Autodiff<Flex>>;
 
 /// An operand on the flex device.
-#[derive(Clone)]
-pub(super) enum Operand {
+#[derive(Clone, Debug)]
+pub enum Operand {
+    /// A constant.
     Plain(FlexTensor),
+    /// Under autodiff.
     Tracked(Tracked),
 }
 
@@ -50,7 +52,7 @@ impl Operand {
 
 /// Applies an operation with the gradients of `backward`: `forward` makes the result, and what `backward` needs of the
 /// operands where gradients are asked for. One tracked operand makes the result tracked.
-pub(super) fn apply<const D: usize, const N: usize, B, R>(
+pub fn apply<const D: usize, const N: usize, B, R>(
     operands: [Operand; N],
     backward: B,
     forward: impl FnOnce([FlexTensor; N], bool) -> (FlexTensor, Option<B::State>, R),
@@ -80,18 +82,18 @@ where
 }
 
 /// The values of a tensor, in order.
-pub(super) fn values(t: &FlexTensor) -> &[f32] {
+pub fn values(t: &FlexTensor) -> &[f32] {
     t.as_slice()
         .expect("tensors are made contiguous before they are read")
 }
 
 /// The tensor of some values.
-pub(super) fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> FlexTensor {
+pub fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(values, shape))
 }
 
 /// The values of a tensor to write over: its own buffer where nobody else has it.
-pub(super) fn into_values(t: FlexTensor) -> Vec<f32> {
+pub fn into_values(t: FlexTensor) -> Vec<f32> {
     let t = t.to_contiguous();
     if t.is_unique() && size_of_val(values(&t)) == t.bytes().len() {
         if let Ok(values) = t.into_data().try_into_vec() {
@@ -105,7 +107,7 @@ pub(super) fn into_values(t: FlexTensor) -> Vec<f32> {
 }
 
 /// Gives the buffer of a tensor back, if nobody else has it.
-pub(super) fn recycle(t: FlexTensor) {
+pub fn recycle(t: FlexTensor) {
     if t.is_unique()
         && let Ok(values) = t.into_data().try_into_vec()
     {

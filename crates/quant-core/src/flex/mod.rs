@@ -1,0 +1,19 @@
+//! Operations of our own on burn's flex device, with gradients of our own: what they share, and fake quantization.
+//!
+//! burn composes an operation such as equation (1) and (2) of the crate's header of ten of its own, each a pass over the
+//! tensor on one thread that makes a new tensor, and as many again for the gradients. One operation makes one pass of it.
+//!
+//! | file | is |
+//! |---|---|
+//! | `operand` | tensors to slices and back, which tensors are on flex, an operation under autodiff |
+//! | [`pool`] | buffers that are used again: a fresh one costs a page fault for every 4 KiB |
+//! | `fake_quant` | quantization in training |
+
+mod fake_quant;
+mod operand;
+pub mod pool;
+#[cfg(test)]
+mod tests;
+
+pub use fake_quant::{ScaleGradient, Steps, fake_quant};
+pub use operand::{Operand, Tracked, apply, into_values, recycle, tensor, values};
