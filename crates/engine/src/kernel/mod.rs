@@ -24,6 +24,7 @@ mod peak;
 mod portable;
 mod simulated;
 mod tile;
+mod transpose;
 
 pub(crate) use conv::{Convolution, Geometry};
 pub(crate) use float::{Float32, Post, VECTOR, float32};
@@ -34,3 +35,4 @@ pub(crate) use outer::Outer;
 pub use peak::peak;
 pub(crate) use simulated::{Simulated, SimulatedPost, simulated};
 pub(crate) use tile::{Added, Arithmetic, At, DepthwiseJob, Job, Kernels, Lanes, Segment};
+pub(crate) use transpose::{Strides, transpose_blocks};

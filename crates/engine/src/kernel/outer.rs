@@ -6,15 +6,15 @@
 //!
 //! The tile of the convolutions computes it as it is, with other things in its places: what is an output pixel there is a
 //! row r here, `K` runs over pixels, and what are weights there are the gradients g of the output. For that the input is
-//! planar, so that `x[row(r) + p]` lies side by side for the pixels of an output row, and g is channels-last. Sums stay in
-//! memory from one image to the next, as they do there between chunks.
+//! planar, so that `x[row(r) + p]` lies side by side for all p, and g is channels-last. Sums stay in memory from one image to
+//! the next, as they do there between chunks.
 
 use std::ops::Range;
 
 use crate::kernel::{Float32, Job, Kernels, Post, Segment};
 
-/// Pixels in a chunk, at least (or all there are): the gradients of a panel of two vectors then take 16 KiB of the
-/// first-level cache, and putting sums aside costs a hundredth of making them.
+/// Pixels in a chunk, at the most: the gradients of a panel of two vectors then take 16 KiB of the first-level cache, and
+/// putting sums aside costs a hundredth of making them.
 const CHUNK: usize = 128;
 
 /// A sum over the pixels of one image at a time.
@@ -22,11 +22,8 @@ pub(crate) struct Outer {
     kernels: &'static Kernels<Float32>,
     /// Where each r starts in the planar input.
     rows: Vec<u32>,
-    /// Runs of pixels whose inputs lie side by side.
-    segments: Vec<Segment>,
-    /// Those of each chunk, and how many pixels they have.
-    chunks: Vec<(Range<usize>, usize)>,
-    /// Pixels.
+    /// The pixels in parts.
+    chunks: Vec<Segment>,
     pixels: usize,
     outputs: usize,
     /// How many inputs there must be.
@@ -34,34 +31,26 @@ pub(crate) struct Outer {
 }
 
 impl Outer {
-    /// `rows`: where each r starts; `lines`: where each output row's inputs start from there; `width`: pixels in it.
+    /// `rows`: where each r starts in the planar input.
     pub fn new(
         kernels: &'static Kernels<Float32>,
         rows: Vec<u32>,
-        lines: impl Iterator<Item = usize>,
-        width: usize,
+        pixels: usize,
         outputs: usize,
     ) -> Self {
-        let segments: Vec<Segment> = lines
+        let each = pixels.div_ceil(pixels.div_ceil(CHUNK).max(1)).max(1);
+        let chunks = (0..pixels)
+            .step_by(each)
             .map(|offset| Segment {
                 offset,
-                steps: width,
+                steps: each.min(pixels - offset),
             })
             .collect();
-        let lines = CHUNK.div_ceil(width.max(1));
-        let chunks = (0..segments.len())
-            .step_by(lines)
-            .map(|start| start..segments.len().min(start + lines))
-            .map(|lines| (lines.clone(), lines.len() * width))
-            .collect();
-        let first = rows.iter().copied().max().unwrap_or(0) as usize;
-        let last = segments.iter().map(|s| s.offset + s.steps).max();
         Self {
             kernels,
-            reach: first + last.unwrap_or(0),
-            pixels: segments.len() * width,
+            reach: rows.iter().copied().max().unwrap_or(0) as usize + pixels,
+            pixels,
             rows,
-            segments,
             chunks,
             outputs,
         }
@@ -85,7 +74,7 @@ impl Outer {
         self.rows.len() * self.filled()
     }
 
-    /// Adds one image's pixels to `sums`, or, with `first`, puts them there. `input` is planar as `rows` and `lines` say;
+    /// Adds one image's pixels to `sums`, or, with `first`, puts them there. `input` is planar as `rows` says;
     /// `gradients` has for each panel `[pixel][its channels]`. Panics where a slice is too short.
     pub fn add(&self, input: &[f32], gradients: &[f32], sums: &mut [f32], first: bool) {
         assert!(input.len() >= self.reach);
@@ -95,15 +84,14 @@ impl Outer {
             let (start, width) = (panel.start, panel.len());
             let gradients = &gradients[start * self.pixels..][..width * self.pixels];
             let sums = &mut sums[start * self.rows.len()..][..width * self.rows.len()];
-            let mut pixel = 0;
-            for (lines, pixels) in &self.chunks {
+            for chunk in &self.chunks {
                 let job = Job {
                     input: input.as_ptr(),
                     taps: &self.rows,
-                    segments: &self.segments[lines.clone()],
-                    weights: gradients[pixel * width..][..pixels * width].as_ptr(),
+                    segments: std::slice::from_ref(chunk),
+                    weights: gradients[chunk.offset * width..][..chunk.steps * width].as_ptr(),
                     sums: sums.as_mut_ptr(),
-                    first: first && pixel == 0,
+                    first: first && chunk.offset == 0,
                     last: false,
                     // Only a last chunk has an epilogue, which would need these.
                     out: std::ptr::null_mut(),
@@ -119,10 +107,9 @@ impl Outer {
                     },
                 };
                 // SAFETY: `kernels` belongs to an instruction set that the processor has (`float32`). Gradients and sums
-                // were just sliced to what the panel takes; `reach`, computed from all rows and segments, was compared
+                // were just sliced to what the panel takes; `reach`, computed from all rows and pixels, was compared
                 // above. Sums of float32 begin at zero without a look at `post`, and no chunk is the last.
                 unsafe { (self.kernels.panels[width / self.kernels.lanes - 1])(&job) };
-                pixel += pixels;
             }
         }
     }

@@ -4,12 +4,16 @@
 //! dw[o, c, u, v] = sum_{n, i, j} dy[n, o, i, j] x[n, c, i s + u - p, j s + v - p]                   (1)
 //! ```
 //!
-//! Each image adds an outer product per output pixel (`kernel/outer.rs`). For that its input is copied with its padding, the
-//! columns sorted by x mod s, so that those of neighbouring output pixels lie side by side:
+//! Each image adds an outer product per output pixel (`kernel/outer.rs`). For that its input is copied with its padding, rows and
+//! columns sorted by y mod s and x mod s, so that one step from an output pixel to the next is one step there:
 //!
 //! ```text
-//! planar[c][row][x mod s][x / s]
+//! planar[c][y mod s][x mod s][y / s][x / s]
 //! ```
+//!
+//! A row there is a little longer than one of the output. All of it takes part, the gradients behind the output's end being 0:
+//! one long sum instead of many short ones, which cost more than the products that are wasted. With stride 1 the zeros right of
+//! a row are at the same time those left of the next.
 //!
 //! Images are summed in blocks whose size depends on their number alone, each block in float32 from its first image to its
 //! last, and the blocks from first to last: the same bits for any number of threads.
@@ -31,37 +35,48 @@ const BLOCKS: usize = 8;
 struct Planar {
     from: Shape,
     window: Window,
-    /// Padded rows.
+    /// Rows of each class of pixels.
     rows: usize,
-    /// Padded columns of each class.
-    columns: usize,
+    /// Distance of two rows.
+    pitch: usize,
+    /// What the last row lacks because its zeros would be those of a next.
+    shared: usize,
 }
 
 impl Planar {
     fn new(from: Shape, to: Shape, window: Window) -> Self {
         let reach =
             |count: usize, axis: usize| (count - 1) * window.stride[axis] + window.kernel[axis];
+        let columns = reach(to.width, 1);
+        let left = window.padding.left;
+        let shared = match window.stride[1] {
+            1 => left.min(columns.saturating_sub(left + from.width)),
+            _ => 0,
+        };
         Self {
             from,
             window,
-            rows: reach(to.height, 0),
-            columns: reach(to.width, 1).div_ceil(window.stride[1]),
+            rows: reach(to.height, 0).div_ceil(window.stride[0]),
+            pitch: columns.div_ceil(window.stride[1]) - shared,
+            shared,
         }
     }
 
-    /// Distance of two rows.
-    fn row(&self) -> usize {
-        self.window.stride[1] * self.columns
+    /// Values of a class.
+    fn plane(&self) -> usize {
+        self.rows * self.pitch + self.shared
     }
 
     fn len(&self) -> usize {
-        self.from.channels * self.rows * self.row()
+        let [y, x] = self.window.stride;
+        self.from.channels * y * x * self.plane()
     }
 
-    /// Where the first output pixel's input at (c, u, v) is.
-    fn tap(&self, c: usize, u: usize, v: usize) -> usize {
-        let stride = self.window.stride[1];
-        (c * self.rows + u) * self.row() + v % stride * self.columns + v / stride
+    /// Where (c, y, x), counted from the corner of the padding, is.
+    fn place(&self, c: usize, y: usize, x: usize) -> usize {
+        let [rows, columns] = self.window.stride;
+        let class = (c * rows + y % rows) * columns + x % columns;
+        class * self.plane() + y / rows * self.pitch + x / columns
     }
 
     /// Copies an image; the padding stays as it is.
@@ -72,21 +87,21 @@ impl Planar {
             width,
         } = self.from;
         let (top, left) = (self.window.padding.top, self.window.padding.left);
-        let stride = self.window.stride[1];
+        let [rows, stride] = self.window.stride;
         // Rows and columns behind the last window are read by no output.
-        let height_used = height.min(self.rows.saturating_sub(top));
-        let width_used = width.min(self.row().saturating_sub(left));
+        let height_used = height.min((self.rows * rows).saturating_sub(top));
+        let width_used = width.min((self.pitch * stride).saturating_sub(left));
         for c in 0..channels {
             for y in 0..height_used {
                 let from = &image[(c * height + y) * width..][..width_used];
-                let to = &mut planar[(c * self.rows + y + top) * self.row()..][..self.row()];
-                if stride == 1 {
-                    to[left..left + width_used].copy_from_slice(from);
-                    continue;
-                }
-                for (x, &value) in from.iter().enumerate() {
-                    let x = x + left;
-                    to[x % stride * self.columns + x / stride] = value;
+                for first in 0..stride.min(width_used) {
+                    let to = &mut planar[self.place(c, y + top, first + left)..];
+                    if stride == 1 {
+                        to[..width_used].copy_from_slice(from);
+                        continue;
+                    }
+                    let values = from[first..].iter().step_by(stride);
+                    to.iter_mut().zip(values).for_each(|(to, &x)| *to = x);
                 }
             }
         }
@@ -106,10 +121,10 @@ impl Conv2d {
         let planar = Planar::new(self.from, self.to, self.window);
         let taps = rows * columns;
         let starts = (0..inputs * taps)
-            .map(|r| planar.tap(r / taps, r % taps / columns, r % columns) as u32)
+            .map(|r| planar.place(r / taps, r % taps / columns, r % columns) as u32)
             .collect();
-        let lines = (0..self.to.height).map(|i| i * self.window.stride[0] * planar.row());
-        let outer = Outer::new(self.kernels, starts, lines, self.to.width, outputs);
+        let pixels = (self.to.height - 1) * planar.pitch + self.to.width;
+        let outer = Outer::new(self.kernels, starts, pixels, outputs);
 
         let block = images.div_ceil(BLOCKS).max(1);
         let (from, to) = (self.from.len(), self.to.len());
@@ -119,10 +134,10 @@ impl Conv2d {
             .map(|(x, dy)| {
                 let mut sums = Buffer::new(outer.sums());
                 let mut wide = Buffer::new(planar.len());
-                let mut last = Buffer::new(outer.filled() * self.to.height * self.to.width);
+                let mut last = Buffer::new(outer.filled() * pixels);
                 for (n, (x, dy)) in x.chunks(from).zip(dy.chunks(to)).enumerate() {
                     planar.fill(x, wide.as_mut());
-                    self.in_panels(&outer, dy, last.as_mut());
+                    self.in_panels(&outer, planar.pitch, dy, last.as_mut());
                     outer.add(wide.as_slice(), last.as_slice(), sums.as_mut(), n == 0);
                 }
                 sums
@@ -144,14 +159,18 @@ impl Conv2d {
         Ok(())
     }
 
-    /// For each panel `[pixel][its channels]`; channels that do not exist stay as they are, 0.
-    fn in_panels(&self, outer: &Outer, dy: &[f32], last: &mut [f32]) {
-        let pixels = self.to.height * self.to.width;
+    /// For each panel `[pixel][its channels]`, rows `pitch` pixels apart; what does not exist stays as it is, 0.
+    fn in_panels(&self, outer: &Outer, pitch: usize, dy: &[f32], last: &mut [f32]) {
+        let Shape { height, width, .. } = self.to;
+        let pixels = (height - 1) * pitch + width;
         for panel in outer.panels() {
             let channels = self.to.channels.min(panel.end) - panel.start;
-            let from = &dy[panel.start * pixels..][..channels * pixels];
-            let to = &mut last[panel.start * pixels..][..panel.len() * pixels];
-            to_channels_last((from, pixels), (to, panel.len()), channels, pixels);
+            let last = &mut last[panel.start * pixels..][..panel.len() * pixels];
+            for i in 0..height {
+                let row = &dy[(panel.start * height + i) * width..];
+                let to = &mut last[i * pitch * panel.len()..];
+                to_channels_last((row, height * width), (to, panel.len()), channels, width);
+            }
         }
     }
 }
