@@ -69,8 +69,6 @@ mod error;
 mod extremes;
 mod fit;
 mod fixed_point;
-#[cfg(feature = "tensor")]
-pub mod flex;
 mod granularity;
 mod grid;
 mod kernel;

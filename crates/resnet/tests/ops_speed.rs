@@ -10,7 +10,7 @@ use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Distribution, Tensor, s};
 use engine::training::{BatchNorm, Conv2d};
 use engine::{Shape, Window};
-use quant_core::flex::{ScaleGradient, Steps, fake_quant};
+use quant_core::tensor::flex::{ScaleGradient, Steps, fake_quant};
 use resnet::{Arch, ResNet, ops};
 
 /// Images, of a shard of a usual batch.

@@ -8,8 +8,8 @@ use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::{Tensor, TensorData, activation, module};
 use engine::training::{BatchNorm, Statistics};
 
-use quant_core::flex::pool;
-use quant_core::flex::{Operand, apply, into_values, recycle, tensor, values};
+use quant_core::tensor::flex::pool;
+use quant_core::tensor::flex::{Argument, apply, into_values, recycle, tensor, values};
 
 const LENGTHS: &str = "slices are as long as the shapes that they were made from";
 
@@ -53,7 +53,7 @@ fn normalize(
 ) -> Normalized {
     let [images, channels, h, w] = x.dims();
     let fits = [&gamma, &beta].iter().all(|t| t.dims() == [channels]);
-    let operands = (Operand::of(&x), Operand::of(&gamma), Operand::of(&beta));
+    let operands = (Argument::of(&x), Argument::of(&gamma), Argument::of(&beta));
     if let ((Some(a), Some(b), Some(c)), true) = (operands, fits && h * w > 0) {
         drop(x);
         let norm = BatchNorm {

@@ -11,8 +11,8 @@ use burn::tensor::ops::ConvOptions;
 use engine::training::Conv2d;
 use engine::{Shape, Window};
 
-use quant_core::flex::pool;
-use quant_core::flex::{Operand, apply, recycle, tensor, values};
+use quant_core::tensor::flex::pool;
+use quant_core::tensor::flex::{Argument, apply, recycle, tensor, values};
 
 const LENGTHS: &str = "slices are as long as the shapes that they were made from";
 
@@ -31,7 +31,7 @@ pub fn conv2d(
         kernel: [rows, columns],
         ..Window::square(1, stride, padding)
     };
-    let operands = (Operand::of(&x), Operand::of(&weight));
+    let operands = (Argument::of(&x), Argument::of(&weight));
     let conv = Conv2d::new(Shape::new(c, h, w), outputs, window);
     if let ((Some(a), Some(b)), Ok(conv), true) = (operands, conv, c == inputs) {
         // What still holds the operands here would keep them from being used again.
@@ -44,7 +44,7 @@ pub fn conv2d(
                 .0;
             }
             Some(bias) if bias.dims() == [outputs] => {
-                if let Some(bias) = Operand::of(bias) {
+                if let Some(bias) = Argument::of(bias) {
                     drop((x, weight));
                     return apply([a, b, bias], Convolution, |[x, weight, bias], tracked| {
                         forward(conv, x, weight, Some(bias), tracked)
@@ -59,7 +59,7 @@ pub fn conv2d(
     module::conv2d(x, weight, bias, options)
 }
 
-/// The operands that the gradients are made of.
+/// The arguments that the gradients are made of.
 #[derive(Clone, Debug)]
 struct State {
     conv: Conv2d,

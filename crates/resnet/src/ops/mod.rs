@@ -8,7 +8,7 @@
 //! | file | is |
 //! |---|---|
 //! | `conv`, `batch_norm`, `relu` | an operation each: values, gradients, the function that chooses |
-//! | [`quant_core::flex`] | tensors to slices and back, and which tensors are on flex; fake quantization |
+//! | [`quant_core::tensor::flex`] | tensors to slices and back, and which tensors are on flex; fake quantization |
 //!
 //! An operation that alone holds its operand overwrites it. Gradients are consumed one after another and most have one reader,
 //! so backward passes run in place; forward passes do where nobody has kept the operand for a backward of its own.

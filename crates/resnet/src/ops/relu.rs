@@ -14,14 +14,14 @@ use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::{Tensor, activation};
 use rayon::prelude::*;
 
-use quant_core::flex::{Operand, apply, into_values, recycle, tensor, values};
+use quant_core::tensor::flex::{Argument, apply, into_values, recycle, tensor, values};
 
 /// Values that a thread takes at once.
 const RUN: usize = 32 << 10;
 
 /// max(x, 0).
 pub fn relu(x: Tensor<4>) -> Tensor<4> {
-    match Operand::of(&x) {
+    match Argument::of(&x) {
         Some(operand) => {
             drop(x);
             apply([operand], Relu, |[x], tracked| {
@@ -40,7 +40,7 @@ pub fn relu(x: Tensor<4>) -> Tensor<4> {
 
 /// max(a + b, 0), of one shape.
 pub fn add_relu(a: Tensor<4>, b: Tensor<4>) -> Tensor<4> {
-    match (Operand::of(&a), Operand::of(&b), a.dims() == b.dims()) {
+    match (Argument::of(&a), Argument::of(&b), a.dims() == b.dims()) {
         (Some(left), Some(right), true) => {
             drop((a, b));
             apply([left, right], Relu, |[a, b], tracked| {

@@ -5,7 +5,7 @@ use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Distribution, Tensor, activation, module};
 
 use super::*;
-use quant_core::flex::Operand;
+use quant_core::tensor::flex::Argument;
 
 fn random<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
     let plain = device.clone().inner();
@@ -199,7 +199,7 @@ fn constants_get_no_gradient_and_what_is_not_for_flex_is_burns() {
     // Gradient checkpointing computes operations again, so it has to know them.
     let balanced = Device::flex().autodiff().gradient_checkpointing();
     let x: Tensor<4> = Tensor::ones([1, 2, 4, 4], &balanced).require_grad();
-    assert!(Operand::of(&x).is_none());
+    assert!(Argument::of(&x).is_none());
     let y = conv2d(x.clone(), w, None, 1, 1);
     assert!(x.grad(&y.sum().backward()).is_some());
 }

@@ -1,4 +1,4 @@
-//! Tensors of the flex device as operands of an operation, and as slices.
+//! Tensors of the flex device as arguments of an operation, and as slices.
 
 use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
 use burn::backend::autodiff::ops::{Backward, OpsKind};
@@ -12,17 +12,17 @@ use super::pool;
 /// A tensor under autodiff.
 pub type Tracked = FloatTensor<Autodiff<Flex>>;
 
-/// An operand on the flex device.
+/// An argument of an operation, on the flex device.
 #[derive(Clone, Debug)]
-pub enum Operand {
+pub enum Argument {
     /// A constant.
     Plain(FlexTensor),
     /// Under autodiff.
     Tracked(Tracked),
 }
 
-impl Operand {
-    /// `t` as an operand: float32, on the flex device, not under gradient checkpointing; otherwise none.
+impl Argument {
+    /// `t` as an argument: float32, on the flex device, not under gradient checkpointing; otherwise none.
     pub fn of<const D: usize>(t: &Tensor<D>) -> Option<Self> {
         if t.dtype() != DType::F32 {
             return None;
@@ -53,18 +53,18 @@ impl Operand {
 /// Applies an operation with the gradients of `backward`: `forward` makes the result, and what `backward` needs of the
 /// operands where gradients are asked for. One tracked operand makes the result tracked.
 pub fn apply<const D: usize, const N: usize, B, R>(
-    operands: [Operand; N],
+    operands: [Argument; N],
     backward: B,
     forward: impl FnOnce([FlexTensor; N], bool) -> (FlexTensor, Option<B::State>, R),
 ) -> (Tensor<D>, R)
 where
     B: Backward<Flex, N>,
 {
-    if operands.iter().all(|t| matches!(t, Operand::Plain(_))) {
-        let (made, _, rest) = forward(operands.map(Operand::into_plain), false);
+    if operands.iter().all(|t| matches!(t, Argument::Plain(_))) {
+        let (made, _, rest) = forward(operands.map(Argument::into_plain), false);
         return (Tensor::from_primitive::<Flex>(made), rest);
     }
-    let tracked = operands.map(Operand::into_tracked);
+    let tracked = operands.map(Argument::into_tracked);
     let nodes = tracked.each_ref().map(|t| t.node());
     let prepared = backward.prepare::<NoCheckpointing>(nodes).compute_bound();
     let plain = tracked.map(|t| t.into_primitive());
@@ -94,7 +94,11 @@ pub fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> FlexTensor
 
 /// The values of a tensor to write over: its own buffer where nobody else has it.
 pub fn into_values(t: FlexTensor) -> Vec<f32> {
-    let t = t.to_contiguous();
+    // `to_contiguous` would leave a second owner behind.
+    let t = match t.is_contiguous() {
+        true => t,
+        false => t.to_contiguous(),
+    };
     if t.is_unique() && size_of_val(values(&t)) == t.bytes().len() {
         if let Ok(values) = t.into_data().try_into_vec() {
             return values;

@@ -25,7 +25,7 @@ use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::{Tensor, TensorData};
 use rayon::prelude::*;
 
-use super::operand::{Operand, apply, into_values, recycle, values};
+use super::apply::{Argument, apply, into_values, recycle, values};
 use super::pool;
 
 /// Values that a thread takes at once.
@@ -70,7 +70,7 @@ pub fn fake_quant<const D: usize>(
     let [groups] = scale.dims();
     let fits =
         (groups == 1 || groups == x.dims()[0]) && zero_point.is_none_or(|z| z.dims() == [groups]);
-    let (x, s) = (Operand::of(x)?, Operand::of(scale)?);
+    let (x, s) = (Argument::of(x)?, Argument::of(scale)?);
     if !fits {
         return None;
     }
@@ -82,7 +82,7 @@ pub fn fake_quant<const D: usize>(
             .0
         }
         Some(z) => {
-            let z = Operand::of(z)?;
+            let z = Argument::of(z)?;
             apply([x, s, z], FakeQuant, |[x, s, z], tracked| {
                 forward(steps, x, s, Some(z), tracked)
             })

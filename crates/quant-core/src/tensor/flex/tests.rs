@@ -208,3 +208,18 @@ fn halves_go_to_the_even_neighbour_and_large_numbers_stay() {
         assert_eq!(y, expected, "{x}");
     }
 }
+
+#[test]
+fn values_are_moved_out_of_a_tensor_that_is_alone_and_copied_out_of_any_other() {
+    let x: Vec<f32> = (0..12).map(|i| i as f32).collect();
+    let place = x.as_ptr();
+    let alone = tensor(x.clone(), [3, 4]);
+    let shared = alone.clone();
+    let copy = into_values(alone);
+    assert_ne!(copy.as_ptr(), values(&shared).as_ptr());
+    let turned = shared.transpose(0, 1);
+    drop(shared);
+    assert_eq!(into_values(turned)[..4], [0.0, 4.0, 8.0, 1.0]);
+    let again = into_values(tensor(x, [12]));
+    assert_eq!((again.as_ptr(), again[11]), (place, 11.0));
+}

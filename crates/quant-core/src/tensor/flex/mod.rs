@@ -5,15 +5,15 @@
 //!
 //! | file | is |
 //! |---|---|
-//! | `operand` | tensors to slices and back, which tensors are on flex, an operation under autodiff |
+//! | `apply` | tensors to slices and back, which tensors are on flex, an operation under autodiff |
 //! | [`pool`] | buffers that are used again: a fresh one costs a page fault for every 4 KiB |
 //! | `fake_quant` | quantization in training |
 
+mod apply;
 mod fake_quant;
-mod operand;
 pub mod pool;
 #[cfg(test)]
 mod tests;
 
+pub use apply::{Argument, Tracked, apply, into_values, recycle, tensor, values};
 pub use fake_quant::{ScaleGradient, Steps, fake_quant};
-pub use operand::{Operand, Tracked, apply, into_values, recycle, tensor, values};
