@@ -62,6 +62,23 @@ impl Quantized {
 
 /// Quantizes `values` under `scheme`.
 pub fn quantize(values: &Values, scheme: &Scheme) -> Quantized {
+    quantize_groups(values, scheme, |_, group| fit(group, scheme))
+}
+
+/// Quantizes `values` by parameters that are known, one for each group of `scheme`'s granularity, in order. The scheme's own
+/// way to find them is not used; a group without parameters, or with a scale of 0, stays in float.
+pub fn quantize_by(values: &Values, scheme: &Scheme, params: &[QParams]) -> Quantized {
+    quantize_groups(values, scheme, |index, _| match params.get(index) {
+        Some(params) if !params.is_float() => Ok(*params),
+        _ => Err(Reason::ScaleUnderflow),
+    })
+}
+
+fn quantize_groups(
+    values: &Values,
+    scheme: &Scheme,
+    params_of: impl Fn(usize, &[f32]) -> Result<QParams, Reason>,
+) -> Quantized {
     let data = values.data();
     let layout = Layout::new(values.shape(), scheme.granularity());
     let mut out = Quantized {
@@ -74,10 +91,10 @@ pub fn quantize(values: &Values, scheme: &Scheme) -> Quantized {
         saturated: 0,
         scheme: *scheme,
     };
-    for range in layout.groups() {
+    for (index, range) in layout.groups().enumerate() {
         let start = range.start as u64;
         let group = &data[range.clone()];
-        let (params, outcome) = match fit(group, scheme) {
+        let (params, outcome) = match params_of(index, group) {
             Ok(params) => {
                 let (values, codes) = (&mut out.values[range.clone()], &mut out.codes[range]);
                 let saturated =
@@ -162,5 +179,13 @@ mod tests {
         assert_eq!(out.codes, [0, 0, 1, -3, 0, 3]);
         assert_eq!(out.params, parameters(&values, &scheme));
         assert!(out.params[0].is_float());
+        let again = quantize_by(&values, &scheme, &out.params);
+        assert_eq!((&again.codes, &again.values), (&out.codes, &out.values));
+        let other = QParams {
+            scale: 0.5,
+            ..out.params[1]
+        };
+        let wider = quantize_by(&values, &scheme, &[other; 3]);
+        assert_eq!(wider.codes, [0, 0, 2, -3, 0, 1]);
     }
 }

@@ -87,12 +87,12 @@ impl ActivationScheme {
     }
 
     /// The affine grid over a range that contains 0.
-    pub(super) fn as_scheme(&self) -> &Scheme {
+    pub(crate) fn as_scheme(&self) -> &Scheme {
         &self.scheme
     }
 
     /// The codes of a symmetric or power-of-two site, with negative values or without.
-    pub(super) fn centred(&self, is_signed: bool) -> Centred {
+    pub(crate) fn centred(&self, is_signed: bool) -> Centred {
         if is_signed {
             Centred::signed(&self.scheme)
         } else {

@@ -1,0 +1,36 @@
+//! Quantization in training: fake quantization with straight-through gradients, and the methods that choose its grid.
+//!
+//! ```text
+//! v = x / s      q = clamp(round(v) + z, quant_min, quant_max)      y = s (q - z)                     (1), (2)
+//! dy/dx = 1 where quant_min <= round(v) + z <= quant_max, else 0                                      (3)
+//! ```
+//!
+//! The forward values are those of [`crate::QParams::fake_quant`] bit for bit (half to even), so what is trained is what is
+//! simulated and what integers compute. Equation (3) is the straight-through estimator (Bengio et al. 2013, arXiv 1308.3432):
+//! rounding counts as the identity, clipping as what it is.
+//!
+//! | method | scale | zero point | file |
+//! |---|---|---|---|
+//! | [`Method::MinMax`] | from minimum and maximum: of the weights at each step, of activations a moving average | from them too | [`minmax`] |
+//! | [`Method::Lsq`] | learned | as calibrated | [`lsq`] |
+//! | [`Method::LsqPlus`] | learned | of activations: learned, from an offset | [`lsq_plus`] |
+//! | [`Method::Pact`] | activations: learned, from a clipping bound; weights: as `MinMax` | as calibrated | [`pact`] |
+//!
+//! Every method ends in a [`Grid`], and [`fake_quant`] is the one function that applies it: a device with an operation of its
+//! own for it needs no other place.
+
+mod fake_quant;
+pub mod lsq;
+pub mod lsq_plus;
+mod method;
+pub mod minmax;
+pub mod pact;
+#[cfg(test)]
+mod tests;
+
+pub use fake_quant::{Grid, Learns, fake_quant};
+pub use method::Method;
+
+/// The smallest step that training may reach. A step that a large learning rate throws to 0 or below would turn every value
+/// into NaN or mirror the grid.
+pub const SMALLEST_STEP: f32 = 1e-8;
