@@ -124,6 +124,15 @@ pub enum Error {
         reason: quant_core::Reason,
     },
 
+    /// A file's quantizer holds what no quantizer holds, or does not fit its weights.
+    #[error("tensor {name}: {problem}; train the model again or leave its quantizers out")]
+    Quantizer {
+        /// The tensor, quoted.
+        name: String,
+        /// What was found.
+        problem: String,
+    },
+
     /// The network cannot run on images of this size.
     #[error(transparent)]
     Graph(#[from] engine::Error),

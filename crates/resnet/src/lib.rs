@@ -16,6 +16,7 @@ mod fold;
 mod lower;
 mod module;
 pub mod ops;
+pub mod qat;
 mod quantize;
 #[cfg(test)]
 mod quantized_tests;

@@ -366,7 +366,7 @@ fn round_to(x: Tensor<4>, code: &QParams) -> Tensor<4> {
 }
 
 /// The option A shortcut: `[n, c, h, w]` to `[n, c + 2 pad, ceil(h / 2), ceil(w / 2)]`.
-fn pad_channels(x: Tensor<4>, pad: usize) -> Tensor<4> {
+pub(crate) fn pad_channels(x: Tensor<4>, pad: usize) -> Tensor<4> {
     let x = x.slice(s![.., .., ..;2, ..;2]);
     let [n, _, h, w] = x.dims();
     let zeros = Tensor::zeros([n, pad, h, w], &x.device());

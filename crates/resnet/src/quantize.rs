@@ -288,9 +288,23 @@ impl QuantizedNet {
     fn weight(&mut self, layer: &str, scheme: &Scheme) -> Result<(), Error> {
         let name = format!("{layer}.weight");
         let original = self.state.require(&name)?.clone();
-        let quantized = self.replace(&name, "weight", scheme)?;
+        let values = Values::new(&name, &original.data, &original.shape)?;
+        let scheme = scheme.with_rounding(scheme.rounding().for_tensor(&name));
+        let quantized = quant_core::quantize(&values, &scheme);
+        self.take_weight(layer, &original, &quantized, &scheme.to_string())
+    }
+
+    /// Puts quantized weights in place of `original`; `how` they were made is for the manifest.
+    pub(crate) fn take_weight(
+        &mut self,
+        layer: &str,
+        original: &HostTensor,
+        quantized: &Quantized,
+        how: &str,
+    ) -> Result<(), Error> {
+        self.put(&format!("{layer}.weight"), "weight", quantized, how)?;
         let channels = original.shape.first().copied().unwrap_or(1);
-        if let Some(codes) = integers(&quantized, channels) {
+        if let Some(codes) = integers(quantized, channels) {
             self.codes.insert(layer.to_owned(), codes);
         }
         let comparison = compare(&original.data, &quantized.values);
@@ -303,7 +317,7 @@ impl QuantizedNet {
                 scales.clone().fold(f32::INFINITY, f32::min),
                 scales.fold(0.0, f32::max),
             ),
-            bits_stored: bits_per_value(&quantized) * original.len() as f64,
+            bits_stored: bits_per_value(quantized) * original.len() as f64,
         });
         Ok(())
     }
@@ -350,23 +364,27 @@ impl QuantizedNet {
         }
     }
 
-    fn replace(
+    /// Quantizes a tensor in its place.
+    fn replace(&mut self, name: &str, kind: &'static str, scheme: &Scheme) -> Result<(), Error> {
+        let tensor = self.state.require(name)?;
+        let values = Values::new(name, &tensor.data, &tensor.shape)?;
+        let scheme = scheme.with_rounding(scheme.rounding().for_tensor(name));
+        let quantized = quant_core::quantize(&values, &scheme);
+        self.put(name, kind, &quantized, &scheme.to_string())
+    }
+
+    fn put(
         &mut self,
         name: &str,
         kind: &'static str,
-        scheme: &Scheme,
-    ) -> Result<Quantized, Error> {
-        let tensor = self.state.require(name)?;
-        let values = Values::new(name, &tensor.data, &tensor.shape)?;
-        let quantized = quant_core::quantize(
-            &values,
-            &scheme.with_rounding(scheme.rounding().for_tensor(name)),
-        );
-        let shape = tensor.shape.clone();
+        quantized: &Quantized,
+        how: &str,
+    ) -> Result<(), Error> {
+        let shape = self.state.require(name)?.shape.clone();
         self.state
             .insert(name, HostTensor::new(shape, quantized.values.clone())?);
         let bits = if quantized.is_quantized() {
-            scheme.bits().get()
+            quantized.scheme.bits().get()
         } else {
             32
         };
@@ -376,7 +394,7 @@ impl QuantizedNet {
             quantized: quantized.is_quantized(),
             bits,
             reason: match quantized.first_reason() {
-                None => scheme.to_string(),
+                None => how.to_owned(),
                 Some(reason) => format!(
                     "{} of {} groups stay in float: {reason}",
                     quantized.float_groups(),
@@ -384,7 +402,7 @@ impl QuantizedNet {
                 ),
             },
         });
-        Ok(quantized)
+        Ok(())
     }
 }
 
@@ -400,7 +418,7 @@ fn kind_of(name: &str, state: &StateDict) -> &'static str {
 }
 
 /// The activation sites of a network whose activations stay in float.
-fn float_sites(arch: &Arch) -> impl Iterator<Item = Decision> {
+pub(crate) fn float_sites(arch: &Arch) -> impl Iterator<Item = Decision> {
     let sites = Sites::new(arch).sites.into_iter();
     sites.map(|(site, _)| Decision {
         tensor: site,

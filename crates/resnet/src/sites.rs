@@ -135,19 +135,9 @@ impl Sites {
         statistics: &SiteStatistics,
         how: &ActivationQuantization,
     ) -> Result<SiteCodes, Error> {
-        let classifier = self.sites.last().map_or("", |(name, _)| name);
         let mut codes = SiteCodes::new();
         for (site, _) in &self.sites {
-            let bits = match site.as_str() {
-                INPUT_SITE => how.first_bits,
-                POOL_SITE => how.last_bits,
-                name if name == classifier => how.last_bits,
-                _ => None,
-            };
-            let scheme = match bits {
-                Some(bits) => how.scheme.with_bits(bits)?,
-                None => how.scheme,
-            };
+            let scheme = self.scheme(site, how)?;
             let unseen = Statistics::new();
             let own = statistics.get(site).unwrap_or(&unseen);
             let fitted = match self.partners(site, how.shortcut) {
@@ -169,9 +159,28 @@ impl Sites {
         Ok(codes)
     }
 
+    /// A site's own scheme: the images and the classifier's two sites can have bits of their own.
+    pub(crate) fn scheme(
+        &self,
+        site: &str,
+        how: &ActivationQuantization,
+    ) -> Result<ActivationScheme, Error> {
+        let classifier = self.sites.last().map_or("", |(name, _)| name);
+        let bits = match site {
+            INPUT_SITE => how.first_bits,
+            POOL_SITE => how.last_bits,
+            name if name == classifier => how.last_bits,
+            _ => None,
+        };
+        Ok(match bits {
+            Some(bits) => how.scheme.with_bits(bits)?,
+            None => how.scheme,
+        })
+    }
+
     /// The sites that share a scale with `site`. A site can be in one pair as a summand and make another as a shortcut; a
     /// chain of pairs shares one scale.
-    fn partners(&self, site: &str, policy: ShortcutPolicy) -> Vec<String> {
+    pub(crate) fn partners(&self, site: &str, policy: ShortcutPolicy) -> Vec<String> {
         if policy != ShortcutPolicy::Shared {
             return Vec::new();
         }

@@ -31,6 +31,7 @@ pub use save::save_safetensors;
 
 use crate::arch::Arch;
 use crate::error::Error;
+use crate::qat::{StoredQuantizers, is_quantizer};
 use crate::state_dict::StateDict;
 use select::{Failure, Selection};
 use source::Source;
@@ -49,6 +50,8 @@ pub struct Checkpoint {
     pub file_sha256: String,
     /// Whether BatchNorm is folded into the convolutions: they have biases and there is no BatchNorm.
     pub folded: bool,
+    /// What the file says of quantizers, where the network was trained with them; then part of `sha256`.
+    pub quantizers: StoredQuantizers,
 }
 
 /// Reads the network in `path`: a `.pth`, `.th` or `.pt` file of `torch.save` (either container; a state dict or a
@@ -63,23 +66,38 @@ pub struct Checkpoint {
 /// or something else altogether give one line that says what they are.
 pub fn load(path: &Path, arch: Option<&Arch>) -> Result<Checkpoint, Error> {
     let mut source = Source::open(path)?;
+    let of_quantizers: Vec<String> = source
+        .infos
+        .keys()
+        .filter(|name| is_quantizer(name))
+        .cloned()
+        .collect();
+    let mut infos = source.infos.clone();
+    infos.retain(|name, _| !is_quantizer(name));
     let Selection {
         arch,
         folded,
         names,
-    } = select::select(&source.infos, arch).map_err(|failure| match failure {
+    } = select::select(&infos, arch).map_err(|failure| match failure {
         Failure::Ambiguous(keys) => Error::AmbiguousStateDict {
             path: path.to_owned(),
             candidates: keys.join(", "),
         },
         Failure::Error(error) => source.file.inside(error),
     })?;
-    source.check_claims(names.values().map(String::as_str))?;
+    source.check_claims(names.values().chain(&of_quantizers).map(String::as_str))?;
     let mut state = StateDict::new();
     for (name, flat) in names {
         state.insert(name, source.read(&flat)?);
     }
-    let sha256 = state.sha256();
+    let mut quantizers = StateDict::new();
+    for name in of_quantizers {
+        let tensor = source.read(&name)?;
+        quantizers.insert(name, tensor);
+    }
+    let all = state.iter().chain(&quantizers);
+    let all: StateDict = all.map(|(n, t)| (n.clone(), t.clone())).collect();
+    let sha256 = all.sha256();
     let file_sha256 = source.file.sha256()?;
     Ok(Checkpoint {
         arch,
@@ -87,6 +105,7 @@ pub fn load(path: &Path, arch: Option<&Arch>) -> Result<Checkpoint, Error> {
         sha256,
         file_sha256,
         folded,
+        quantizers: StoredQuantizers::new(quantizers),
     })
 }
 

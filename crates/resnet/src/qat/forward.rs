@@ -1,0 +1,332 @@
+//! The network's forward pass with its quantizers, on any device: the walk of [`crate::ResNet`], site by site and unit by unit.
+
+use std::collections::BTreeMap;
+
+use burn::nn::PaddingConfig2d;
+use burn::nn::pool::MaxPool2dConfig;
+use burn::tensor::activation::relu;
+use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use quant_core::qat::{Grid, Learns, Method, fake_quant, lsq, lsq_plus, minmax, pact};
+use quant_core::{QParams, Values, parameters};
+
+use super::{Qat, names, unit};
+use crate::arch::Shortcut;
+use crate::error::{Error, quoted};
+use crate::module::pad_channels;
+use crate::sites::{INPUT_SITE, POOL_SITE};
+use crate::state_dict::{HostTensor, StateDict};
+
+/// Which of the things that change in the course of a training hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Phase {
+    /// BatchNorm normalises by the batch and moves its running statistics; otherwise by those.
+    pub batch_statistics: bool,
+    /// Activations are quantized.
+    pub activations: bool,
+    /// Moving ranges move.
+    pub ranges: bool,
+}
+
+impl Phase {
+    /// The network as it will run.
+    pub const INFERENCE: Phase = Phase {
+        batch_statistics: false,
+        activations: true,
+        ranges: false,
+    };
+}
+
+/// A training's state on a device.
+#[derive(Debug)]
+pub struct Tensors {
+    vectors: BTreeMap<String, Tensor<1>>,
+    matrices: BTreeMap<String, Tensor<2>>,
+    kernels: BTreeMap<String, Tensor<4>>,
+}
+
+impl Tensors {
+    /// Puts `state` on `device`; on an autodiff device, what is trained gets gradients.
+    pub fn new(state: &StateDict, device: &Device) -> Self {
+        fn put<const D: usize>(name: &str, tensor: &HostTensor, device: &Device) -> Tensor<D> {
+            let shape: [usize; D] = std::array::from_fn(|axis| tensor.shape[axis]);
+            let data = TensorData::new(tensor.data.clone(), shape);
+            let found = Tensor::from_data(data, device);
+            let trained = found.is_autodiff() && names::is_trained(name);
+            if trained { found.require_grad() } else { found }
+        }
+        let mut all = Self {
+            vectors: BTreeMap::new(),
+            matrices: BTreeMap::new(),
+            kernels: BTreeMap::new(),
+        };
+        for (name, tensor) in state {
+            let key = name.clone();
+            match tensor.shape.len() {
+                1 => drop(all.vectors.insert(key, put(name, tensor, device))),
+                2 => drop(all.matrices.insert(key, put(name, tensor, device))),
+                4 => drop(all.kernels.insert(key, put(name, tensor, device))),
+                // No network has another rank; the tensor is missed where it is asked for.
+                _ => {}
+            }
+        }
+        all
+    }
+
+    /// The gradients by name; a tensor that the loss did not depend on has zeros.
+    pub fn gradients(&self, gradients: &Gradients) -> StateDict {
+        fn host<const D: usize>(t: &Tensor<D>, gradients: &Gradients) -> HostTensor {
+            let shape = t.dims().to_vec();
+            let zeros = || vec![0.0; shape.iter().product()];
+            let data = t.grad(gradients).and_then(|g| g.try_into_data().ok());
+            let data = data.and_then(|data| data.try_to_vec::<f32>().ok());
+            HostTensor {
+                data: data.unwrap_or_else(zeros),
+                shape,
+            }
+        }
+        let trained = |name: &&String| names::is_trained(name);
+        let mut all = StateDict::new();
+        for name in self.vectors.keys().filter(trained) {
+            all.insert(name, host(&self.vectors[name], gradients));
+        }
+        for name in self.matrices.keys().filter(trained) {
+            all.insert(name, host(&self.matrices[name], gradients));
+        }
+        for name in self.kernels.keys().filter(trained) {
+            all.insert(name, host(&self.kernels[name], gradients));
+        }
+        all
+    }
+
+    pub(super) fn vector(&self, name: &str) -> Result<Tensor<1>, Error> {
+        found(self.vectors.get(name), name)
+    }
+
+    pub(super) fn kernel(&self, layer: &str) -> Result<Tensor<4>, Error> {
+        let name = format!("{layer}.weight");
+        found(self.kernels.get(&name), &name)
+    }
+
+    fn matrix(&self, name: &str) -> Result<Tensor<2>, Error> {
+        found(self.matrices.get(name), name)
+    }
+}
+
+fn found<const D: usize>(tensor: Option<&Tensor<D>>, name: &str) -> Result<Tensor<D>, Error> {
+    tensor
+        .cloned()
+        .ok_or_else(|| Error::Missing { name: quoted(name) })
+}
+
+/// What a pass measured: the new values of running statistics and moving ranges, by name.
+#[derive(Debug, Default)]
+pub struct Measured(Vec<(String, Tensor<1>)>);
+
+impl Measured {
+    /// On the host.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] where the device fails to hand a value over.
+    pub fn into_state(self) -> Result<StateDict, Error> {
+        let host = |(name, tensor): (String, Tensor<1>)| {
+            let shape = tensor.dims().to_vec();
+            let data = tensor.try_into_data().ok();
+            let data = data.and_then(|data| data.try_to_vec::<f32>().ok());
+            Ok((name, HostTensor::new(shape, data.unwrap_or_default())?))
+        };
+        self.0.into_iter().map(host).collect()
+    }
+}
+
+/// Sees a layer's or a site's name and value on the way.
+pub type Probe<'a> = &'a mut dyn FnMut(&str, &Tensor<4>);
+
+/// One forward pass.
+pub(super) struct Pass<'a> {
+    pub qat: &'a Qat,
+    pub tensors: &'a Tensors,
+    pub phase: Phase,
+    state: &'a StateDict,
+    measured: Measured,
+    probe: Probe<'a>,
+}
+
+impl Qat {
+    /// Logits `[n, classes]` of normalised images `[n, 3, h, w]`, and what was measured on the way. `tensors` is `state` on the
+    /// images' device.
+    ///
+    /// # Errors
+    /// A tensor that is missing; weights or a site that cannot be quantized (NaN, infinity), by name.
+    pub fn forward(
+        &self,
+        state: &StateDict,
+        tensors: &Tensors,
+        images: Tensor<4>,
+        phase: Phase,
+    ) -> Result<(Tensor<2>, Measured), Error> {
+        self.forward_probed(state, tensors, images, phase, &mut |_, _| {})
+    }
+
+    /// [`Qat::forward`], showing every unit's output (before addition and ReLU) and every site's value before rounding.
+    ///
+    /// # Errors
+    /// As [`Qat::forward`].
+    pub fn forward_probed(
+        &self,
+        state: &StateDict,
+        tensors: &Tensors,
+        images: Tensor<4>,
+        phase: Phase,
+        probe: Probe<'_>,
+    ) -> Result<(Tensor<2>, Measured), Error> {
+        let mut pass = Pass {
+            qat: self,
+            tensors,
+            phase,
+            state,
+            measured: Measured::default(),
+            probe,
+        };
+        let logits = pass.network(images)?;
+        Ok((logits, pass.measured))
+    }
+}
+
+impl Pass<'_> {
+    fn network(&mut self, images: Tensor<4>) -> Result<Tensor<2>, Error> {
+        let qat = self.qat;
+        let layout = &qat.layout;
+        let images = self.site(INPUT_SITE, images)?;
+        let stem = relu(self.unit(&layout.stem, images)?);
+        let mut x = self.site(&layout.stem.conv, stem)?;
+        if layout.max_pool {
+            x = MaxPool2dConfig::new([3, 3])
+                .with_strides([2, 2])
+                .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
+                .init()
+                .forward(x);
+        }
+        for block in &layout.blocks {
+            let mut y = x.clone();
+            for (i, unit) in block.units.iter().enumerate() {
+                y = self.unit(unit, y)?;
+                if i + 1 < block.units.len() {
+                    y = relu(y);
+                }
+                y = self.site(&unit.conv, y)?;
+            }
+            let shortcut = match &block.shortcut {
+                Shortcut::Identity => x,
+                Shortcut::Pad { pad } => pad_channels(x, *pad),
+                Shortcut::Project(unit) => {
+                    let projected = self.unit(unit, x)?;
+                    self.site(&unit.conv, projected)?
+                }
+            };
+            x = self.site(&format!("{}.add", block.name()), relu(y + shortcut))?;
+        }
+        let [n, c, h, w] = x.dims();
+        let pooled = x.reshape([n, c, h * w]).mean_dim(2).reshape([n, c, 1, 1]);
+        let pooled = self.site(POOL_SITE, pooled)?.reshape([n, c]);
+        let name = &layout.classifier;
+        let weight = self.tensors.matrix(&format!("{name}.weight"))?;
+        let weight = self.weight(name, weight)?;
+        let bias = self.tensors.vector(&format!("{name}.bias"))?;
+        let logits = pooled.matmul(weight.transpose()) + bias.unsqueeze::<2>();
+        let logits = self.site(name, logits.reshape([n, layout.classes, 1, 1]))?;
+        Ok(logits.reshape([n, layout.classes]))
+    }
+
+    fn unit(&mut self, unit: &crate::arch::ConvUnit, x: Tensor<4>) -> Result<Tensor<4>, Error> {
+        let y = unit::run(self, unit, x)?;
+        (self.probe)(&unit.conv, &y);
+        Ok(y)
+    }
+
+    /// A layer's weights on their grid.
+    pub(super) fn weight<const D: usize>(
+        &self,
+        layer: &str,
+        weight: Tensor<D>,
+    ) -> Result<Tensor<D>, Error> {
+        let scheme = self.qat.scheme(layer)?;
+        let bounds = scheme.quant_bounds();
+        if self.qat.spec.method.learns_weight_steps() {
+            let step = self.tensors.vector(&names::weight(layer, "step"))?;
+            let zero_point = self.tensors.vector(&names::weight(layer, "zero_point"));
+            let shared = weight.dims().iter().product::<usize>() / step.dims()[0];
+            let grid = lsq::grid(step, zero_point.ok(), bounds, shared);
+            return Ok(fake_quant(weight, &grid));
+        }
+        let name = format!("{layer}.weight");
+        let data = weight.clone().inner().try_into_data().ok();
+        let data = data.and_then(|data| data.try_to_vec::<f32>().ok());
+        let data = data.unwrap_or_default();
+        let params = parameters(&Values::new(&name, &data, &weight.dims())?, &scheme);
+        Ok(match minmax::constant_grid(&params, &weight) {
+            Some(grid) => fake_quant(weight, &grid),
+            None => weight,
+        })
+    }
+
+    /// A site's values on their grid.
+    fn site(&mut self, site: &str, x: Tensor<4>) -> Result<Tensor<4>, Error> {
+        (self.probe)(site, &x);
+        let Some(owner) = self.qat.owners.get(site) else {
+            return Ok(x);
+        };
+        if self.phase.ranges && self.qat.spec.method == Method::MinMax {
+            self.move_range(site, &x)?;
+        }
+        if !self.phase.activations {
+            return Ok(x);
+        }
+        let grid = self.site_grid(owner, &x)?;
+        Ok(fake_quant(x, &grid))
+    }
+
+    fn site_grid(&self, owner: &str, x: &Tensor<4>) -> Result<Grid, Error> {
+        let [_, c, h, w] = x.dims();
+        let vector = |part: &str| self.tensors.vector(&names::site(owner, part));
+        let params = self.qat.site_params(self.state, owner)?;
+        let bounds = (params.quant_min, params.quant_max);
+        // A zero point that stays, if it is not 0.
+        let fixed = || {
+            let constant = minmax::constant_grid(&[params], x);
+            constant.and_then(|grid| grid.zero_point)
+        };
+        Ok(match self.qat.spec.method {
+            Method::MinMax => constant(&params, x),
+            Method::Lsq => lsq::grid(vector("step")?, fixed(), bounds, c * h * w),
+            Method::LsqPlus => {
+                lsq_plus::grid(vector("step")?, vector("offset")?, bounds, c * h * w)
+            }
+            Method::Pact => pact::grid(vector("bound")?, fixed(), bounds),
+        })
+    }
+
+    fn move_range(&mut self, site: &str, x: &Tensor<4>) -> Result<(), Error> {
+        let name = names::site(site, "range");
+        let old = self.tensors.vector(&name)?.inner();
+        let x = x.clone().inner();
+        let batch = Tensor::cat(vec![x.clone().min(), x.max()], 0);
+        let momentum = self.qat.spec.range_momentum;
+        let new = old * momentum + batch * (1.0 - momentum);
+        self.measure(&name, new);
+        Ok(())
+    }
+
+    pub(super) fn measure(&mut self, name: &str, value: Tensor<1>) {
+        self.measured.0.push((name.to_owned(), value));
+    }
+}
+
+fn constant(params: &QParams, x: &Tensor<4>) -> Grid {
+    minmax::constant_grid(&[*params], x).unwrap_or_else(|| Grid {
+        scale: Tensor::ones([1], &x.device()),
+        zero_point: None,
+        quant_min: params.quant_min,
+        quant_max: params.quant_max,
+        learns: Learns::Nothing,
+    })
+}

@@ -1,0 +1,137 @@
+//! Training with the quantizers in the network, from a float network to the [`QuantizedNet`] that every other run ends in.
+//!
+//! ```text
+//! StateDict (float) --begin--> StateDict with quantizers --forward, backward, step--> ... --finish--> QuantizedNet
+//! ```
+//!
+//! The state of a training is one [`StateDict`]: the network's own tensors under PyTorch's names and, under `quantizer.`, what
+//! its quantizers need ([`names`]). A network is built from it at every step, on any device; gradients come back by name.
+//!
+//! Quantizers sit exactly where [`Sites`] has them and on every convolution's and the classifier's weights. Values at a site, and
+//! weights, are those of the simulation: the forward pass without batch statistics is what [`QuantizedNet`] runs, up to the order of
+//! float sums. Biases stay in float until [`Qat::finish`] rounds them to 32 bits, which no training would notice.
+//!
+//! What BatchNorm does meanwhile is [`QatBn`]; every training ends folded.
+
+mod begin;
+mod finish;
+mod forward;
+pub mod names;
+mod ops;
+mod spec;
+mod stored;
+#[cfg(test)]
+mod tests;
+mod unit;
+
+pub use begin::Start;
+pub use forward::{Measured, Phase, Tensors};
+pub use spec::{QatBn, QatSpec};
+pub use stored::{StoredQuantizers, is_quantizer};
+
+use std::collections::BTreeMap;
+
+use quant_core::{Bits, Scheme};
+
+use crate::arch::{Arch, Layout};
+use crate::error::Error;
+use crate::quantize::{BiasPolicy, QuantizedNet, WeightQuantization};
+use crate::sites::{ShortcutPolicy, Sites};
+use crate::state_dict::StateDict;
+
+/// A network to be trained with its quantizers.
+#[derive(Clone, Debug)]
+pub struct Qat {
+    arch: Arch,
+    layout: Layout,
+    sites: Sites,
+    spec: QatSpec,
+    /// For each site that is quantized, the site whose quantizer it uses: its own, or the first of those that share a scale.
+    owners: BTreeMap<String, String>,
+}
+
+impl Qat {
+    /// The training of `arch` that `spec` describes.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for what cannot be trained so.
+    pub fn new(arch: &Arch, spec: QatSpec) -> Result<Self, Error> {
+        spec.check()?;
+        let sites = Sites::new(arch);
+        let mut owners = BTreeMap::new();
+        if let Some(how) = &spec.activations {
+            for (site, _) in &sites.sites {
+                if how.shortcut == ShortcutPolicy::Float && sites.additions.contains_key(site) {
+                    continue;
+                }
+                let partners = sites.partners(site, how.shortcut);
+                let first = sites.sites.iter().map(|(name, _)| name);
+                let owner = first
+                    .filter(|name| *name == site || partners.contains(name))
+                    .find(|name| *name == site || owners.contains_key(*name))
+                    .unwrap_or(site);
+                owners.insert(site.clone(), owner.clone());
+            }
+        }
+        Ok(Self {
+            arch: *arch,
+            layout: arch.layout(),
+            sites,
+            spec,
+            owners,
+        })
+    }
+
+    /// The network.
+    pub fn arch(&self) -> &Arch {
+        &self.arch
+    }
+
+    /// What is trained.
+    pub fn spec(&self) -> &QatSpec {
+        &self.spec
+    }
+
+    /// A layer's scheme: bits of its own for the first and the last.
+    fn scheme(&self, layer: &str) -> Result<Scheme, Error> {
+        let bits = |bits: Option<Bits>| match bits {
+            Some(bits) => self.spec.scheme.with_bits(bits),
+            None => Ok(self.spec.scheme),
+        };
+        Ok(match layer {
+            name if name == self.layout.stem.conv => bits(self.spec.first_bits)?,
+            name if name == self.layout.classifier => bits(self.spec.last_bits)?,
+            _ => self.spec.scheme,
+        })
+    }
+
+    /// How the finished network is quantized, in the words of one that was not trained.
+    pub fn as_weights(&self) -> WeightQuantization {
+        WeightQuantization {
+            scheme: Some(self.spec.scheme),
+            first_bits: self.spec.first_bits,
+            last_bits: self.spec.last_bits,
+            bias: match self.spec.activations {
+                Some(_) => BiasPolicy::Int32,
+                None => BiasPolicy::Float,
+            },
+            bn: crate::BnMode::Folded,
+        }
+    }
+
+    /// Name and shape of every tensor of a training's state that the network itself has.
+    pub fn network_tensors(&self) -> Vec<(String, Vec<usize>)> {
+        match self.spec.bn {
+            QatBn::Static => self.arch.expected_folded(),
+            QatBn::Kept | QatBn::Folded => self.arch.expected(),
+        }
+    }
+
+    /// The network of `state` as the engine runs it.
+    ///
+    /// # Errors
+    /// A tensor or a site that cannot be quantized, by name.
+    pub fn finish(&self, state: &StateDict) -> Result<QuantizedNet, Error> {
+        finish::finish(self, state)
+    }
+}

@@ -1,0 +1,221 @@
+//! A trained network as a file: folded weights and biases under PyTorch's names, and beside them what its quantizers are.
+//!
+//! | tensor | holds |
+//! |---|---|
+//! | `LAYER.weight` | representable numbers: codes times scale |
+//! | `LAYER.bias` | float; rounded to 32 bits when it is loaded |
+//! | `quantizer.weight.LAYER.scale` | `[out]` |
+//! | `quantizer.weight.LAYER.bits` | `[1]` |
+//! | `quantizer.site.SITE.grid` | `[4]`: scale, zero point, smallest code, largest code; no tensor where a summand is not rounded |
+//!
+//! A weight's integer is round(w / scale): w is the float32 product of the two, so the quotient is within a rounding of it.
+//! Whoever ignores `quantizer.` has an ordinary network with quantized weights.
+
+use std::collections::BTreeMap;
+
+use quant_core::QParams;
+
+use super::names;
+use crate::arch::Arch;
+use crate::error::{Error, quoted};
+use crate::quantize::{
+    BiasPolicy, BnMode, Decision, QuantizedNet, WeightCodes, WeightQuantization,
+};
+use crate::sites::{ShortcutPolicy, SiteCodes, Sites};
+use crate::state_dict::{HostTensor, StateDict};
+
+/// Whether a tensor of a file belongs to a quantizer.
+pub fn is_quantizer(name: &str) -> bool {
+    name.starts_with(names::PREFIX)
+}
+
+/// The quantizers that came with a checkpoint.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StoredQuantizers(StateDict);
+
+impl StoredQuantizers {
+    /// Of a file's tensors that are called so.
+    pub fn new(tensors: StateDict) -> Self {
+        Self(tensors)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Of a finished training; `bits` are those of each layer's weights.
+    pub fn of(net: &QuantizedNet) -> Self {
+        let vector = |data: Vec<f32>| HostTensor {
+            shape: vec![data.len()],
+            data,
+        };
+        let mut all = StateDict::new();
+        for (layer, weights) in &net.codes {
+            let scale = vector(weights.scale.clone());
+            all.insert(names::weight(layer, "scale"), scale);
+            let name = format!("{layer}.weight");
+            let decision = net.manifest.iter().find(|d| d.tensor == name);
+            let bits = decision.map_or(0, |d| d.bits) as f32;
+            all.insert(names::weight(layer, "bits"), vector(vec![bits]));
+        }
+        if let Some((codes, _)) = &net.activations {
+            for (site, q) in codes {
+                let codes = [q.zero_point, q.quant_min, q.quant_max];
+                let grid = [q.scale].into_iter().chain(codes.map(|c| c as f32));
+                all.insert(names::site(site, "grid"), vector(grid.collect()));
+            }
+        }
+        Self(all)
+    }
+
+    /// The tensors, to be written beside the network's.
+    pub fn tensors(&self) -> &StateDict {
+        &self.0
+    }
+
+    /// Bits of weights and of activations, where they are quantized: those of most layers and sites.
+    pub fn bits(&self) -> (Option<u32>, Option<u32>) {
+        let most = |values: Vec<u32>| {
+            let mut counts: BTreeMap<u32, usize> = BTreeMap::new();
+            for value in values {
+                *counts.entry(value).or_default() += 1;
+            }
+            counts.into_iter().max_by_key(|(_, n)| *n).map(|(v, _)| v)
+        };
+        let (mut weights, mut sites) = (Vec::new(), Vec::new());
+        for (name, tensor) in &self.0 {
+            match (name.rsplit_once('.'), tensor.data.as_slice()) {
+                (Some((_, "bits")), [bits]) => weights.push(*bits as u32),
+                (Some((_, "grid")), [_, _, low, high]) => {
+                    sites.push(u32::BITS - ((high - low) as u32).leading_zeros());
+                }
+                _ => {}
+            }
+        }
+        (most(weights), most(sites))
+    }
+
+    /// The network that these quantizers and the tensors of `state` are, ready to run.
+    ///
+    /// # Errors
+    /// A quantizer that is missing or holds what no quantizer holds, by name; weights that are not on their grid.
+    pub fn network(&self, arch: &Arch, state: &StateDict) -> Result<QuantizedNet, Error> {
+        let mut net = QuantizedNet {
+            state: state.clone(),
+            manifest: Vec::new(),
+            layers: Vec::new(),
+            codes: BTreeMap::new(),
+            bias_codes: BTreeMap::new(),
+            bias_overflows: BTreeMap::new(),
+            activations: None,
+        };
+        let layout = arch.layout();
+        let units = layout.units();
+        let layers = units.iter().map(|unit| &unit.conv);
+        for layer in layers.chain([&layout.classifier]) {
+            let name = format!("{layer}.weight");
+            let weight = state.require(&name)?;
+            let scale = self.read(&names::weight(layer, "scale"), weight.shape[0])?;
+            let bits = self.read(&names::weight(layer, "bits"), 1)?[0] as u32;
+            let codes = codes(&name, weight, scale)?;
+            net.codes.insert(layer.clone(), codes);
+            for (tensor, kind, quantized, bits, reason) in [
+                (name, "weight", true, bits, "as stored with the model"),
+                (format!("{layer}.bias"), "bias", false, 32, "bias = float"),
+            ] {
+                net.manifest.push(Decision {
+                    tensor,
+                    kind,
+                    quantized,
+                    bits,
+                    reason: reason.to_owned(),
+                });
+            }
+        }
+        net.manifest.extend(crate::quantize::float_sites(arch));
+        let sites = Sites::new(arch);
+        let mut grids = SiteCodes::new();
+        let mut shortcut = ShortcutPolicy::Rescale;
+        for (site, _) in &sites.sites {
+            let name = names::site(site, "grid");
+            if self.0.contains(&name) {
+                grids.insert(site.clone(), self.grid(&name)?);
+            } else if sites.additions.contains_key(site) {
+                shortcut = ShortcutPolicy::Float;
+            }
+        }
+        if !grids.is_empty() {
+            let how = WeightQuantization {
+                scheme: None,
+                first_bits: None,
+                last_bits: None,
+                bias: BiasPolicy::Int32,
+                bn: BnMode::Folded,
+            };
+            net.quantize_activations(arch, &how, grids, shortcut)?;
+        }
+        Ok(net)
+    }
+
+    fn read(&self, name: &str, n: usize) -> Result<&[f32], Error> {
+        let tensor = self.0.require(name)?;
+        if tensor.len() == n {
+            return Ok(&tensor.data);
+        }
+        Err(Error::Misshapen {
+            name: quoted(name),
+            found: tensor.shape.clone(),
+            expected: vec![n],
+        })
+    }
+
+    fn grid(&self, name: &str) -> Result<QParams, Error> {
+        let values = self.read(name, 4)?;
+        let whole = |v: f32| v.fract() == 0.0 && v.abs() < (1 << 20) as f32;
+        let fits = values[0].is_normal()
+            && values[0] > 0.0
+            && values[1..].iter().all(|&v| whole(v))
+            && values[2] <= values[1]
+            && values[1] <= values[3]
+            && values[3] - values[2] <= 65_535.0;
+        if !fits {
+            return Err(refused(name, "no scale, zero point and codes"));
+        }
+        Ok(QParams {
+            scale: values[0],
+            zero_point: values[1] as i32,
+            quant_min: values[2] as i32,
+            quant_max: values[3] as i32,
+        })
+    }
+}
+
+/// The integers of weights that lie on their grid.
+fn codes(name: &str, weight: &HostTensor, scale: &[f32]) -> Result<WeightCodes, Error> {
+    let each = weight.len() / scale.len().max(1);
+    let mut codes = Vec::with_capacity(weight.len());
+    for (values, &scale) in weight.data.chunks_exact(each.max(1)).zip(scale) {
+        if !(scale.is_normal() && scale > 0.0) {
+            return Err(refused(name, "a scale that is not a positive number"));
+        }
+        for &w in values {
+            let code = (w / scale).round_ties_even();
+            if code.abs() > 65_536.0 || (code * scale - w).abs() > 1e-6 * w.abs() {
+                return Err(refused(name, "a weight beside the grid of its quantizer"));
+            }
+            codes.push(code as i32);
+        }
+    }
+    Ok(WeightCodes {
+        codes,
+        scale: scale.to_vec(),
+    })
+}
+
+fn refused(name: &str, what: &str) -> Error {
+    Error::Quantizer {
+        name: quoted(name),
+        problem: what.to_owned(),
+    }
+}

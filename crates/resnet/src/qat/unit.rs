@@ -1,0 +1,92 @@
+//! A convolution with quantized weights and its BatchNorm, in the three ways of [`QatBn`].
+//!
+//! With `r = sqrt(running_var + eps)`, a constant, `k = gamma / r`, and Q the weights' fake quantization:
+//!
+//! ```text
+//! static                      y = conv(x, Q(w)) + b
+//! folded, batch statistics    y = BN(conv(x, Q(w k) / k))                                     (1)
+//! folded, running ones        y = conv(x, Q(w k)) + beta - running_mean k                     (2)
+//! kept, batch statistics      y = BN(conv(x, Q(w)))
+//! kept, running ones          y = conv(x, Q(w)) k + beta - running_mean k
+//! ```
+//!
+//! (1) is Krishnamoorthi's section 4: the grid is that of the weights folded by the *running* deviation, so that it does not
+//! jump from batch to batch, while the output is normalised by the batch: dividing by k undoes what folding did, and BN, whose
+//! factor is gamma over the batch's deviation, comes to the correction factor of her figure 8. As PyTorch does it, the
+//! statistics are those of the quantized convolution, which saves a second one in float. (2) is inference, and what the steps
+//! after the freeze train. A channel with gamma 0 has k = 0 and Q(w k) = 0; its quotient is taken as 0.
+//!
+//! Running statistics move a tenth of the way at each step, the variance unbiased, as in PyTorch.
+
+use burn::tensor::Tensor;
+
+use super::QatBn;
+use super::forward::Pass;
+use super::ops::{batch_norm, conv2d};
+use crate::arch::{BN_EPSILON, ConvUnit};
+use crate::error::Error;
+
+/// How far running statistics move.
+const MOMENTUM: f64 = 0.1;
+
+/// `[c]` as `[c, 1, 1, 1]`.
+fn by_output(t: Tensor<1>) -> Tensor<4> {
+    let channels = t.dims()[0];
+    t.reshape([channels, 1, 1, 1])
+}
+
+/// `[c]` as `[1, c, 1, 1]`.
+fn by_map(t: Tensor<1>) -> Tensor<4> {
+    let channels = t.dims()[0];
+    t.reshape([1, channels, 1, 1])
+}
+
+/// The unit's output before addition and ReLU.
+pub(super) fn run(pass: &mut Pass<'_>, unit: &ConvUnit, x: Tensor<4>) -> Result<Tensor<4>, Error> {
+    let weight = pass.tensors.kernel(&unit.conv)?;
+    let (stride, padding) = (unit.stride, unit.padding());
+    let bn = pass.qat.spec.bn;
+    if bn == QatBn::Static {
+        let bias = pass.tensors.vector(&format!("{}.bias", unit.conv))?;
+        let weight = pass.weight(&unit.conv, weight)?;
+        return Ok(conv2d(x, weight, Some(bias), stride, padding));
+    }
+    let part = |part: &str| pass.tensors.vector(&format!("{}.{part}", unit.bn));
+    let (gamma, beta) = (part("weight")?, part("bias")?);
+    let (mean, variance) = (part("running_mean")?.inner(), part("running_var")?.inner());
+    let r = (variance.clone() + BN_EPSILON as f32).sqrt();
+    let k = gamma.clone() / r;
+    let shift = beta.clone() - mean.clone() * k.clone();
+    let folded = bn == QatBn::Folded;
+    if !pass.phase.batch_statistics {
+        return Ok(if folded {
+            let weight = pass.weight(&unit.conv, weight * by_output(k))?;
+            conv2d(x, weight, Some(shift), stride, padding)
+        } else {
+            let weight = pass.weight(&unit.conv, weight)?;
+            conv2d(x, weight, None, stride, padding) * by_map(k) + by_map(shift)
+        });
+    }
+    let weight = if folded {
+        let zero = k.clone().equal_scalar(0.0);
+        let quantized = pass.weight(&unit.conv, weight * by_output(k.clone()))?;
+        quantized / by_output(k.mask_fill(zero, 1.0))
+    } else {
+        pass.weight(&unit.conv, weight)?
+    };
+    let z = conv2d(x, weight, None, stride, padding);
+    let [n, _, h, w] = z.dims();
+    let (y, batch_mean, batch_variance) = batch_norm(z, gamma, beta);
+    let m = (n * h * w) as f64;
+    let unbiased = batch_variance * (m / (m - 1.0).max(1.0));
+    let moved = |old: Tensor<1>, new: Tensor<1>| old * (1.0 - MOMENTUM) + new * MOMENTUM;
+    pass.measure(
+        &format!("{}.running_mean", unit.bn),
+        moved(mean, batch_mean),
+    );
+    pass.measure(
+        &format!("{}.running_var", unit.bn),
+        moved(variance, unbiased),
+    );
+    Ok(y)
+}
