@@ -1,6 +1,7 @@
 //! One run: quantize, execute, count.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime};
@@ -18,9 +19,11 @@ use crate::environment::Environment;
 use crate::evaluate::{Outcome, evaluate};
 use crate::network::Network;
 use crate::plan::PlannedRun;
+use crate::qat::Job;
 use crate::quantized::quantized;
-use crate::settings::Quantization;
+use crate::settings::{Quantization, Source, Training};
 use crate::sources::TestSet;
+use crate::train::Observer;
 
 /// What a run needs beside its plan.
 pub struct Bench<'a> {
@@ -36,6 +39,10 @@ pub struct Bench<'a> {
     pub cancelled: &'a AtomicBool,
     /// What calibration has gathered so far.
     pub gathered: &'a Gathered,
+    /// Where trainings keep their checkpoints, each in a folder named after its run.
+    pub trainings: &'a Path,
+    /// Told how a training goes.
+    pub observer: &'a dyn Observer,
 }
 
 /// Statistics of activation sites by the hashes of weights and calibration images: gathered once for all runs of a sweep.
@@ -112,13 +119,51 @@ impl Bench<'_> {
 
     /// Weights, and activations where they are asked for.
     fn quantize(&self, run: &PlannedRun, how: &Quantization) -> Result<QuantizedNet> {
+        let checkpoint = &run.model.checkpoint;
+        let arch = &checkpoint.arch;
+        match &how.source {
+            Source::PostTraining => {}
+            Source::Training(training) => return self.train(run, how, training),
+            Source::Stored => return Ok(checkpoint.quantizers.network(arch, &checkpoint.state)?),
+        }
         let images = run.calibration.as_ref();
         let statistics = images.map(|images| self.statistics(run, images));
         quantized(
-            &run.model.checkpoint,
+            checkpoint,
             how,
             statistics.transpose()?.as_deref(),
         )
+    }
+
+    /// Trains the network, or goes on where an earlier process stopped, and leaves the trained file beside the checkpoint.
+    fn train(
+        &self,
+        run: &PlannedRun,
+        how: &Quantization,
+        training: &Training,
+    ) -> Result<QuantizedNet> {
+        let images = run
+            .training
+            .as_ref()
+            .context("there are no training images")?;
+        let statistics = match &run.calibration {
+            Some(images) => self.statistics(run, images)?,
+            None => Arc::new(SiteStatistics::new()),
+        };
+        let folder = self.trainings.join(&run.run_id);
+        let job = Job {
+            checkpoint: &run.model.checkpoint,
+            how,
+            training,
+            statistics: &statistics,
+            images: (&images.data, &images.name),
+            test: None,
+            device: &run.config.device,
+            threads: self.threads,
+        };
+        let trained = job.run(&folder, 0, self.observer, self.cancelled)?;
+        trained.save(&folder.join("trained.safetensors"), BTreeMap::new())?;
+        Ok(trained.net)
     }
 
     fn statistics(&self, run: &PlannedRun, images: &TestSet) -> Result<Arc<SiteStatistics>> {

@@ -8,7 +8,7 @@ use resnet::BnMode;
 use results::Config;
 
 use crate::experiment::{Experiment, Scalar};
-use crate::settings::{Cell, Settings};
+use crate::settings::{Cell, Settings, Source};
 use crate::sources::{Model, Sources, TestSet};
 
 /// One run of a sweep.
@@ -21,6 +21,8 @@ pub struct PlannedRun {
     pub set: Arc<TestSet>,
     /// The images that activation ranges are taken from, where activations are quantized.
     pub calibration: Option<Arc<TestSet>>,
+    /// The images that are trained on, where there is training.
+    pub training: Option<Arc<TestSet>>,
     /// The result columns, complete.
     pub config: Config,
     /// Names the run.
@@ -128,21 +130,34 @@ pub fn plan_cell(
     let calibration = match activations {
         Some(activations) if ranges == Ranges::Images => {
             let calibration = sources.calibration_set(&dataset, &activations.calibration)?;
-            check_calibration(&calibration, &set)?;
+            check_unseen(&calibration, &set, ["calibration", "calibrate"])?;
             Some(calibration)
         }
+        _ => None,
+    };
+    let training = match cell.quantization.as_ref().map(|how| &how.source) {
+        Some(Source::Training(training)) => {
+            let images = sources.training_set(&dataset, training.images)?;
+            check_unseen(&images, &set, ["training", "train"])?;
+            Some(images)
+        }
+        Some(Source::Stored) if model.checkpoint.quantizers.is_empty() => bail!(
+            "method = stored, but the file of {} has no quantizers; train one with `train --qat`",
+            model.name
+        ),
         _ => None,
     };
     let (weights_sha256, data_sha256) = (&model.checkpoint.sha256, &set.sha256);
     let calibration_of = |cell: &Cell| calibration.as_ref().filter(|_| cell.quantization.is_some());
     let complete = |cell: &Cell| {
+        let own = complete_source(cell, &model, training.as_deref());
         let config = Config {
             model_name: Some(model.name.clone()),
             model_arch: arch.name(),
             dataset: set.name.clone(),
             images: set.data.len() as u64,
             calibration_dataset: calibration_of(cell).map(|set| set.name.clone()),
-            ..cell.config.clone()
+            ..own
         };
         let calibration_sha256 = calibration_of(cell).map(|set| set.sha256.as_str());
         let run_id = results::run_id(&config, weights_sha256, data_sha256, calibration_sha256);
@@ -154,6 +169,7 @@ pub fn plan_cell(
         let (config, run_id) = complete(&cell);
         PlannedRun {
             calibration: calibration_of(&cell).cloned(),
+            training: training.clone().filter(|_| cell.quantization.is_some()),
             cell,
             model: model.clone(),
             set: set.clone(),
@@ -170,21 +186,42 @@ pub fn plan_cell(
     })
 }
 
-/// Calibration images of the network's size, none of them a test image.
-fn check_calibration(calibration: &TestSet, tested: &TestSet) -> Result<()> {
+/// A cell's columns with what is known once its files are open.
+fn complete_source(cell: &Cell, model: &Model, training: Option<&TestSet>) -> Config {
+    let config = cell.config.clone();
+    match cell.quantization.as_ref().map(|how| &how.source) {
+        Some(Source::Training(_)) => Config {
+            qat_images: training.map(|set| set.data.len() as u64),
+            qat_train_sha256: training.map(|set| set.sha256.clone()),
+            ..config
+        },
+        Some(Source::Stored) => {
+            let (weights, activations) = model.checkpoint.quantizers.bits();
+            Config {
+                weights_bits: weights.unwrap_or(results::FLOAT_BITS),
+                activations_bits: activations.unwrap_or(results::FLOAT_BITS),
+                ..config
+            }
+        }
+        _ => config,
+    }
+}
+
+/// Images of the network's size to calibrate or train on, none of them a test image.
+fn check_unseen(images: &TestSet, tested: &TestSet, [noun, verb]: [&str; 2]) -> Result<()> {
     let size = |set: &TestSet| [set.data.height(), set.data.width()];
-    if size(calibration) != size(tested) {
-        let ([h, w], [height, width]) = (size(calibration), size(tested));
+    if size(images) != size(tested) {
+        let ([h, w], [height, width]) = (size(images), size(tested));
         bail!(
-            "calibration images of {} have {h}x{w} pixels, test images {height}x{width}",
-            calibration.name
+            "{noun} images of {} have {h}x{w} pixels, test images {height}x{width}",
+            images.name
         );
     }
-    if let Some((own, test)) = calibration.data.overlap(&tested.data) {
+    if let Some((own, test)) = images.data.overlap(&tested.data) {
         bail!(
-            "calibration image {} of {} is test image {} of {}: calibrate on images that are not tested",
-            calibration.data.id(own),
-            calibration.name,
+            "{noun} image {} of {} is test image {} of {}: {verb} on images that are not tested",
+            images.data.id(own),
+            images.name,
             tested.data.id(test),
             tested.name
         );

@@ -12,6 +12,7 @@ use results::{Run, Status};
 
 use crate::plan::PlannedRun;
 use crate::sweep::whole_network;
+use crate::train::{Observer, Row, StepReport};
 
 /// The progress of a whole sweep.
 pub struct Progress {
@@ -25,6 +26,9 @@ pub struct Progress {
 pub struct RunBar {
     bar: ProgressBar,
     hits: AtomicUsize,
+    images: u64,
+    label: String,
+    plain: bool,
 }
 
 impl RunBar {
@@ -34,6 +38,44 @@ impl RunBar {
         self.bar.inc(images as u64);
         let share = 100.0 * hits as f64 / self.bar.position().max(1) as f64;
         self.bar.set_message(format!("top-1 {share:.1} %"));
+    }
+}
+
+/// While a run trains, its bar is about training images; a line an epoch where there is no terminal.
+impl Observer for RunBar {
+    fn step(&self, report: &StepReport) {
+        let n = report.steps * report.epochs;
+        self.bar.set_length(n as u64);
+        self.bar
+            .set_position(((report.epoch - 1) * report.steps + report.step) as u64);
+        self.bar.set_message(format!(
+            "steps, epoch {}/{}, loss {:.3}, top-1 {:.1} %, {:.0} images/s",
+            report.epoch,
+            report.epochs,
+            report.loss,
+            100.0 * report.top1,
+            report.images_per_second
+        ));
+        if report.epoch == report.epochs && report.step == report.steps {
+            self.bar.set_length(self.images);
+            self.bar.set_position(0);
+            self.bar.reset_eta();
+        }
+    }
+
+    fn tested(&self, _: usize, _: usize) {}
+
+    fn epoch(&self, row: &Row, epochs: usize) {
+        if self.plain {
+            eprintln!(
+                "    {}  epoch {}/{epochs}  loss {:.4}  top-1 {:.2} %  {:.0} images/s",
+                self.label,
+                row.epoch,
+                row.train_loss,
+                100.0 * row.train_top1,
+                row.images_per_second
+            );
+        }
     }
 }
 
@@ -78,6 +120,9 @@ impl Progress {
         RunBar {
             bar,
             hits: AtomicUsize::new(0),
+            images: run.set.data.len() as u64,
+            label: run.label.clone(),
+            plain: self.plain,
         }
     }
 

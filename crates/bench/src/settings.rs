@@ -6,6 +6,7 @@
 
 mod columns;
 mod reader;
+mod training;
 
 use std::collections::BTreeMap;
 
@@ -19,6 +20,8 @@ use toml::de::DeValue;
 use crate::experiment::{Scalar, scalar};
 use columns::{float_config, quantized_config};
 use reader::Reader;
+
+pub use training::Training;
 
 /// Settings by dotted key.
 pub type Settings = BTreeMap<String, Scalar>;
@@ -39,7 +42,10 @@ pub const KEYS: &[(&str, &str)] = &[
         "an entry of data/datasets.toml or a folder; default: the model's own",
     ),
     ("images", "how many test images; default 0 = all"),
-    ("method", "linear (the original preset) or ptq; default ptq"),
+    (
+        "method",
+        "linear (the original preset), ptq, qat (trained) or stored (the quantizers of the model's file); default ptq",
+    ),
     ("weights.bits", "1 to 16, or 32 for float; default 8"),
     (
         "weights.mapping",
@@ -133,9 +139,62 @@ pub const KEYS: &[(&str, &str)] = &[
         "calibration.mse_exponent",
         "for mse: p in |x - y|^p; default 2",
     ),
+    ("qat.method", "lsq, lsq_plus, pact, minmax; default lsq"),
+    (
+        "qat.bn",
+        "BatchNorm in training: folded, static, kept; default folded",
+    ),
+    (
+        "qat.start",
+        "first scales: ptq (as calibrated) or float (the method's own); default ptq",
+    ),
+    ("qat.epochs", "passes over the training images; default 4"),
+    ("qat.images", "training images; default 0 = all"),
+    ("qat.batch", "images per step; default 64"),
+    (
+        "qat.shards",
+        "parts of a batch, each with BatchNorm of its own; default 2",
+    ),
+    ("qat.lr", "peak learning rate; default 0.01"),
+    (
+        "qat.scale_lr",
+        "of steps, offsets and bounds; default that of weights",
+    ),
+    ("qat.warmup", "epochs of linear warm-up; default 0"),
+    ("qat.schedule", "cosine or step; default cosine"),
+    ("qat.momentum", "of SGD; default 0.9"),
+    (
+        "qat.weight_decay",
+        "of kernels and clipping bounds; default 0.0001",
+    ),
+    (
+        "qat.padding",
+        "pixels around an image before a random crop; default 4",
+    ),
+    ("qat.flip", "mirror half of the images; default true"),
+    (
+        "qat.delay",
+        "share of the steps before activations are quantized; default 0",
+    ),
+    (
+        "qat.freeze",
+        "share of the steps after which BatchNorm's statistics stay; default 0.7",
+    ),
+    (
+        "qat.distillation",
+        "share of the loss that is the distance to the float network; default 0",
+    ),
+    (
+        "qat.temperature",
+        "what logits are divided by for that; default 1",
+    ),
+    (
+        "qat.range_momentum",
+        "what a moving activation range keeps at a step, for minmax; default 0.99",
+    ),
     (
         "seed",
-        "for stochastic rounding and the choice of calibration images; default 0",
+        "for stochastic rounding, the choice of calibration images, and training; default 0",
     ),
     (
         "device",
@@ -200,6 +259,19 @@ pub struct Quantization {
     pub activations: Option<Activations>,
     /// What quantized activations are computed in.
     pub execution: Execution,
+    /// Where weights and quantizers come from.
+    pub source: Source,
+}
+
+/// Where a quantized network comes from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// Weights are quantized as they are, activations by calibration.
+    PostTraining,
+    /// They are trained first.
+    Training(Box<Training>),
+    /// The model's file says it all.
+    Stored,
 }
 
 /// How activations are quantized, and what their ranges are taken from.
@@ -277,10 +349,11 @@ impl Cell {
         let [first_bits, last_bits] = [read.bits("first.bits")?, read.bits("last.bits")?];
         let activations = read.activations(seed, [first_bits, last_bits])?;
         let execution = read.execution()?;
+        let training = read.training(seed)?;
         let linear = match method.as_str() {
             "linear" => true,
-            "ptq" | "float" => false,
-            other => bail!("method = {other}: allowed are linear, ptq, float"),
+            "ptq" | "qat" | "stored" | "float" => false,
+            other => bail!("method = {other}: allowed are linear, ptq, qat, stored, float"),
         };
         let scheme = match bits as u32 {
             results::FLOAT_BITS => {
@@ -295,35 +368,60 @@ impl Cell {
             check_key(key)?;
             bail!("{key} does not apply here; leave it out");
         }
-        let (quantization, mut config) =
-            if method == "float" || (scheme.is_none() && activations.is_none()) {
-                (None, float_config(&device))
-            } else {
-                let quantized = activations.is_some();
-                let weights = WeightQuantization {
-                    scheme,
-                    first_bits,
-                    last_bits,
-                    bias: bias.unwrap_or(match (linear, quantized && scheme.is_some()) {
-                        (true, _) => BiasPolicy::Same,
-                        (false, true) => BiasPolicy::Int32,
-                        (false, false) => BiasPolicy::Float,
-                    }),
-                    bn: bn.unwrap_or(match quantized && !linear {
-                        true => BnMode::Folded,
-                        false => BnMode::Kept,
-                    }),
-                };
-                check_bias(&weights, quantized)?;
-                let quantization = Quantization {
-                    weights,
-                    activations,
-                    execution,
-                };
-                check_integer(&quantization, &device).context("execution = integer")?;
-                let config = quantized_config(&quantization, &method, seed, &device);
-                (Some(quantization), config)
+        let (quantization, mut config) = if method == "stored" {
+            let quantization = Quantization {
+                weights: WeightQuantization {
+                    scheme: None,
+                    first_bits: None,
+                    last_bits: None,
+                    bias: BiasPolicy::Int32,
+                    bn: BnMode::Folded,
+                },
+                activations: None,
+                execution,
+                source: Source::Stored,
             };
+            if execution != Execution::Simulate && device != "engine" {
+                bail!("execution = integer: device = {device} computes in float; set device = engine");
+            }
+            let config = quantized_config(&quantization, &method, seed, &device);
+            (Some(quantization), config)
+        } else if method == "float" || (scheme.is_none() && activations.is_none()) {
+            (None, float_config(&device))
+        } else {
+            let quantized = activations.is_some();
+            let weights = WeightQuantization {
+                scheme,
+                first_bits,
+                last_bits,
+                bias: bias.unwrap_or(match (linear, quantized && scheme.is_some()) {
+                    (true, _) => BiasPolicy::Same,
+                    (false, true) => BiasPolicy::Int32,
+                    (false, false) => BiasPolicy::Float,
+                }),
+                bn: bn.unwrap_or(match (quantized && !linear) || method == "qat" {
+                    true => BnMode::Folded,
+                    false => BnMode::Kept,
+                }),
+            };
+            check_bias(&weights, quantized)?;
+            let source = match method.as_str() {
+                "qat" => {
+                    training.check(&weights, activations.as_ref())?;
+                    Source::Training(Box::new(training))
+                }
+                _ => Source::PostTraining,
+            };
+            let quantization = Quantization {
+                weights,
+                activations,
+                execution,
+                source,
+            };
+            check_integer(&quantization, &device).context("execution = integer")?;
+            let config = quantized_config(&quantization, &method, seed, &device);
+            (Some(quantization), config)
+        };
         config.images = images;
         Ok(Self {
             model,
@@ -511,7 +609,7 @@ mod tests {
         assert!(error(&[("bias", text("int32"))]).contains("activations"));
         assert!(error(&[("activations.bits", Scalar::Integer(20))]).contains("16"));
         assert!(error(&[("execution", text("integer"))]).contains("activations.bits"));
-        assert!(error(&[("method", text("qat"))]).contains("ptq"));
+        assert!(error(&[("method", text("qad"))]).contains("ptq, qat"));
         assert!(error(&[bits(1), ("weights.mapping", text("symmetric"))]).contains("2 bits"));
         assert!(error(&[("model.weights", text("a.pth"))]).contains("two models"));
     }
@@ -549,6 +647,46 @@ mod tests {
             ];
             assert!(cell(&able).is_ok(), "{kind}");
         }
+    }
+
+    #[test]
+    fn a_training_is_part_of_the_run_and_of_no_other() {
+        let pairs = |method: &str, lr: f64| {
+            cell(&[
+                bits(4),
+                ("activations.bits", Scalar::Integer(4)),
+                ("method", text(method)),
+                ("bn", text("folded")),
+                ("qat.method", text("lsq_plus")),
+                ("qat.lr", Scalar::Float(lr)),
+            ])
+            .unwrap()
+            .config
+        };
+        let config = pairs("qat", 0.02);
+        assert_eq!(config.qat_method.as_deref(), Some("lsq_plus"));
+        assert_eq!(
+            (config.qat_lr, config.qat_scale_lr),
+            (Some(0.02), Some(0.02))
+        );
+        assert_ne!(config, pairs("qat", 0.03));
+        assert_eq!(pairs("ptq", 0.02), pairs("ptq", 0.03));
+    }
+
+    #[test]
+    fn what_cannot_be_trained_says_why() {
+        let refused = |more: &[(&'static str, Scalar)]| {
+            let mut pairs = vec![bits(4), ("method", text("qat"))];
+            pairs.extend(more.iter().cloned());
+            error(&pairs)
+        };
+        assert!(refused(&[("bn", text("kept"))]).contains("qat.bn"));
+        assert!(refused(&[("weights.granularity", text("group"))]).contains("channel"));
+        assert!(refused(&[("qat.method", text("lsd"))]).contains("lsq_plus"));
+        assert!(refused(&[("qat.epochs", Scalar::Integer(0))]).contains("from 1"));
+        assert!(refused(&[("qat.freeze", Scalar::Float(1.5))]).contains("from 0 to 1"));
+        let bias = refused(&[("bias", text("same"))]);
+        assert!(bias.contains("int32"), "{bias}");
     }
 
     #[test]

@@ -47,6 +47,7 @@ pub struct Sources {
     models: BTreeMap<ModelChoice, Arc<Model>>,
     sets: BTreeMap<(String, u64), Arc<TestSet>>,
     calibration: BTreeMap<(String, CalibrationChoice), Arc<TestSet>>,
+    training: BTreeMap<(String, u64), Arc<TestSet>>,
 }
 
 impl Sources {
@@ -65,6 +66,7 @@ impl Sources {
             models: BTreeMap::new(),
             sets: BTreeMap::new(),
             calibration: BTreeMap::new(),
+            training: BTreeMap::new(),
         }
     }
 
@@ -185,6 +187,37 @@ impl Sources {
             data,
         });
         self.calibration.insert(key, set.clone());
+        Ok(set)
+    }
+
+    /// The first `images` (0: all) of the training part of the test set called `tested`.
+    ///
+    /// # Errors
+    /// There are none, or fewer than asked for.
+    pub fn training_set(&mut self, tested: &str, images: u64) -> Result<Arc<TestSet>> {
+        let key = (tested.to_owned(), images);
+        if let Some(set) = self.training.get(&key) {
+            return Ok(set.clone());
+        }
+        let (short, all) = match self.registry.datasets.get(tested) {
+            Some(entry) => (tested.to_owned(), self.open_training(tested, entry)?),
+            None if Path::new(tested).join("data_batch_1.bin").is_file() => (
+                stem(Path::new(tested)),
+                dataset::cifar10::open_train(Path::new(tested))?,
+            ),
+            None => bail!("no training images for {tested}: it has test images alone"),
+        };
+        let data = match images as usize {
+            0 => all,
+            n if n <= all.len() => all.subset(n),
+            n => bail!("qat.images = {n}, but {short} has {}", all.len()),
+        };
+        let set = Arc::new(TestSet {
+            name: short,
+            sha256: data.sha256(),
+            data,
+        });
+        self.training.insert(key, set.clone());
         Ok(set)
     }
 

@@ -5,6 +5,7 @@
 //! need its predictions.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -37,6 +38,8 @@ pub struct Sweep<'a> {
     pub experiment: &'a str,
     /// The results folder.
     pub store: &'a Store,
+    /// Where trainings keep their checkpoints.
+    pub trainings: &'a Path,
     /// Worker threads.
     pub threads: usize,
     /// Raised by Ctrl-C.
@@ -82,6 +85,7 @@ impl Sweep<'_> {
                     continue;
                 }
                 let target = Target::open(&run.config.device)?;
+                let bar = progress.start(index, run);
                 let bench = Bench {
                     experiment: self.experiment,
                     target: &target,
@@ -89,8 +93,9 @@ impl Sweep<'_> {
                     environment: &environment,
                     cancelled: &self.cancelled,
                     gathered: &gathered,
+                    trainings: self.trainings,
+                    observer: &bar,
                 };
-                let bar = progress.start(index, run);
                 let result = self.baseline_of(run, &mut baselines).and_then(|baseline| {
                     bench.measure(run, baseline, &|images, hits| bar.add(images, hits))
                 });

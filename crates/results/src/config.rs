@@ -93,6 +93,58 @@ pub struct Config {
     /// The exponent, for `mse` alone.
     #[serde(serialize_with = "plain_option")]
     pub calibration_mse_exponent: Option<f64>,
+    /// What training learns: `minmax`, `lsq`, `lsq_plus`, `pact`; the others below with it, for `qat` alone.
+    pub qat_method: Option<String>,
+    /// What BatchNorm does in training: `folded`, `static`, `kept`.
+    pub qat_bn: Option<String>,
+    /// Where its quantizers come from: `float`, `ptq`.
+    pub qat_start: Option<String>,
+    /// Passes over the training images.
+    pub qat_epochs: Option<u64>,
+    /// How many of them, resolved.
+    pub qat_images: Option<u64>,
+    /// Images per step.
+    pub qat_batch: Option<u64>,
+    /// Parts of a batch that BatchNorm sees apart.
+    pub qat_shards: Option<u64>,
+    /// Peak learning rate.
+    #[serde(serialize_with = "plain_option")]
+    pub qat_lr: Option<f64>,
+    /// The same of steps, offsets and bounds.
+    #[serde(serialize_with = "plain_option")]
+    pub qat_scale_lr: Option<f64>,
+    /// Epochs of linear warm-up.
+    #[serde(serialize_with = "plain_option")]
+    pub qat_warmup: Option<f64>,
+    /// How the rate falls: `cosine`, `step`.
+    pub qat_schedule: Option<String>,
+    /// Momentum of SGD.
+    #[serde(serialize_with = "plain_option")]
+    pub qat_momentum: Option<f64>,
+    /// Weight decay.
+    #[serde(serialize_with = "plain_option")]
+    pub qat_weight_decay: Option<f64>,
+    /// Black pixels around an image before a random crop.
+    pub qat_padding: Option<u64>,
+    /// Whether half of the images are mirrored.
+    pub qat_flip: Option<bool>,
+    /// Share of the steps before activations are quantized.
+    #[serde(serialize_with = "plain_option")]
+    pub qat_delay: Option<f64>,
+    /// Share of the steps after which BatchNorm's statistics stay.
+    #[serde(serialize_with = "plain_option")]
+    pub qat_freeze: Option<f64>,
+    /// Share of the loss that is the distance to the float network.
+    #[serde(serialize_with = "plain_option")]
+    pub qat_distillation: Option<f64>,
+    /// What logits are divided by for that.
+    #[serde(serialize_with = "plain_option")]
+    pub qat_temperature: Option<f64>,
+    /// What is kept of a moving range at each step, for `minmax` alone.
+    #[serde(serialize_with = "plain_option")]
+    pub qat_range_momentum: Option<f64>,
+    /// Hash of the training images.
+    pub qat_train_sha256: Option<String>,
     /// Seed of everything random in the run.
     pub seed: u64,
     /// The burn device, `cpu` or `cuda`.
@@ -101,7 +153,7 @@ pub struct Config {
 
 impl Config {
     /// The columns in file order: the field names.
-    pub const COLUMNS: [&'static str; 34] = [
+    pub const COLUMNS: [&'static str; 55] = [
         "model_name",
         "model_arch",
         "dataset",
@@ -134,8 +186,54 @@ impl Config {
         "calibration_percentile",
         "calibration_momentum",
         "calibration_mse_exponent",
+        "qat_method",
+        "qat_bn",
+        "qat_start",
+        "qat_epochs",
+        "qat_images",
+        "qat_batch",
+        "qat_shards",
+        "qat_lr",
+        "qat_scale_lr",
+        "qat_warmup",
+        "qat_schedule",
+        "qat_momentum",
+        "qat_weight_decay",
+        "qat_padding",
+        "qat_flip",
+        "qat_delay",
+        "qat_freeze",
+        "qat_distillation",
+        "qat_temperature",
+        "qat_range_momentum",
+        "qat_train_sha256",
         "seed",
         "device",
+    ];
+
+    /// Columns that files of this schema may lack, because they were written before there was anything to fill them with.
+    pub(crate) const LATER: [&'static str; 21] = [
+        "qat_method",
+        "qat_bn",
+        "qat_start",
+        "qat_epochs",
+        "qat_images",
+        "qat_batch",
+        "qat_shards",
+        "qat_lr",
+        "qat_scale_lr",
+        "qat_warmup",
+        "qat_schedule",
+        "qat_momentum",
+        "qat_weight_decay",
+        "qat_padding",
+        "qat_flip",
+        "qat_delay",
+        "qat_freeze",
+        "qat_distillation",
+        "qat_temperature",
+        "qat_range_momentum",
+        "qat_train_sha256",
     ];
 
     /// Column names and their text as the file shows it, in file order, empty ones included.

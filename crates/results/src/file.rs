@@ -84,12 +84,12 @@ pub fn read_rows<R: Row>(path: &Path) -> Result<Vec<R>, Error> {
                 allowed: SCHEMA,
             });
         }
-        check_header(path, header, &expected)?;
-        if record.len() != expected.len() {
+        check_header(path, header, &expected, R::later())?;
+        if record.len() != header.len() {
             let problem = format!(
                 "{} fields, but the header has {}",
                 record.len(),
-                expected.len()
+                header.len()
             );
             return Err(Error::Line {
                 path: path.into(),
@@ -98,13 +98,13 @@ pub fn read_rows<R: Row>(path: &Path) -> Result<Vec<R>, Error> {
             });
         }
         rows.push(
-            record
+            filled(&record, header, &expected)
                 .deserialize(None)
                 .map_err(|e| read_error(path, e, &expected, line))?,
         );
     }
     match &header {
-        Some(header) => check_header(path, header, &expected)?,
+        Some(header) => check_header(path, header, &expected, R::later())?,
         None => {
             return Err(Error::Columns {
                 path: path.into(),
@@ -137,7 +137,21 @@ pub fn check_columns<R: Row>(path: &Path) -> Result<(), Error> {
             allowed: SCHEMA,
         });
     }
-    check_header(path, &header, &expected)
+    check_header(path, &header, &expected, R::later())
+}
+
+/// A record with an empty field for each column that its file lacks.
+fn filled(
+    record: &csv::StringRecord,
+    header: &csv::StringRecord,
+    expected: &[&str],
+) -> csv::StringRecord {
+    let mut fields = header.iter().zip(record).peekable();
+    let field = |name: &&str| match fields.next_if(|(column, _)| column == name) {
+        Some((_, field)) => field,
+        None => "",
+    };
+    expected.iter().map(field).collect()
 }
 
 /// The fields of one record, as the file would show them before quoting.
@@ -180,13 +194,20 @@ pub(crate) fn plain_option<T: Display, S: Serializer>(
     }
 }
 
-fn check_header(path: &Path, header: &csv::StringRecord, expected: &[&str]) -> Result<(), Error> {
-    if header.iter().eq(expected.iter().copied()) {
+fn check_header(
+    path: &Path,
+    header: &csv::StringRecord,
+    expected: &[&str],
+    later: &[&str],
+) -> Result<(), Error> {
+    let has = |name: &&&str| header.iter().any(|h| h == **name);
+    let may_lack = |name: &&&str| has(name) || !later.contains(*name);
+    if header.iter().eq(expected.iter().filter(may_lack).copied()) {
         return Ok(());
     }
     let missing = expected
         .iter()
-        .find(|name| !header.iter().any(|h| h == **name));
+        .find(|name| !has(name) && !later.contains(*name));
     let unknown = header.iter().find(|name| !expected.contains(name));
     let problem = match (missing, unknown) {
         (Some(name), _) => format!("column `{name}` is missing"),
@@ -253,6 +274,28 @@ mod tests {
             seconds: 1e-9,
             ..RunRow::new("e", config, "w", "d", None)
         }
+    }
+
+    #[test]
+    fn a_file_from_before_a_column_reads_as_if_it_were_empty() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.csv");
+        let run = awkward_run();
+        write_rows(&path, std::slice::from_ref(&run)).unwrap();
+        let mut reader = csv::Reader::from_path(&path).unwrap();
+        let header = reader.headers().unwrap().clone();
+        let kept = |record: &csv::StringRecord| -> csv::StringRecord {
+            let fields = header.iter().zip(record);
+            let old = fields.filter(|(name, _)| !name.starts_with("qat_"));
+            old.map(|(_, field)| field).collect()
+        };
+        let row = reader.records().next().unwrap().unwrap();
+        let mut writer = csv::Writer::from_path(&path).unwrap();
+        writer.write_record(&kept(&header)).unwrap();
+        writer.write_record(&kept(&row)).unwrap();
+        writer.flush().unwrap();
+        assert!(check_columns::<RunRow>(&path).is_ok());
+        assert_eq!(read_rows::<RunRow>(&path).unwrap(), [run]);
     }
 
     #[test]

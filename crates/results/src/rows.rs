@@ -19,6 +19,11 @@ pub const SCHEMA: u32 = 2;
 pub trait Row: Serialize + DeserializeOwned {
     /// The header, in field order.
     fn columns() -> Vec<&'static str>;
+
+    /// Columns that an older file may lack; they read as empty.
+    fn later() -> &'static [&'static str] {
+        &[]
+    }
 }
 
 /// How a run ended.
@@ -130,6 +135,10 @@ impl Row for RunRow {
         columns.extend(["threads", "host", "started_at", "seconds"]);
         columns.push("images_per_second");
         columns
+    }
+
+    fn later() -> &'static [&'static str] {
+        &Config::LATER
     }
 }
 

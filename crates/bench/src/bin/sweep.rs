@@ -95,6 +95,7 @@ fn run() -> Result<ExitCode> {
     let sweep = Sweep {
         experiment: &experiment.name,
         store: &store,
+        trainings: &folders.cache.join("training"),
         threads: bench::cli::threads(arguments.threads),
         cancelled: cancelled.clone(),
     };

@@ -4,7 +4,8 @@ use engine::{Accumulator, Execution, Multiplier, Requantize};
 use quant_core::{ActivationRange, CodeRange, Mapping, RangeMethod, Rounding};
 use results::Config;
 
-use super::{Activations, Quantization};
+use super::{Activations, Quantization, Source, Training};
+use quant_core::qat::Method;
 
 /// The columns of a float run: nothing that could vary without changing the numbers.
 pub(super) fn float_config(device: &str) -> Config {
@@ -53,7 +54,10 @@ pub(super) fn quantized_config(
         bias: Some(weights.bias.to_string()),
         bn: Some(weights.bn.to_string()),
         method: method.to_owned(),
-        seed: if stochastic || how.activations.is_some() {
+        seed: if stochastic
+            || how.activations.is_some()
+            || matches!(how.source, Source::Training(_))
+        {
             seed
         } else {
             0
@@ -89,6 +93,11 @@ pub(super) fn quantized_config(
             ..config
         },
     };
+    let config = match &how.source {
+        Source::Training(training) => trained(config, training),
+        // Bits are filled in once the file is open.
+        Source::PostTraining | Source::Stored => config,
+    };
     let Some(Activations { how, calibration }) = &how.activations else {
         return config;
     };
@@ -112,6 +121,33 @@ pub(super) fn quantized_config(
             ActivationRange::Mse { exponent } => Some(exponent),
             _ => None,
         },
+        ..config
+    }
+}
+
+/// With the columns of a training; the number of images and their hash are filled in once they are open.
+fn trained(config: Config, training: &Training) -> Config {
+    Config {
+        qat_method: Some(training.method.to_string()),
+        qat_bn: Some(training.bn.to_string()),
+        qat_start: Some(training.start.to_string()),
+        qat_epochs: Some(training.epochs as u64),
+        qat_images: Some(training.images),
+        qat_batch: Some(training.batch as u64),
+        qat_shards: Some(training.shards as u64),
+        qat_lr: Some(training.lr),
+        qat_scale_lr: Some(training.scale_lr),
+        qat_warmup: Some(training.warmup),
+        qat_schedule: Some(training.schedule.to_string()),
+        qat_momentum: Some(training.momentum),
+        qat_weight_decay: Some(training.weight_decay),
+        qat_padding: Some(training.padding as u64),
+        qat_flip: Some(training.flip),
+        qat_delay: Some(training.delay),
+        qat_freeze: Some(training.freeze),
+        qat_distillation: Some(training.distillation),
+        qat_temperature: Some(training.temperature),
+        qat_range_momentum: (training.method == Method::MinMax).then_some(training.range_momentum),
         ..config
     }
 }

@@ -185,6 +185,20 @@ fn decode(file: &[u8]) -> Result<Checkpoint, String> {
             }
         };
     }
+    if header.config.qat.is_some() {
+        // Which quantizers belong there is known to the training, which compares.
+        let trained = weights.shapes().into_iter();
+        let trained: StateShapes = trained.filter(|(n, _)| sgd::is_trained(n)).collect();
+        if velocity.shapes() != trained {
+            return Err("its momentum buffers do not fit its weights".into());
+        }
+        return Ok(Checkpoint {
+            config: header.config,
+            rows: header.rows,
+            weights,
+            velocity,
+        });
+    }
     let classifier = format!("{}.bias", arch.layout().classifier);
     let classes = weights.get(&classifier).map_or(0, HostTensor::len);
     let expected: StateShapes = arch.with_classes(classes).expected().into_iter().collect();

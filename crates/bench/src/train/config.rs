@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::schedule::Decay;
 use super::{Augmentation, TrainError};
 
 /// The version of this list; a checkpoint of another one is refused.
@@ -47,6 +48,77 @@ pub struct Config {
     pub seed: u64,
     /// Device.
     pub device: String,
+    /// How the rate falls; a training of before there was a choice fell as a cosine.
+    #[serde(default, skip_serializing_if = "Decay::is_default")]
+    pub decay: Decay,
+    /// The quantizers; none in a float training.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub qat: Option<QatConfig>,
+}
+
+/// What a training with quantizers adds. The texts are those of settings and schemes; a training is resumed where they are the same.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QatConfig {
+    /// What is learned.
+    pub method: String,
+    /// What BatchNorm does.
+    pub bn: String,
+    /// Where quantizers came from.
+    pub start: String,
+    /// Hash of the state that the first step changes, quantizers included.
+    pub begin_sha256: String,
+    /// Scheme of the weights.
+    pub weights: String,
+    /// Bits of the first and the last layer, of weights, in their order; 0: as the others.
+    pub ends: [u32; 2],
+    /// Scheme of the activations; `float`.
+    pub activations: String,
+    /// The additions.
+    pub shortcut: String,
+    /// Peak learning rate of steps, offsets and bounds.
+    pub scale_lr: f64,
+    /// What is kept of a moving range at each step.
+    pub range_momentum: f64,
+    /// Share of the steps before activations are quantized.
+    pub delay: f64,
+    /// Share of the steps after which BatchNorm's statistics stay.
+    pub freeze: f64,
+    /// Share of the loss that is the distance to the float network's predictions.
+    pub distillation: f64,
+    /// What logits are divided by for that.
+    pub temperature: f64,
+}
+
+impl QatConfig {
+    fn check(&self) -> Result<(), TrainError> {
+        let refuse = |key: &'static str, value: f64, allowed: &'static str| {
+            Err(TrainError::Setting {
+                key,
+                value: value.to_string(),
+                allowed,
+            })
+        };
+        if !(self.scale_lr.is_finite() && self.scale_lr >= 0.0) {
+            return refuse("scale-lr", self.scale_lr, "0 or a positive number");
+        }
+        for (key, share) in [
+            ("delay", self.delay),
+            ("freeze", self.freeze),
+            ("distillation", self.distillation),
+        ] {
+            if !(0.0..=1.0).contains(&share) {
+                return refuse(key, share, "from 0 to 1");
+            }
+        }
+        if !(0.0..1.0).contains(&self.range_momentum) {
+            return refuse("range-momentum", self.range_momentum, "from 0 to below 1");
+        }
+        if !(self.temperature.is_finite() && self.temperature > 0.0) {
+            return refuse("temperature", self.temperature, "a positive number");
+        }
+        Ok(())
+    }
 }
 
 impl Config {
@@ -89,7 +161,7 @@ impl Config {
         if i64::try_from(self.seed).is_err() {
             return refuse("seed", self.seed.to_string(), "at most 2^63 - 1");
         }
-        Ok(())
+        self.qat.as_ref().map_or(Ok(()), QatConfig::check)
     }
 
     /// Crop and flip.
@@ -144,6 +216,8 @@ pub(super) mod tests {
             flip: true,
             seed: 1,
             device: "flex".into(),
+            decay: Decay::Cosine,
+            qat: None,
         }
     }
 

@@ -12,10 +12,9 @@ use super::checkpoint::{Checkpoint, Folder};
 use super::schedule::Schedule;
 use super::sgd::{Sgd, at_rest, is_trained};
 use super::step::Engine;
-use super::{Config, Row, TrainError};
+use super::{Batch, Config, Learner, Row, TrainError};
 use crate::device::Target;
 use crate::evaluate::{EvaluateError, evaluate};
-use crate::network::Network;
 
 /// Told what happens, as it happens.
 pub trait Observer: Sync {
@@ -66,7 +65,6 @@ pub struct Trainer<'a> {
     folder: Folder,
     train: &'a Dataset,
     test: Option<&'a Dataset>,
-    arch: Arch,
     device: Device,
     threads: usize,
     engine: Engine,
@@ -90,30 +88,9 @@ impl<'a> Trainer<'a> {
         (device, threads): (&Device, usize),
     ) -> Result<Self, TrainError> {
         config.check()?;
-        if train.len() != config.train_images {
-            return Err(TrainError::Images {
-                found: train.len(),
-                expected: config.train_images,
-            });
-        }
         let arch = Arch::parse(&config.arch)?.with_classes(train.classes().len());
-        let state = if resume {
-            let found = folder.load()?;
-            let differences = found.config.differences(&config)?;
-            if !differences.is_empty() {
-                return Err(TrainError::OtherConfig {
-                    folder: folder.path().to_path_buf(),
-                    differences: differences.join("; "),
-                });
-            }
-            found
-        } else {
-            if folder.has_checkpoint() {
-                return Err(TrainError::Begun {
-                    folder: folder.path().to_path_buf(),
-                    epochs: folder.load().map_or(0, |found| found.rows.len()),
-                });
-            }
+        let engine = Engine::new(arch, device, config.shards, threads)?;
+        let begin = || -> Result<StateDict, TrainError> {
             let weights = match init {
                 Some(weights) => weights,
                 None => {
@@ -123,30 +100,106 @@ impl<'a> Trainer<'a> {
             };
             // Fails here, with the tensor's name, for weights of another network.
             ResNet::from_state(&arch, &weights, device)?;
-            Checkpoint {
-                velocity: at_rest(&weights, is_trained),
-                rows: Vec::new(),
-                weights,
-                config: config.clone(),
-            }
+            Ok(weights)
         };
+        let state = Self::open(&config, &folder, resume, begin)?;
+        Self::of(state, folder, (train, test), engine, (device, threads))
+    }
+
+    /// A training of `learner`, whatever it is, that begins with the tensors of `begin`; the rest as in [`Trainer::new`].
+    ///
+    /// # Errors
+    /// As [`Trainer::new`].
+    pub fn with(
+        config: Config,
+        (learner, begin): (Box<dyn Learner>, StateDict),
+        folder: Folder,
+        resume: bool,
+        data: (&'a Dataset, Option<&'a Dataset>),
+        (device, threads): (&Device, usize),
+    ) -> Result<Self, TrainError> {
+        config.check()?;
+        let engine = Engine::of(learner, device, config.shards, threads)?;
+        let shapes = begin.shapes();
+        let state = Self::open(&config, &folder, resume, || Ok(begin))?;
+        if state.weights.shapes() != shapes {
+            return Err(TrainError::Checkpoint {
+                path: folder.path().to_path_buf(),
+                reason: "its tensors are not those of this training".into(),
+            });
+        }
+        Self::of(state, folder, data, engine, (device, threads))
+    }
+
+    /// The state to go on from: that of the folder if `resume`, else that of `begin`.
+    fn open(
+        config: &Config,
+        folder: &Folder,
+        resume: bool,
+        begin: impl FnOnce() -> Result<StateDict, TrainError>,
+    ) -> Result<Checkpoint, TrainError> {
+        if resume {
+            let found = folder.load()?;
+            let differences = found.config.differences(config)?;
+            if !differences.is_empty() {
+                return Err(TrainError::OtherConfig {
+                    folder: folder.path().to_path_buf(),
+                    differences: differences.join("; "),
+                });
+            }
+            return Ok(found);
+        }
+        if folder.has_checkpoint() {
+            return Err(TrainError::Begun {
+                folder: folder.path().to_path_buf(),
+                epochs: folder.load().map_or(0, |found| found.rows.len()),
+            });
+        }
+        let weights = begin()?;
+        Ok(Checkpoint {
+            velocity: at_rest(&weights, is_trained),
+            rows: Vec::new(),
+            weights,
+            config: config.clone(),
+        })
+    }
+
+    fn of(
+        state: Checkpoint,
+        folder: Folder,
+        (train, test): (&'a Dataset, Option<&'a Dataset>),
+        engine: Engine,
+        (device, threads): (&Device, usize),
+    ) -> Result<Self, TrainError> {
+        let config = &state.config;
+        if train.len() != config.train_images {
+            return Err(TrainError::Images {
+                found: train.len(),
+                expected: config.train_images,
+            });
+        }
         let per_epoch = config.steps_per_epoch();
         let warmup = (config.warmup * per_epoch as f64).round() as usize;
+        let step_rate = match &config.qat {
+            Some(qat) => qat.scale_lr / config.lr,
+            None => 1.0,
+        };
         Ok(Self {
-            state,
-            folder,
-            train,
-            test,
-            arch,
-            device: device.clone(),
-            threads: threads.max(1),
-            engine: Engine::new(arch, device, config.shards, threads)?,
-            schedule: Schedule::new(config.lr, warmup, config.epochs * per_epoch),
+            schedule: Schedule::new(config.lr, warmup, config.epochs * per_epoch)
+                .with_decay(config.decay),
             sgd: Sgd {
                 momentum: config.momentum as f32,
                 nesterov: config.nesterov,
                 weight_decay: config.weight_decay as f32,
+                step_rate: step_rate as f32,
             },
+            state,
+            folder,
+            train,
+            test,
+            device: device.clone(),
+            threads: threads.max(1),
+            engine,
         })
     }
 
@@ -213,10 +266,16 @@ impl<'a> Trainer<'a> {
                 return Ok(None);
             }
             let (images, labels) = loader.batch(epoch, indices);
-            let found = self
-                .engine
-                .gradients(&self.state.weights, &images, &labels, side)?;
-            check_loss(found.loss_sum, epoch, step + 1)?;
+            let batch = Batch {
+                images: &images,
+                labels: &labels,
+                side,
+                step: (epoch - 1) * steps + step,
+            };
+            let found = self.engine.gradients_of(&self.state.weights, &batch)?;
+            if !found.loss_sum.is_finite() {
+                return Err(self.not_finite(&batch, found.loss_sum, epoch, step + 1));
+            }
             rate = self.schedule.rate((epoch - 1) * steps + step);
             let state = &mut self.state;
             self.sgd.step(
@@ -228,6 +287,7 @@ impl<'a> Trainer<'a> {
             for (name, tensor) in found.running {
                 state.weights.insert(name, tensor);
             }
+            self.engine.learner().constrain(&mut state.weights);
             // A gradient that is finite can still throw a weight out of float32's range.
             check_finite(state.weights.iter(), epoch, step + 1)?;
             seen += labels.len();
@@ -264,7 +324,8 @@ impl<'a> Trainer<'a> {
     ) -> Result<f64, TrainError> {
         let target = Target::beside(&self.state.config.device, &self.device);
         let size = [test.height(), test.width()];
-        let net = Network::new(&target, &self.arch, self.state.weights.clone(), size)?;
+        let learner = self.engine.learner();
+        let net = learner.network(&self.state.weights, &target, size)?;
         let tested = |images, _| observer.tested(images, test.len());
         let outcomes = evaluate(&net, test, self.threads, &tested, stop)?;
         let correct = outcomes
@@ -274,18 +335,20 @@ impl<'a> Trainer<'a> {
             .count();
         Ok(correct as f64 / test.len() as f64)
     }
-}
 
-fn check_loss(loss: f64, epoch: usize, step: usize) -> Result<(), TrainError> {
-    if loss.is_finite() {
-        return Ok(());
+    /// The error of a loss that is no number, with the layer that it came from.
+    fn not_finite(&self, batch: &Batch<'_>, loss: f64, epoch: usize, step: usize) -> TrainError {
+        let learner = self.engine.learner();
+        let layer = learner.not_finite(&self.state.weights, batch, &self.device);
+        TrainError::NotFinite {
+            what: layer.map_or("the loss".into(), |layer| {
+                format!("the output of {layer} is not finite and the loss")
+            }),
+            value: loss,
+            epoch,
+            step,
+        }
     }
-    Err(TrainError::NotFinite {
-        what: "the loss".into(),
-        value: loss,
-        epoch,
-        step,
-    })
 }
 
 fn check_finite<'s>(

@@ -10,8 +10,10 @@
 //! burn's own optimizer keys its buffers by parameter ids that are drawn anew for every module. A network of a quarter
 //! of a million weights moves in well under a millisecond.
 //!
-//! BatchNorm's scale and shift and the classifier's bias do not decay (Goyal et al. 2017, arXiv 1706.02677).
+//! BatchNorm's scale and shift and the classifier's bias do not decay (Goyal et al. 2017, arXiv 1706.02677). The steps of
+//! quantizers do not either and have a rate of their own; the clipping bounds of `pact` have that rate and decay.
 
+use resnet::qat::names;
 use resnet::{HostTensor, StateDict};
 
 use super::TrainError;
@@ -25,12 +27,14 @@ pub struct Sgd {
     pub nesterov: bool,
     /// Pull towards zero.
     pub weight_decay: f32,
+    /// Rate of quantizers' parameters as a multiple of that of weights.
+    pub step_rate: f32,
 }
 
 impl Sgd {
-    /// Whether a tensor of this shape decays: a kernel or a matrix does, a vector does not.
-    pub fn decays(shape: &[usize]) -> bool {
-        shape.len() > 1
+    /// Whether a tensor decays: a kernel or a matrix does, a vector does not unless it is a bound.
+    pub fn decays(name: &str, shape: &[usize]) -> bool {
+        shape.len() > 1 || names::decays(name)
     }
 
     /// Moves `weights` by one step; `gradients` and `velocity` have a tensor for each trained one, of the same shape.
@@ -44,15 +48,18 @@ impl Sgd {
         gradients: &StateDict,
         rate: f64,
     ) -> Result<(), TrainError> {
-        let rate = rate as f32;
         for (name, gradient) in gradients {
+            let rate = match names::is_step(name) {
+                true => rate as f32 * self.step_rate,
+                false => rate as f32,
+            };
             velocity.require(name)?;
             weights.require(name)?;
             let (Some(weight), Some(velocity)) = (weights.get_mut(name), velocity.get_mut(name))
             else {
                 continue;
             };
-            let decay = if Self::decays(&weight.shape) {
+            let decay = if Self::decays(name, &weight.shape) {
                 self.weight_decay
             } else {
                 0.0
@@ -88,9 +95,9 @@ pub fn at_rest(weights: &StateDict, trained: impl Fn(&str) -> bool) -> StateDict
         .collect()
 }
 
-/// Whether a tensor of a network is trained (BatchNorm's running statistics are measured instead).
+/// Whether a tensor of a network is trained (running statistics and moving ranges are measured instead).
 pub fn is_trained(name: &str) -> bool {
-    !name.ends_with(".running_mean") && !name.ends_with(".running_var")
+    names::is_trained(name)
 }
 
 #[cfg(test)]
@@ -125,6 +132,7 @@ mod tests {
             momentum: 0.5,
             nesterov: false,
             weight_decay: 0.25,
+            step_rate: 1.0,
         };
         // w: g 1.5, v 1.5, w 1.25; g 1.3125, v 2.0625, w 0.21875. b: v 1, b 1.5; v 1.5, b 0.75.
         assert_eq!(after(sgd, 1), (1.25, 1.5));
@@ -150,6 +158,7 @@ mod tests {
             momentum: 0.0,
             nesterov: false,
             weight_decay: 0.0,
+            step_rate: 1.0,
         };
         let mut weights = StateDict::new();
         let mut velocity = dict(0.0, 0.0);

@@ -25,12 +25,15 @@ use std::ops::Range;
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::GradientsParams;
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use resnet::{Arch, HostTensor, ResNet, Shortcut, StateDict};
 
+use super::learner::{Batch, Learner};
 use super::{TrainError, sgd};
+use crate::device::Target;
 use crate::evaluate::outcome;
+use crate::network::Network;
 
 /// What a batch had to say about the weights.
 #[derive(Clone, Debug)]
@@ -45,17 +48,16 @@ pub struct Gradients {
     pub correct: usize,
 }
 
-/// Computes gradients of one architecture on one device.
+/// Computes gradients of one network on one device.
 pub struct Engine {
-    arch: Arch,
-    names: Names,
+    learner: Box<dyn Learner>,
     device: Device,
     shards: usize,
     pools: Vec<ThreadPool>,
 }
 
 impl Engine {
-    /// `device` is a plain device; `threads` is cut to `shards`, as more could not help.
+    /// The float network of `arch`. `device` is a plain device; `threads` is cut to `shards`, as more could not help.
     ///
     /// # Errors
     /// [`TrainError::Threads`] where the operating system refuses a thread.
@@ -65,16 +67,33 @@ impl Engine {
         shards: usize,
         threads: usize,
     ) -> Result<Self, TrainError> {
+        Self::of(Box::new(FloatNet::new(arch)), device, shards, threads)
+    }
+
+    /// Any network; the rest as in [`Engine::new`].
+    ///
+    /// # Errors
+    /// As [`Engine::new`].
+    pub fn of(
+        learner: Box<dyn Learner>,
+        device: &Device,
+        shards: usize,
+        threads: usize,
+    ) -> Result<Self, TrainError> {
         let pools = (0..threads.clamp(1, shards.max(1)))
             .map(|_| ThreadPoolBuilder::new().num_threads(1).build())
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
-            arch,
-            names: Names::new(&arch),
+            learner,
             device: device.clone().autodiff(),
             shards: shards.max(1),
             pools,
         })
+    }
+
+    /// The network.
+    pub fn learner(&self) -> &dyn Learner {
+        self.learner.as_ref()
     }
 
     /// Loss, gradients and running statistics of a batch: `images` is `[n, 3, side[0], side[1]]`, normalised, and
@@ -90,11 +109,29 @@ impl Engine {
         labels: &[u16],
         side: [usize; 2],
     ) -> Result<Gradients, TrainError> {
+        let batch = Batch {
+            images,
+            labels,
+            side,
+            step: 0,
+        };
+        self.gradients_of(weights, &batch)
+    }
+
+    /// The same of a batch that knows its step.
+    ///
+    /// # Errors
+    /// As [`Engine::gradients`].
+    pub fn gradients_of(
+        &self,
+        weights: &StateDict,
+        batch: &Batch<'_>,
+    ) -> Result<Gradients, TrainError> {
+        let labels = batch.labels;
         let ranges = shards(labels.len(), self.shards);
-        let pixels = 3 * side[0] * side[1];
         let one = |range: &Range<usize>| {
-            let images = &images[range.start * pixels..range.end * pixels];
-            self.shard(weights, images, &labels[range.clone()], side)
+            let part = batch.part(range.clone());
+            self.learner.shard(weights, &part, &self.device)
         };
         let mut results: Vec<Option<Result<Gradients, TrainError>>> = Vec::new();
         results.resize_with(ranges.len(), || None);
@@ -140,25 +177,35 @@ impl Engine {
         }
         total.ok_or_else(|| TrainError::Worker("the batch is empty".into()))
     }
+}
 
+/// The float network, by burn's module.
+struct FloatNet {
+    arch: Arch,
+    names: Names,
+}
+
+impl FloatNet {
+    fn new(arch: Arch) -> Self {
+        Self {
+            arch,
+            names: Names::new(&arch),
+        }
+    }
+}
+
+impl Learner for FloatNet {
     fn shard(
         &self,
         weights: &StateDict,
-        images: &[f32],
-        labels: &[u16],
-        [height, width]: [usize; 2],
+        batch: &Batch<'_>,
+        device: &Device,
     ) -> Result<Gradients, TrainError> {
-        let worker = |e: &dyn std::fmt::Debug| TrainError::Worker(format!("{e:?}"));
-        let n = labels.len();
-        let net = ResNet::from_state(&self.arch, weights, &self.device)?;
-        let images = TensorData::new(images.to_vec(), [n, 3, height, width]);
-        let targets = TensorData::new(labels.iter().map(|&y| i64::from(y)).collect(), [n]);
-        let targets = Tensor::<1, Int>::from_data(targets, &self.device);
-        let logits = net.forward(Tensor::<4>::from_data(images, &self.device));
-        let [_, classes] = logits.dims();
+        let net = ResNet::from_state(&self.arch, weights, device)?;
+        let logits = net.forward(batch.images(device));
         let loss = CrossEntropyLossConfig::new()
-            .init(&self.device)
-            .forward(logits.clone(), targets);
+            .init(device)
+            .forward(logits.clone(), batch.labels(device));
         let gradients = GradientsParams::from_grads(loss.backward(), &net);
         let mut collect = Collect {
             names: &self.names,
@@ -167,18 +214,7 @@ impl Engine {
             found: StateDict::new(),
         };
         net.visit(&mut collect);
-
-        let logits = logits
-            .try_into_data()
-            .map_err(|e| worker(&e))?
-            .try_to_vec::<f32>()
-            .map_err(|e| worker(&e))?;
-        let (mut loss_sum, mut correct) = (0.0, 0);
-        for (logits, &label) in logits.chunks_exact(classes).zip(labels) {
-            let outcome = outcome(logits, label).ok_or(TrainError::Label { label, classes })?;
-            loss_sum += outcome.loss;
-            correct += usize::from(outcome.top1 == label);
-        }
+        let (loss_sum, correct) = judge(logits, batch.labels)?;
         let running = net
             .to_state(&self.arch)
             .into_iter()
@@ -191,6 +227,61 @@ impl Engine {
             correct,
         })
     }
+
+    fn network(
+        &self,
+        weights: &StateDict,
+        target: &Target,
+        size: [usize; 2],
+    ) -> Result<Network, TrainError> {
+        Ok(Network::new(target, &self.arch, weights.clone(), size)?)
+    }
+
+    fn not_finite(
+        &self,
+        weights: &StateDict,
+        batch: &Batch<'_>,
+        device: &Device,
+    ) -> Option<String> {
+        let net = ResNet::from_state(&self.arch, weights, device).ok()?;
+        let layout = self.arch.layout();
+        let units = layout.units();
+        let mut first = None;
+        net.forward_tapped(batch.images(device), &mut |index, _, y| {
+            if first.is_none() && has_not_finite(y) {
+                let name = units
+                    .get(index)
+                    .map_or(&layout.classifier, |unit| &unit.conv);
+                first = Some(name.clone());
+            }
+        });
+        first
+    }
+}
+
+/// Whether a value is NaN or infinite.
+pub(super) fn has_not_finite(x: &Tensor<4>) -> bool {
+    let data = x.clone().inner().try_into_data().ok();
+    let data = data.and_then(|data| data.try_to_vec::<f32>().ok());
+    data.is_none_or(|values| values.iter().any(|v| !v.is_finite()))
+}
+
+/// Cross-entropy summed over a batch, in nats, and how many of its images were recognised.
+pub(super) fn judge(logits: Tensor<2>, labels: &[u16]) -> Result<(f64, usize), TrainError> {
+    let worker = |e: &dyn std::fmt::Debug| TrainError::Worker(format!("{e:?}"));
+    let [_, classes] = logits.dims();
+    let logits = logits
+        .try_into_data()
+        .map_err(|e| worker(&e))?
+        .try_to_vec::<f32>()
+        .map_err(|e| worker(&e))?;
+    let (mut loss_sum, mut correct) = (0.0, 0);
+    for (logits, &label) in logits.chunks_exact(classes).zip(labels) {
+        let outcome = outcome(logits, label).ok_or(TrainError::Label { label, classes })?;
+        loss_sum += outcome.loss;
+        correct += usize::from(outcome.top1 == label);
+    }
+    Ok((loss_sum, correct))
 }
 
 /// `images` cut into `shards` runs whose lengths differ by at most one; fewer where there are not enough images.

@@ -1,21 +1,23 @@
-//! `train --out FILE.safetensors`: trains a network in float32 and writes its weights under PyTorch's names.
+//! `train --out FILE.safetensors`: trains a network, in float32 or with quantizers, and writes its weights under PyTorch's names.
+
+mod progress;
+mod qat;
 
 use std::collections::BTreeMap;
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, bail};
 use bench::cli::exit_code;
 use bench::registry::{Format, Registry};
 use bench::train::config::FORMAT;
-use bench::train::{Config, Finish, Folder, Observer, Row, StepReport, Trainer};
+use bench::train::{Config, Decay, Finish, Folder, Trainer};
 use clap::Parser;
 use dataset::synthetic::{self, Split};
 use dataset::{Dataset, cifar10};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use progress::Progress;
 use resnet::{Arch, StateDict};
 
 /// Train a network with SGD, momentum and a cosine schedule; keep a checkpoint of every epoch.
@@ -27,6 +29,16 @@ struct Arguments {
     /// Where the weights go; the folder must exist.
     #[arg(long, value_name = "FILE.safetensors")]
     out: PathBuf,
+    /// Train with quantizers: the cell of this experiment that has `method = "qat"`; its settings take the place of all those
+    /// below that are about training. A training that was stopped goes on.
+    #[arg(long, value_name = "EXPERIMENT.toml", conflicts_with_all = FLOAT_ONLY)]
+    qat: Option<PathBuf>,
+    /// With --qat: override a setting of the experiment. May be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE", requires = "qat")]
+    set: Vec<String>,
+    /// With --qat: where decoded images are kept.
+    #[arg(long, env = "QUANTLAB_CACHE", default_value = "data/cache")]
+    cache: PathBuf,
     /// An entry of datasets.toml: `synthetic`, or a set in CIFAR-10's binary format.
     #[arg(long, default_value = "synthetic")]
     dataset: String,
@@ -48,6 +60,9 @@ struct Arguments {
     /// Epochs of linear warm-up to the peak; a cosine leads from there to 0.
     #[arg(long, allow_negative_numbers = true, default_value_t = 1.0)]
     warmup: f64,
+    /// How the rate falls: cosine, or step (a tenth at the half, a hundredth at three quarters).
+    #[arg(long, default_value = "cosine")]
+    schedule: Decay,
     /// Momentum.
     #[arg(long, allow_negative_numbers = true, default_value_t = 0.9)]
     momentum: f64,
@@ -95,11 +110,36 @@ struct Arguments {
     data: PathBuf,
 }
 
+/// Options that a training with quantizers takes from its experiment.
+const FLOAT_ONLY: [&str; 18] = [
+    "dataset",
+    "arch",
+    "epochs",
+    "batch",
+    "shards",
+    "lr",
+    "warmup",
+    "schedule",
+    "momentum",
+    "nesterov",
+    "weight_decay",
+    "padding",
+    "no_flip",
+    "seed",
+    "train_images",
+    "test_images",
+    "init",
+    "device",
+];
+
 fn main() -> ExitCode {
     exit_code(run(&Arguments::parse()))
 }
 
 fn run(arguments: &Arguments) -> Result<ExitCode> {
+    if let Some(experiment) = &arguments.qat {
+        return qat::run(arguments, experiment);
+    }
     let arch = Arch::parse(&arguments.arch)?;
     check_out(&arguments.out, arguments.resume)?;
     let device = bench::device::open_burn(&arguments.device)?;
@@ -132,7 +172,8 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
         config.steps_per_epoch(),
         kept.display()
     );
-    let progress = Progress::new(&config, trainer.rows().len());
+    let left = config.epochs.saturating_sub(trainer.rows().len());
+    let progress = Progress::new(left * config.train_images);
     let finish = trainer.run(arguments.eval_every, &progress, &stop);
     progress.bar.finish_and_clear();
     match finish? {
@@ -274,6 +315,8 @@ fn config(arguments: &Arguments, train: &Dataset, init: Option<&StateDict>) -> C
         flip: !arguments.no_flip,
         seed: arguments.seed,
         device: arguments.device.clone(),
+        decay: arguments.schedule,
+        qat: None,
     }
 }
 
@@ -324,68 +367,4 @@ fn save(trainer: &Trainer, config: &Config, test: Option<&Dataset>, out: &Path) 
         weights.sha256()
     );
     Ok(())
-}
-
-/// A bar on a terminal; elsewhere a line for each epoch.
-struct Progress {
-    bar: ProgressBar,
-    tested: AtomicUsize,
-}
-
-impl Progress {
-    fn new(config: &Config, done: usize) -> Self {
-        let target = if std::io::stderr().is_terminal() {
-            ProgressDrawTarget::stderr_with_hz(5)
-        } else {
-            ProgressDrawTarget::hidden()
-        };
-        let images = config.epochs.saturating_sub(done) * config.train_images;
-        let bar = ProgressBar::with_draw_target(Some(images as u64), target);
-        if let Ok(style) = ProgressStyle::with_template("{msg}  {wide_bar}  {elapsed}, {eta} left")
-        {
-            bar.set_style(style.progress_chars("=> "));
-        }
-        Self {
-            bar,
-            tested: AtomicUsize::new(0),
-        }
-    }
-}
-
-impl Observer for Progress {
-    fn step(&self, report: &StepReport) {
-        self.tested.store(0, Ordering::Relaxed);
-        self.bar.set_message(format!(
-            "epoch {}/{}  step {}/{}  loss {:.3}  top-1 {:.1} %  {:.0} images/s",
-            report.epoch,
-            report.epochs,
-            report.step,
-            report.steps,
-            report.loss,
-            100.0 * report.top1,
-            report.images_per_second
-        ));
-        self.bar.inc(report.images as u64);
-    }
-
-    fn tested(&self, images: usize, of: usize) {
-        let done = self.tested.fetch_add(images, Ordering::Relaxed) + images;
-        self.bar.set_message(format!("testing {done}/{of}"));
-    }
-
-    fn epoch(&self, row: &Row, epochs: usize) {
-        let test = row.test_top1.map_or(String::new(), |top1| {
-            format!("  test top-1 {:.2} %", 100.0 * top1)
-        });
-        let line = format!(
-            "epoch {:>3}/{epochs}  lr {:.4}  loss {:.4}  top-1 {:.2} %{test}  {:.0} images/s  {:.0} s",
-            row.epoch,
-            row.lr,
-            row.train_loss,
-            100.0 * row.train_top1,
-            row.images_per_second,
-            row.seconds
-        );
-        self.bar.suspend(|| eprintln!("{line}"));
-    }
 }

@@ -1,0 +1,170 @@
+//! A network with quantizers as a [`Learner`]: the loss of its predictions and, if asked, of its distance to the float network.
+//!
+//! ```text
+//! loss = (1 - d) CE(z, y) + d T^2 CE(z / T, softmax(t / T))        z: its logits, t: those of the float network
+//! ```
+//!
+//! (Hinton et al. 2015, arXiv 1503.02531; for quantized networks Mishra and Marr 2018, arXiv 1711.05852.) T^2 keeps the size of the
+//! gradients. The loss that rows report is CE(z, y) alone, so that runs with and without it can be compared.
+
+use burn::nn::loss::CrossEntropyLossConfig;
+use burn::tensor::activation::{log_softmax, softmax};
+use burn::tensor::{Device, Tensor};
+use engine::Execution;
+use resnet::qat::{Phase, Qat, Tensors};
+use resnet::{Arch, ResNet, StateDict};
+
+use super::learner::{Batch, Learner};
+use super::step::{Gradients, has_not_finite, judge};
+use super::{QatConfig, TrainError};
+use crate::device::Target;
+use crate::network::Network;
+
+/// The float network that is learned from.
+#[derive(Clone, Debug)]
+pub struct Teacher {
+    state: StateDict,
+    share: f32,
+    temperature: f32,
+}
+
+/// A network with quantizers.
+#[derive(Debug)]
+pub struct QatNet {
+    qat: Qat,
+    teacher: Option<Teacher>,
+    /// Steps before activations are quantized.
+    delay: usize,
+    /// Steps after which BatchNorm's statistics stay.
+    freeze: usize,
+}
+
+impl QatNet {
+    /// The network that `qat` is, trained for `steps` steps as `config` says; `float` is the network to learn from where
+    /// there is distillation.
+    ///
+    /// # Errors
+    /// [`TrainError::Network`] where `float` lacks a tensor.
+    pub fn new(
+        qat: Qat,
+        config: &QatConfig,
+        steps: usize,
+        float: &StateDict,
+    ) -> Result<Self, TrainError> {
+        let teacher = if config.distillation > 0.0 {
+            Some(Teacher {
+                state: resnet::fold(qat.arch(), float)?,
+                share: config.distillation as f32,
+                temperature: config.temperature as f32,
+            })
+        } else {
+            None
+        };
+        let of_steps = |share: f64| (share * steps as f64).round() as usize;
+        Ok(Self {
+            qat,
+            teacher,
+            delay: of_steps(config.delay),
+            freeze: of_steps(config.freeze),
+        })
+    }
+
+    fn phase(&self, step: usize) -> Phase {
+        Phase {
+            batch_statistics: step < self.freeze,
+            activations: step >= self.delay,
+            ranges: true,
+        }
+    }
+}
+
+impl Teacher {
+    /// The mean distance of `logits` to the float network's.
+    fn distance(
+        &self,
+        arch: &Arch,
+        batch: &Batch<'_>,
+        logits: Tensor<2>,
+    ) -> Result<Tensor<1>, TrainError> {
+        let device = logits.clone().inner().device();
+        let net = ResNet::from_state(arch, &self.state, &device)?;
+        let wanted = softmax(net.forward(batch.images(&device)) / self.temperature, 1);
+        let found = log_softmax(logits / self.temperature, 1);
+        let squared = self.temperature * self.temperature;
+        Ok(-(found * wanted).sum_dim(1).mean() * squared)
+    }
+}
+
+impl Learner for QatNet {
+    fn shard(
+        &self,
+        weights: &StateDict,
+        batch: &Batch<'_>,
+        device: &Device,
+    ) -> Result<Gradients, TrainError> {
+        let tensors = Tensors::new(weights, device);
+        let phase = self.phase(batch.step);
+        let images = batch.images(device);
+        let (logits, measured) = self.qat.forward(weights, &tensors, images, phase)?;
+        let loss = CrossEntropyLossConfig::new()
+            .init(device)
+            .forward(logits.clone(), batch.labels(device));
+        let loss = match &self.teacher {
+            Some(teacher) => {
+                let distance = teacher.distance(self.qat.arch(), batch, logits.clone())?;
+                loss * (1.0 - teacher.share) + distance * teacher.share
+            }
+            None => loss,
+        };
+        let gradients = tensors.gradients(&loss.backward());
+        let (loss_sum, correct) = judge(logits, batch.labels)?;
+        Ok(Gradients {
+            gradients,
+            running: measured.into_state()?,
+            loss_sum,
+            correct,
+        })
+    }
+
+    fn network(
+        &self,
+        weights: &StateDict,
+        target: &Target,
+        size: [usize; 2],
+    ) -> Result<Network, TrainError> {
+        let net = self.qat.finish(weights)?;
+        let simulate = Execution::Simulate;
+        Ok(Network::quantized(
+            target,
+            self.qat.arch(),
+            net,
+            size,
+            simulate,
+        )?)
+    }
+
+    fn constrain(&self, weights: &mut StateDict) {
+        self.qat.constrain(weights);
+    }
+
+    fn not_finite(
+        &self,
+        weights: &StateDict,
+        batch: &Batch<'_>,
+        device: &Device,
+    ) -> Option<String> {
+        let tensors = Tensors::new(weights, device);
+        let mut first = None;
+        let mut probe = |name: &str, x: &Tensor<4>| {
+            if first.is_none() && has_not_finite(x) {
+                first = Some(name.to_owned());
+            }
+        };
+        let (images, phase) = (batch.images(device), self.phase(batch.step));
+        // Whether the pass succeeds does not matter: what it saw on the way does.
+        let _ = self
+            .qat
+            .forward_probed(weights, &tensors, images, phase, &mut probe);
+        first
+    }
+}
