@@ -128,11 +128,7 @@ impl Bench<'_> {
         }
         let images = run.calibration.as_ref();
         let statistics = images.map(|images| self.statistics(run, images));
-        quantized(
-            checkpoint,
-            how,
-            statistics.transpose()?.as_deref(),
-        )
+        quantized(checkpoint, how, statistics.transpose()?.as_deref())
     }
 
     /// Trains the network, or goes on where an earlier process stopped, and leaves the trained file beside the checkpoint.

@@ -382,7 +382,9 @@ impl Cell {
                 source: Source::Stored,
             };
             if execution != Execution::Simulate && device != "engine" {
-                bail!("execution = integer: device = {device} computes in float; set device = engine");
+                bail!(
+                    "execution = integer: device = {device} computes in float; set device = engine"
+                );
             }
             let config = quantized_config(&quantization, &method, seed, &device);
             (Some(quantization), config)

@@ -193,7 +193,7 @@ fn stopping_and_going_on_gives_the_file_of_never_having_stopped() {
         Err(error) => error.to_string(),
         Ok(_) => panic!("other settings went on"),
     };
-    assert!(error.contains("lr: 0.5, not 0.01"), "{error}");
+    assert!(error.contains("lr: 0.01, not 0.5"), "{error}");
 }
 
 #[test]

@@ -108,3 +108,56 @@ fn the_forward_pass_of_a_learned_scale_is_pytorchs() {
         check(&params(case, 0), &floats(&case["x"]), &floats(&case["y"]));
     }
 }
+
+/// The gradients that training sees, beside those of PyTorch's learnable fake-quantize.
+#[cfg(feature = "tensor")]
+mod learnable {
+    use burn::tensor::{Device, Tensor, TensorData};
+    use quant_core::qat::{Grid, Learns, fake_quant};
+
+    use super::*;
+
+    fn leaf(values: Vec<f32>) -> Tensor<1> {
+        let shape = [values.len()];
+        let device = Device::flex().autodiff();
+        Tensor::from_data(TensorData::new(values, shape), &device).require_grad()
+    }
+
+    fn close(found: Option<Tensor<1>>, expected: &Value, what: &str) {
+        let found: Vec<f32> = found.unwrap().into_data().try_to_vec().unwrap();
+        let expected = floats(expected);
+        assert_eq!(found.len(), expected.len(), "{what}");
+        for (i, (a, b)) in found.iter().zip(&expected).enumerate() {
+            let near = (a - b).abs() <= 2e-5 * (1.0 + b.abs());
+            assert!(near, "{what}[{i}]: {a}, not {b}");
+        }
+    }
+
+    #[test]
+    fn gradients_are_those_of_pytorchs_learnable_fake_quantize() {
+        let Some(cases) = cases() else { return };
+        for case in of_kind(&cases, "learnable") {
+            let bound = |key: &str| case[key].as_i64().unwrap() as i32;
+            let tensor = |key: &str| leaf(floats(&case[key]));
+            let (x, scale, zero_point) = (tensor("x"), tensor("scale"), tensor("zero_point"));
+            let factor = case["grad_factor"].as_f64().unwrap() as f32;
+            let grid = Grid {
+                scale: scale.clone(),
+                zero_point: Some(zero_point.clone()),
+                quant_min: bound("quant_min"),
+                quant_max: bound("quant_max"),
+                learns: Learns::Step { factor },
+            };
+            let y = fake_quant(x.clone(), &grid);
+            let found = (y * tensor("grad_out")).sum().backward();
+            let bits = &case["bits"];
+            for (name, key, t) in [
+                ("x", "grad_x", x),
+                ("scale", "grad_scale", scale),
+                ("zero point", "grad_zero_point", zero_point),
+            ] {
+                close(t.grad(&found), &case[key], &format!("{name}, {bits} bits"));
+            }
+        }
+    }
+}

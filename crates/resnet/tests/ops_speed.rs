@@ -10,7 +10,7 @@ use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Distribution, Tensor, s};
 use engine::training::{BatchNorm, Conv2d};
 use engine::{Shape, Window};
-use quant_core::tensor::flex::{ScaleGradient, Steps, fake_quant};
+use quant_core::qat::{Grid, Learns, fake_quant};
 use resnet::{Arch, ResNet, ops};
 
 /// Images, of a shard of a usual batch.
@@ -191,20 +191,14 @@ fn of_resnet_20_by_kind_of_operation() {
                 let rounded = v + (plain.clone().round() - plain);
                 drop((rounded.clamp(low, high) * scale).sum().backward());
             };
-            let steps = Steps {
+            let grid = Grid {
+                scale: scale.clone(),
+                zero_point: None,
                 quant_min: low as i32,
                 quant_max: high as i32,
-                learns: ScaleGradient::Step,
-                factor: 1.0,
+                learns: Learns::Step { factor: 1.0 },
             };
-            let ours = || {
-                drop(
-                    fake_quant(&x, &scale, None, steps)
-                        .unwrap()
-                        .sum()
-                        .backward(),
-                )
-            };
+            let ours = || drop(fake_quant(x.clone(), &grid).sum().backward());
             let bare = time(|| drop((x.clone() + 1.0).sum().backward()));
             let times = [time(composed) - bare, time(ours) - bare];
             for (sum, time) in quantizers.iter_mut().zip(times) {
@@ -303,11 +297,12 @@ impl Quantized {
 }
 
 fn quantize(x: &Tensor<4>, scale: &Tensor<1>) -> Tensor<4> {
-    let steps = Steps {
+    let grid = Grid {
+        scale: scale.clone(),
+        zero_point: None,
         quant_min: -128,
         quant_max: 127,
-        learns: ScaleGradient::Step,
-        factor: 0.01,
+        learns: Learns::Step { factor: 0.01 },
     };
-    fake_quant(x, scale, None, steps).unwrap()
+    fake_quant(x.clone(), &grid)
 }

@@ -102,6 +102,7 @@ mod tests {
                 sha256: "0123456789abcdef".into(),
                 file_sha256: String::new(),
                 folded: false,
+                quantizers: resnet::qat::StoredQuantizers::default(),
             },
         }
     }

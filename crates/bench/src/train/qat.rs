@@ -7,6 +7,7 @@
 //! (Hinton et al. 2015, arXiv 1503.02531; for quantized networks Mishra and Marr 2018, arXiv 1711.05852.) T^2 keeps the size of the
 //! gradients. The loss that rows report is CE(z, y) alone, so that runs with and without it can be compared.
 
+use burn::module::Module;
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::tensor::activation::{log_softmax, softmax};
 use burn::tensor::{Device, Tensor};
@@ -79,16 +80,18 @@ impl QatNet {
 }
 
 impl Teacher {
-    /// The mean distance of `logits` to the float network's.
+    /// The mean distance of `logits` to the float network's, which runs on their device (there its convolutions are those of
+    /// training, the fastest that the device has) but gets no gradients.
     fn distance(
         &self,
         arch: &Arch,
         batch: &Batch<'_>,
         logits: Tensor<2>,
     ) -> Result<Tensor<1>, TrainError> {
-        let device = logits.clone().inner().device();
-        let net = ResNet::from_state(arch, &self.state, &device)?;
-        let wanted = softmax(net.forward(batch.images(&device)) / self.temperature, 1);
+        let device = logits.device();
+        let net = ResNet::from_state(arch, &self.state, &device)?.no_grad();
+        let wanted = net.forward(batch.images(&device)).inner();
+        let wanted = softmax(wanted / self.temperature, 1);
         let found = log_softmax(logits / self.temperature, 1);
         let squared = self.temperature * self.temperature;
         Ok(-(found * wanted).sum_dim(1).mean() * squared)

@@ -12,11 +12,16 @@
 //!
 //! BatchNorm's scale and shift and the classifier's bias do not decay (Goyal et al. 2017, arXiv 1706.02677). The steps of
 //! quantizers do not either and have a rate of their own; the clipping bounds of `pact` have that rate and decay.
+//! A step or a bound moves by at most a tenth of itself at a time. Without that, the momentum of a few large gradients carries
+//! the finest of them (those of 8 bits) through zero, from where nothing comes back.
 
 use resnet::qat::names;
 use resnet::{HostTensor, StateDict};
 
 use super::TrainError;
+
+/// The largest ratio of a quantizer's step after an update to that before, either way.
+const LARGEST_RATIO: f32 = 1.1;
 
 /// The constants of the update.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -59,6 +64,7 @@ impl Sgd {
             else {
                 continue;
             };
+            let positive = names::is_positive(name);
             let decay = if Self::decays(name, &weight.shape) {
                 self.weight_decay
             } else {
@@ -73,7 +79,12 @@ impl Sgd {
                 } else {
                     *v
                 };
-                *w -= rate * direction;
+                let moved = *w - rate * direction;
+                *w = match positive {
+                    // NaN passes through, to be found and named.
+                    true => moved.clamp(*w / LARGEST_RATIO, *w * LARGEST_RATIO),
+                    false => moved,
+                };
             }
         }
         Ok(())
@@ -143,6 +154,27 @@ mod tests {
         };
         // w: g 1.5, v 1.5, d 2.25. b: g 1, v 1, d 1.5.
         assert_eq!(after(nesterov, 1), (0.875, 1.25));
+    }
+
+    #[test]
+    fn a_quantizers_step_stays_positive_whatever_its_gradient() {
+        let sgd = Sgd {
+            momentum: 0.0,
+            nesterov: false,
+            weight_decay: 0.0,
+            step_rate: 1.0,
+        };
+        let name = names::site("input", "step");
+        let one = |value: f32| -> StateDict {
+            let tensor = HostTensor::new(vec![1], vec![value]).unwrap();
+            [(name.clone(), tensor)].into_iter().collect()
+        };
+        for (gradient, expected) in [(1e6, 1.0 / 1.1), (-1e6, 1.1), (0.01, 0.99)] {
+            let (mut weights, mut velocity) = (one(1.0), one(0.0));
+            sgd.step(&mut weights, &mut velocity, &one(gradient), 1.0)
+                .unwrap();
+            assert_eq!(weights.get(&name).unwrap().data, [expected]);
+        }
     }
 
     #[test]

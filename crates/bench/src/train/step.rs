@@ -1,7 +1,7 @@
 //! Loss and gradients of one batch, on several threads, with the same bits for every number of threads.
 //!
 //! A batch of n images is cut into K shards of (nearly) equal size n_k. Each shard runs forward and backward by itself,
-//! on one thread, with a network and an autodiff graph of its own; then, always in the order k = 0 .. K-1,
+//! with a network and an autodiff graph of its own; then, always in the order k = 0 .. K-1,
 //!
 //! ```text
 //! gradient = sum_k (n_k / n) gradient_k                      mean over the batch, as one backward would give
@@ -13,8 +13,9 @@
 //! without synchronised BatchNorm does everywhere. So K changes the result a little, and 1 is the textbook batch.
 //!
 //! Why shards: many of the flex device's loops run on one thread whatever the machine has, and a small shard's
-//! activations stay in the cache. Each shard runs in a rayon pool of one thread, because the device splits its work
-//! over the pool it finds itself in, and because burn keeps pending running statistics by thread.
+//! activations stay in the cache. Each worker has a rayon pool of its own, because the device splits its work over the pool
+//! it finds itself in, and because burn keeps pending running statistics by thread. Threads that are left over when there
+//! are fewer shards than threads are spread over these pools.
 //!
 //! burn's running variance is fed with the biased batch variance; PyTorch's is larger by m / (m - 1), m the values per
 //! channel in a shard (at the least 8 * 8 per image in the CIFAR networks).
@@ -57,7 +58,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// The float network of `arch`. `device` is a plain device; `threads` is cut to `shards`, as more could not help.
+    /// The float network of `arch`. `device` is a plain device.
     ///
     /// # Errors
     /// [`TrainError::Threads`] where the operating system refuses a thread.
@@ -80,8 +81,12 @@ impl Engine {
         shards: usize,
         threads: usize,
     ) -> Result<Self, TrainError> {
-        let pools = (0..threads.clamp(1, shards.max(1)))
-            .map(|_| ThreadPoolBuilder::new().num_threads(1).build())
+        let workers = threads.clamp(1, shards.max(1));
+        let pools = (0..workers)
+            .map(|worker| {
+                let own = (threads.max(1) + worker) / workers;
+                ThreadPoolBuilder::new().num_threads(own).build()
+            })
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
             learner,
@@ -439,18 +444,20 @@ mod tests {
         let arch = arch("cifar-resnet20");
         let weights = start(&arch);
         let (images, labels) = batch(7, 32);
-        let run = |threads| {
-            Engine::new(arch, &Device::flex(), 3, threads)
-                .unwrap()
-                .gradients(&weights, &images, &labels, [32, 32])
-                .unwrap()
-        };
-        let one = run(1);
-        for threads in [2, 3, 8] {
-            let other = run(threads);
-            assert_eq!(one.gradients.sha256(), other.gradients.sha256());
-            assert_eq!(one.running.sha256(), other.running.sha256());
-            assert_eq!(one.loss_sum.to_bits(), other.loss_sum.to_bits());
+        for shards in [1, 3] {
+            let run = |threads| {
+                Engine::new(arch, &Device::flex(), shards, threads)
+                    .unwrap()
+                    .gradients(&weights, &images, &labels, [32, 32])
+                    .unwrap()
+            };
+            let one = run(1);
+            for threads in [2, 3, 8] {
+                let other = run(threads);
+                assert_eq!(one.gradients.sha256(), other.gradients.sha256());
+                assert_eq!(one.running.sha256(), other.running.sha256());
+                assert_eq!(one.loss_sum.to_bits(), other.loss_sum.to_bits());
+            }
         }
     }
 

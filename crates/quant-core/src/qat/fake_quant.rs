@@ -10,10 +10,15 @@
 //! times a factor, which slows the steps down to the pace of the weights. Inside and outside are told by the rounded code, as
 //! PyTorch's learnable fake-quantize does.
 //!
+//! The flex device has one operation for all of it ([`flex::fake_quant`]); the operations of burn below are every other device's,
+//! and its twin.
+//!
 //! Two identities keep the values exact where autodiff is made to see another derivative: `v + (round(v) - v)` is round(v) in
 //! float32, since the difference is exact (Sterbenz for |v| >= 1/2, trivial below), and `c + (t - c) f` is c where c = t.
 
 use burn::tensor::Tensor;
+
+use crate::tensor::flex;
 
 /// Which derivative the scale has.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -50,6 +55,11 @@ pub struct Grid {
 /// The fake-quantized `x`. On a plain device the values alone; on an autodiff device with the gradients of the header. The
 /// grid's tensors live on `x`'s device.
 pub fn fake_quant<const D: usize>(x: Tensor<D>, grid: &Grid) -> Tensor<D> {
+    flex::fake_quant(&x, grid).unwrap_or_else(|| by_operations(x, grid))
+}
+
+/// [`fake_quant`] on any device.
+pub(crate) fn by_operations<const D: usize>(x: Tensor<D>, grid: &Grid) -> Tensor<D> {
     let mut shape = [1; D];
     shape[0] = grid.scale.dims()[0];
     let (low, high) = (grid.quant_min as f32, grid.quant_max as f32);

@@ -28,6 +28,8 @@ pub mod pact;
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
+pub(crate) use fake_quant::by_operations;
 pub use fake_quant::{Grid, Learns, fake_quant};
 pub use method::Method;
 

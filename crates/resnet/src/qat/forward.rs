@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 
 use burn::nn::PaddingConfig2d;
 use burn::nn::pool::MaxPool2dConfig;
-use burn::tensor::activation::relu;
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use quant_core::qat::{Grid, Learns, Method, fake_quant, lsq, lsq_plus, minmax, pact};
 use quant_core::{QParams, Values, parameters};
 
 use super::{Qat, names, unit};
-use crate::arch::Shortcut;
+use crate::arch::{ConvUnit, Shortcut};
 use crate::error::{Error, quoted};
 use crate::module::pad_channels;
+use crate::ops::add_relu;
 use crate::sites::{INPUT_SITE, POOL_SITE};
 use crate::state_dict::{HostTensor, StateDict};
 
@@ -167,7 +167,7 @@ impl Qat {
         self.forward_probed(state, tensors, images, phase, &mut |_, _| {})
     }
 
-    /// [`Qat::forward`], showing every unit's output (before addition and ReLU) and every site's value before rounding.
+    /// [`Qat::forward`], showing every unit's output (behind its ReLU, where one follows at once) and every site's value before rounding.
     ///
     /// # Errors
     /// As [`Qat::forward`].
@@ -197,7 +197,7 @@ impl Pass<'_> {
         let qat = self.qat;
         let layout = &qat.layout;
         let images = self.site(INPUT_SITE, images)?;
-        let stem = relu(self.unit(&layout.stem, images)?);
+        let stem = self.unit(&layout.stem, images, true)?;
         let mut x = self.site(&layout.stem.conv, stem)?;
         if layout.max_pool {
             x = MaxPool2dConfig::new([3, 3])
@@ -209,21 +209,18 @@ impl Pass<'_> {
         for block in &layout.blocks {
             let mut y = x.clone();
             for (i, unit) in block.units.iter().enumerate() {
-                y = self.unit(unit, y)?;
-                if i + 1 < block.units.len() {
-                    y = relu(y);
-                }
+                y = self.unit(unit, y, i + 1 < block.units.len())?;
                 y = self.site(&unit.conv, y)?;
             }
             let shortcut = match &block.shortcut {
                 Shortcut::Identity => x,
                 Shortcut::Pad { pad } => pad_channels(x, *pad),
                 Shortcut::Project(unit) => {
-                    let projected = self.unit(unit, x)?;
+                    let projected = self.unit(unit, x, false)?;
                     self.site(&unit.conv, projected)?
                 }
             };
-            x = self.site(&format!("{}.add", block.name()), relu(y + shortcut))?;
+            x = self.site(&format!("{}.add", block.name()), add_relu(y, shortcut))?;
         }
         let [n, c, h, w] = x.dims();
         let pooled = x.reshape([n, c, h * w]).mean_dim(2).reshape([n, c, 1, 1]);
@@ -237,8 +234,8 @@ impl Pass<'_> {
         Ok(logits.reshape([n, layout.classes]))
     }
 
-    fn unit(&mut self, unit: &crate::arch::ConvUnit, x: Tensor<4>) -> Result<Tensor<4>, Error> {
-        let y = unit::run(self, unit, x)?;
+    fn unit(&mut self, unit: &ConvUnit, x: Tensor<4>, relu: bool) -> Result<Tensor<4>, Error> {
+        let y = unit::run(self, unit, x, relu)?;
         (self.probe)(&unit.conv, &y);
         Ok(y)
     }

@@ -17,7 +17,6 @@ mod begin;
 mod finish;
 mod forward;
 pub mod names;
-mod ops;
 mod spec;
 mod stored;
 #[cfg(test)]

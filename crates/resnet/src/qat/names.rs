@@ -37,6 +37,11 @@ pub fn is_step(name: &str) -> bool {
     name.starts_with(PREFIX) && learned.iter().any(|part| name.ends_with(part))
 }
 
+/// Whether it is a positive number that values are measured in: a step or a bound.
+pub fn is_positive(name: &str) -> bool {
+    name.starts_with(PREFIX) && (name.ends_with(".step") || name.ends_with(".bound"))
+}
+
 /// Whether a quantizer's parameter decays as weights do: a clipping bound of `pact` does.
 pub fn decays(name: &str) -> bool {
     name.starts_with(PREFIX) && name.ends_with(".bound")

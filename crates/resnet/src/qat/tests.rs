@@ -5,12 +5,12 @@ use engine::{Execution, IntegerArithmetic, Options, Program};
 use quant_core::qat::Method;
 use quant_core::{
     ActivationRange, ActivationScheme, Bits, CodeRange, Granularity, Mapping, RangeMethod,
-    Rounding, Scheme, Statistics, uniform,
+    Rounding, Scheme, uniform,
 };
 
 use super::*;
+use crate::random_state;
 use crate::sites::{ActivationQuantization, SiteStatistics};
-use crate::testing::random_state;
 use crate::{Epilogue, ResNet, lower, lower_quantized};
 
 const SIDE: usize = 16;
@@ -35,6 +35,25 @@ fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().try_to_vec().unwrap()
 }
 
+/// Made-up weights, with the running statistics that the images have: with others, training by batch statistics would find
+/// every value outside of its calibrated range.
+fn network(arch: &Arch, seed: u64) -> StateDict {
+    let state = random_state(arch, seed);
+    let device = Device::flex().autodiff();
+    let net = ResNet::from_state(arch, &state, &device).unwrap();
+    drop(net.forward(images(&device)));
+    let mut moved = net.to_state(arch);
+    for (name, old) in &state {
+        if name.contains("running") {
+            // A tenth of the way, all of it.
+            let values = &mut moved.get_mut(name).unwrap().data;
+            let all = values.iter_mut().zip(&old.data);
+            all.for_each(|(new, old)| *new = old + (*new - old) * 10.0);
+        }
+    }
+    moved
+}
+
 /// What the float network's sites see of the images.
 fn statistics(arch: &Arch, state: &StateDict) -> SiteStatistics {
     let graph = lower(arch, state.clone(), [SIDE, SIDE], Epilogue::Separate).unwrap();
@@ -44,16 +63,14 @@ fn statistics(arch: &Arch, state: &StateDict) -> SiteStatistics {
     let sites = Sites::new(arch).sites;
     let pixels = pixels();
     for (i, image) in pixels.chunks_exact(3 * SIDE * SIDE).enumerate() {
-        let own = seen
-            .entry("input".to_owned())
-            .or_insert_with(Statistics::new);
+        let own = seen.entry("input".to_owned()).or_default();
         own.add("input", i as u64, image).unwrap();
         let mut logits = vec![0.0; arch.classes()];
         let mut workspace = program.workspace();
         let observe = &mut |value: engine::Observation<'_>| {
             let made_by = &names[value.node];
             for (site, _) in sites.iter().filter(|(_, node)| node == made_by) {
-                let own = seen.entry(site.clone()).or_insert_with(Statistics::new);
+                let own = seen.entry(site.clone()).or_default();
                 own.add(site, i as u64, &value.to_planar()).unwrap();
             }
         };
@@ -111,6 +128,16 @@ fn specs() -> Vec<QatSpec> {
     all
 }
 
+fn with_eight_bits(mut spec: QatSpec) -> QatSpec {
+    let bits = Bits::new(8).unwrap();
+    spec.scheme = spec.scheme.with_bits(bits).unwrap();
+    let how = spec.activations.as_mut().unwrap();
+    let (mapping, range) = (how.scheme.mapping(), ActivationRange::MinMax);
+    let (codes, rounding) = (CodeRange::Narrow, Rounding::HalfEven);
+    how.scheme = ActivationScheme::new(bits, mapping, codes, range, rounding).unwrap();
+    spec
+}
+
 fn named(spec: &QatSpec) -> String {
     let how = spec.activations.as_ref().unwrap();
     let mapping = how.scheme.mapping();
@@ -150,7 +177,7 @@ fn stepped(qat: &Qat, begin: &StateDict) -> StateDict {
 #[test]
 fn without_rounding_it_is_the_float_network() {
     let arch = arch();
-    let state = random_state(&arch, 1);
+    let state = network(&arch, 1);
     let device = Device::flex();
     let float = ResNet::from_state(&arch, &state, &device).unwrap();
     let expected = values(float.forward(images(&device)));
@@ -181,7 +208,7 @@ fn without_rounding_it_is_the_float_network() {
 #[test]
 fn every_trained_tensor_gets_a_gradient() {
     let arch = arch();
-    let network = random_state(&arch, 2);
+    let network = network(&arch, 2);
     let seen = statistics(&arch, &network);
     let device = Device::flex().autodiff();
     for spec in specs() {
@@ -233,10 +260,12 @@ fn run(arch: &Arch, net: &QuantizedNet, execution: Execution) -> Vec<f32> {
 #[test]
 fn what_is_trained_is_what_the_engine_runs_and_its_integers_are_its_simulation() {
     let arch = arch();
-    let network = random_state(&arch, 3);
+    let network = network(&arch, 3);
     let seen = statistics(&arch, &network);
     let device = Device::flex();
     for spec in specs() {
+        // With few bits, the one code in a million that falls to the other side of a tie changes hundreds behind it.
+        let spec = with_eight_bits(spec);
         let case = named(&spec);
         let qat = Qat::new(&arch, spec).unwrap();
         let begin = qat.begin(&network, &seen, Start::Ptq).unwrap();
@@ -257,14 +286,14 @@ fn what_is_trained_is_what_the_engine_runs_and_its_integers_are_its_simulation()
             |f: &dyn Fn(usize) -> f32| -> f32 { (0..simulated.len()).map(|i| f(i).powi(2)).sum() };
         // A code next to a tie may fall to the other side, and what follows with it.
         let noise = squares(&|i| simulated[i] - trained[i]) / squares(&|i| simulated[i]);
-        assert!(noise < 0.01, "{case}: {noise}, logits to {largest}");
+        assert!(noise < 3e-3, "{case}: {noise}, logits to {largest}");
     }
 }
 
 #[test]
 fn a_stored_network_is_the_one_that_was_finished() {
     let arch = arch();
-    let network = random_state(&arch, 4);
+    let network = network(&arch, 4);
     let seen = statistics(&arch, &network);
     for spec in specs() {
         let case = named(&spec);
@@ -286,7 +315,7 @@ fn a_stored_network_is_the_one_that_was_finished() {
 #[test]
 fn a_quantizer_that_does_not_fit_its_weights_is_named() {
     let arch = arch();
-    let network = random_state(&arch, 5);
+    let network = network(&arch, 5);
     let seen = statistics(&arch, &network);
     let spec = spec(
         Method::Lsq,

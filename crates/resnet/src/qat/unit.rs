@@ -22,9 +22,9 @@ use burn::tensor::Tensor;
 
 use super::QatBn;
 use super::forward::Pass;
-use super::ops::{batch_norm, conv2d};
 use crate::arch::{BN_EPSILON, ConvUnit};
 use crate::error::Error;
+use crate::ops::{batch_norm_relu_train, batch_norm_train, conv2d, relu};
 
 /// How far running statistics move.
 const MOMENTUM: f64 = 0.1;
@@ -41,15 +41,21 @@ fn by_map(t: Tensor<1>) -> Tensor<4> {
     t.reshape([1, channels, 1, 1])
 }
 
-/// The unit's output before addition and ReLU.
-pub(super) fn run(pass: &mut Pass<'_>, unit: &ConvUnit, x: Tensor<4>) -> Result<Tensor<4>, Error> {
+/// The unit's output, with the ReLU that follows if `activate`.
+pub(super) fn run(
+    pass: &mut Pass<'_>,
+    unit: &ConvUnit,
+    x: Tensor<4>,
+    activate: bool,
+) -> Result<Tensor<4>, Error> {
     let weight = pass.tensors.kernel(&unit.conv)?;
     let (stride, padding) = (unit.stride, unit.padding());
+    let rectified = |y: Tensor<4>| if activate { relu(y) } else { y };
     let bn = pass.qat.spec.bn;
     if bn == QatBn::Static {
         let bias = pass.tensors.vector(&format!("{}.bias", unit.conv))?;
         let weight = pass.weight(&unit.conv, weight)?;
-        return Ok(conv2d(x, weight, Some(bias), stride, padding));
+        return Ok(rectified(conv2d(x, weight, Some(bias), stride, padding)));
     }
     let part = |part: &str| pass.tensors.vector(&format!("{}.{part}", unit.bn));
     let (gamma, beta) = (part("weight")?, part("bias")?);
@@ -59,13 +65,13 @@ pub(super) fn run(pass: &mut Pass<'_>, unit: &ConvUnit, x: Tensor<4>) -> Result<
     let shift = beta.clone() - mean.clone() * k.clone();
     let folded = bn == QatBn::Folded;
     if !pass.phase.batch_statistics {
-        return Ok(if folded {
+        return Ok(rectified(if folded {
             let weight = pass.weight(&unit.conv, weight * by_output(k))?;
             conv2d(x, weight, Some(shift), stride, padding)
         } else {
             let weight = pass.weight(&unit.conv, weight)?;
             conv2d(x, weight, None, stride, padding) * by_map(k) + by_map(shift)
-        });
+        }));
     }
     let weight = if folded {
         let zero = k.clone().equal_scalar(0.0);
@@ -76,17 +82,20 @@ pub(super) fn run(pass: &mut Pass<'_>, unit: &ConvUnit, x: Tensor<4>) -> Result<
     };
     let z = conv2d(x, weight, None, stride, padding);
     let [n, _, h, w] = z.dims();
-    let (y, batch_mean, batch_variance) = batch_norm(z, gamma, beta);
+    let found = match activate {
+        true => batch_norm_relu_train(z, gamma, beta, BN_EPSILON),
+        false => batch_norm_train(z, gamma, beta, BN_EPSILON),
+    };
     let m = (n * h * w) as f64;
-    let unbiased = batch_variance * (m / (m - 1.0).max(1.0));
+    let unbiased = found.variance * (m / (m - 1.0).max(1.0));
     let moved = |old: Tensor<1>, new: Tensor<1>| old * (1.0 - MOMENTUM) + new * MOMENTUM;
     pass.measure(
         &format!("{}.running_mean", unit.bn),
-        moved(mean, batch_mean),
+        moved(mean, found.mean),
     );
     pass.measure(
         &format!("{}.running_var", unit.bn),
         moved(variance, unbiased),
     );
-    Ok(y)
+    Ok(found.output)
 }

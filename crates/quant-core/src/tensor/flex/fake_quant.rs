@@ -5,8 +5,8 @@
 //!
 //!            inside              outside              inside: quant_min <= round(v) + z <= quant_max
 //! dy/dx      1                   0                                                                  (2)
-//! dy/ds      round(v) - v        q - z                ScaleGradient::Step                           (3)
-//! dy/ds      0                   q - z                ScaleGradient::Clip                           (4)
+//! dy/ds      round(v) - v        q - z                Learns::Step                                  (3)
+//! dy/ds      0                   q - z                Learns::Clip                                  (4)
 //! dy/dz      0                   -s                                                                 (5)
 //! ```
 //!
@@ -27,6 +27,7 @@ use rayon::prelude::*;
 
 use super::apply::{Argument, apply, into_values, recycle, values};
 use super::pool;
+use crate::qat::{Grid, Learns};
 
 /// Values that a thread takes at once.
 const TASK: usize = 16 << 10;
@@ -35,72 +36,57 @@ const RUN: usize = 1024;
 /// Interleaved parts of it.
 const LANES: usize = 16;
 
-/// Which gradient the scale gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ScaleGradient {
-    /// None, and none for the zero point.
-    Nothing,
-    /// Equations (3) and (5).
-    Step,
-    /// Equations (4) and (5).
-    Clip,
-}
-
-/// The codes, and what is learned of their grid.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Steps {
-    /// The smallest code.
-    pub quant_min: i32,
-    /// The largest code.
-    pub quant_max: i32,
-    /// The scale's gradient.
-    pub learns: ScaleGradient,
-    /// What the gradients of scale and zero point are multiplied by.
-    pub factor: f32,
-}
-
 /// Equation (1) with its gradients, for `x` on the flex device; `None` where it is on another, or the shapes do not fit.
-/// `scale` and `zero_point` have one value each, or one for each channel of x's axis 0; the scale is above 0.
-pub fn fake_quant<const D: usize>(
-    x: &Tensor<D>,
-    scale: &Tensor<1>,
-    zero_point: Option<&Tensor<1>>,
-    steps: Steps,
-) -> Option<Tensor<D>> {
-    let [groups] = scale.dims();
+/// Scale and zero point have one value each, or one for each channel of x's axis 0; the scale is above 0.
+pub fn fake_quant<const D: usize>(x: &Tensor<D>, grid: &Grid) -> Option<Tensor<D>> {
+    let [groups] = grid.scale.dims();
+    let zero_point = grid.zero_point.as_ref();
     let fits =
         (groups == 1 || groups == x.dims()[0]) && zero_point.is_none_or(|z| z.dims() == [groups]);
-    let (x, s) = (Argument::of(x)?, Argument::of(scale)?);
+    let (x, s) = (Argument::of(x)?, Argument::of(&grid.scale)?);
     if !fits {
         return None;
     }
+    let codes = Codes {
+        low: grid.quant_min as f32,
+        high: grid.quant_max as f32,
+        learns: grid.learns,
+    };
     Some(match zero_point {
         None => {
             apply([x, s], FakeQuant, |[x, s], tracked| {
-                forward(steps, x, s, None, tracked)
+                forward(codes, x, s, None, tracked)
             })
             .0
         }
         Some(z) => {
             let z = Argument::of(z)?;
             apply([x, s, z], FakeQuant, |[x, s, z], tracked| {
-                forward(steps, x, s, Some(z), tracked)
+                forward(codes, x, s, Some(z), tracked)
             })
             .0
         }
     })
 }
 
+/// What all groups have in common.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Codes {
+    low: f32,
+    high: f32,
+    learns: Learns,
+}
+
 /// A group's grid.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Grid {
+struct Group {
     scale: f32,
     zero_point: f32,
     low: f32,
     high: f32,
 }
 
-impl Grid {
+impl Group {
     /// v, round(v), round(v) + z and q - z.
     #[inline(always)]
     fn place(self, x: f32) -> [f32; 4] {
@@ -134,13 +120,13 @@ fn nearest(v: f32) -> f32 {
 
 #[derive(Clone, Debug)]
 struct State {
-    steps: Steps,
+    codes: Codes,
     x: FlexTensor,
-    grids: Vec<Grid>,
+    grids: Vec<Group>,
 }
 
 fn forward(
-    steps: Steps,
+    codes: Codes,
     x: FlexTensor,
     scale: FlexTensor,
     zero_point: Option<FlexTensor>,
@@ -149,14 +135,14 @@ fn forward(
     let (x, scale) = (x.to_contiguous(), scale.to_contiguous());
     let zero_point = zero_point.map(|z| z.to_contiguous());
     let zero_points = zero_point.as_ref().map(values);
-    let grids: Vec<Grid> = values(&scale)
+    let grids: Vec<Group> = values(&scale)
         .iter()
         .enumerate()
-        .map(|(group, &scale)| Grid {
+        .map(|(group, &scale)| Group {
             scale,
             zero_point: zero_points.map_or(0.0, |z| z[group]),
-            low: steps.quant_min as f32,
-            high: steps.quant_max as f32,
+            low: codes.low,
+            high: codes.high,
         })
         .collect();
     let mut y = pool::take(values(&x).len());
@@ -174,11 +160,11 @@ fn forward(
             });
         });
     let y = FlexTensor::from_data(TensorData::new(y, x.shape()));
-    (y, tracked.then_some(State { steps, x, grids }), ())
+    (y, tracked.then_some(State { codes, x, grids }), ())
 }
 
 /// Values of a group.
-fn group_len(x: &FlexTensor, grids: &[Grid]) -> usize {
+fn group_len(x: &FlexTensor, grids: &[Group]) -> usize {
     (values(x).len() / grids.len().max(1)).max(1)
 }
 
@@ -191,7 +177,7 @@ impl<const N: usize> Backward<Flex, N> for FakeQuant {
 
     fn backward(self, ops: Ops<State, N>, grads: &mut Gradients, _: &mut Checkpointer) {
         let mut gradient = into_values(grads.consume::<Flex>(&ops.node));
-        let State { steps, x, grids } = ops.state;
+        let State { codes, x, grids } = ops.state;
         let group = group_len(&x, &grids);
         let sums: Vec<[f64; 2]> = gradient
             .par_chunks_mut(group)
@@ -200,16 +186,16 @@ impl<const N: usize> Backward<Flex, N> for FakeQuant {
             .map(|((g, x), &grid)| {
                 let tasks = g.par_chunks_mut(TASK).zip(x.par_chunks(TASK));
                 let parts: Vec<[f64; 2]> = tasks
-                    .map(|(g, x)| match steps.learns {
-                        ScaleGradient::Nothing => {
+                    .map(|(g, x)| match codes.learns {
+                        Learns::Nothing => {
                             for (g, &x) in g.iter_mut().zip(x) {
                                 let [_, _, code, _] = grid.place(x);
                                 *g = if grid.is_inside(code) { *g } else { 0.0 };
                             }
                             [0.0; 2]
                         }
-                        ScaleGradient::Step => task(grid, g, x, |v, rounded| rounded - v),
-                        ScaleGradient::Clip => task(grid, g, x, |_, _| 0.0),
+                        Learns::Step { .. } => task(grid, g, x, |v, rounded| rounded - v),
+                        Learns::Clip { .. } => task(grid, g, x, |_, _| 0.0),
                     })
                     .collect();
                 // In the order of the tasks, which are of a fixed size.
@@ -220,20 +206,22 @@ impl<const N: usize> Backward<Flex, N> for FakeQuant {
             .collect();
         let shape = x.shape();
         recycle(x);
-        let factor = f64::from(steps.factor);
-        let learns = steps.learns != ScaleGradient::Nothing;
+        let factor = match codes.learns {
+            Learns::Nothing => None,
+            Learns::Step { factor } | Learns::Clip { factor } => Some(f64::from(factor)),
+        };
         let wanted = |operand: usize| ops.parents.get(operand).and_then(Option::as_ref);
-        let of_grid = |of: &dyn Fn(usize) -> f64| {
+        let of_grid = |factor: f64, of: &dyn Fn(usize) -> f64| {
             let values: Vec<f32> = (0..grids.len()).map(|i| (factor * of(i)) as f32).collect();
             let len = values.len();
             FlexTensor::from_data(TensorData::new(values, [len]))
         };
-        if let (Some(node), true) = (wanted(1), learns) {
-            grads.register::<Flex>(node.id, of_grid(&|i| sums[i][0]));
+        if let (Some(node), Some(factor)) = (wanted(1), factor) {
+            grads.register::<Flex>(node.id, of_grid(factor, &|i| sums[i][0]));
         }
-        if let (Some(node), true) = (wanted(2), learns) {
+        if let (Some(node), Some(factor)) = (wanted(2), factor) {
             let scale = |i: usize| f64::from(grids[i].scale);
-            grads.register::<Flex>(node.id, of_grid(&|i| -scale(i) * sums[i][1]));
+            grads.register::<Flex>(node.id, of_grid(factor, &|i| -scale(i) * sums[i][1]));
         }
         match wanted(0) {
             Some(node) => {
@@ -249,7 +237,7 @@ impl<const N: usize> Backward<Flex, N> for FakeQuant {
 ///
 /// The terms are put aside and summed afterwards: a loop that does both does not compile to vectors.
 #[inline(always)]
-fn task(grid: Grid, g: &mut [f32], x: &[f32], within: impl Fn(f32, f32) -> f32) -> [f64; 2] {
+fn task(grid: Group, g: &mut [f32], x: &[f32], within: impl Fn(f32, f32) -> f32) -> [f64; 2] {
     let mut total = [0.0; 2];
     let mut terms = [[0.0_f32; RUN]; 2];
     for (g, x) in g.chunks_mut(RUN).zip(x.chunks(RUN)) {

@@ -16,4 +16,4 @@ pub mod pool;
 mod tests;
 
 pub use apply::{Argument, Tracked, apply, into_values, recycle, tensor, values};
-pub use fake_quant::{ScaleGradient, Steps, fake_quant};
+pub use fake_quant::fake_quant;

@@ -1,8 +1,9 @@
-//! Beside the slice version, bit for bit, and beside the same made of burn's operations.
+//! Beside the slice version, bit for bit, and beside the twin made of burn's operations.
 
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::*;
+use crate::qat::{Grid, Learns, by_operations};
 use crate::{QParams, Rounding, uniform};
 
 /// Ties, both zeros, whole numbers and numbers far outside.
@@ -24,45 +25,22 @@ fn read<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().try_to_vec().unwrap()
 }
 
-fn steps(quant_min: i32, quant_max: i32, learns: ScaleGradient) -> Steps {
-    Steps {
+const STEP: Learns = Learns::Step { factor: 0.25 };
+const CLIP: Learns = Learns::Clip { factor: 0.25 };
+
+fn grid(
+    scale: &Tensor<1>,
+    zero_point: Option<&Tensor<1>>,
+    (quant_min, quant_max): (i32, i32),
+    learns: Learns,
+) -> Grid {
+    Grid {
+        scale: scale.clone(),
+        zero_point: zero_point.cloned(),
         quant_min,
         quant_max,
         learns,
-        factor: 0.25,
     }
-}
-
-/// The header's equations as burn's operations, without the factor.
-fn composed(
-    x: Tensor<4>,
-    scale: Tensor<1>,
-    zero_point: Option<Tensor<1>>,
-    steps: Steps,
-) -> Tensor<4> {
-    let shape = [scale.dims()[0], 1, 1, 1];
-    let s = match steps.learns {
-        ScaleGradient::Step => scale.clone(),
-        _ => scale.clone().inner(),
-    };
-    let s = s.reshape(shape);
-    let z = zero_point
-        .unwrap_or_else(|| scale.zeros_like())
-        .reshape(shape);
-    let v = x / s.clone();
-    let plain = v.clone().inner();
-    let rounded = v + (plain.clone().round() - plain);
-    let code = rounded + z.clone();
-    let (low, high) = (steps.quant_min as f32, steps.quant_max as f32);
-    let clipped = code.clone().clamp(low, high) - z;
-    let y = clipped.clone() * s;
-    if steps.learns != ScaleGradient::Clip {
-        return y;
-    }
-    let inside = code.clone().inner().clamp(low, high).equal(code.inner());
-    let ends = clipped.inner().mask_fill(inside, 0.0);
-    let scale = scale.reshape(shape);
-    y + (scale.clone() - scale.inner()) * ends
 }
 
 #[test]
@@ -78,10 +56,9 @@ fn values_are_those_of_the_simulation_bit_for_bit() {
         let groups = scales.len();
         let zeros: Vec<f32> = zero_points.iter().flatten().map(|&z| z as f32).collect();
         let zero_point = zero_points.as_ref().map(|_| leaf(&zeros, [groups]));
-        let steps = steps(low, high, ScaleGradient::Step);
         let scale = leaf(&scales, [groups]);
-        let y = fake_quant(&leaf(&x, shape), &scale, zero_point.as_ref(), steps).unwrap();
-        let y = read(y);
+        let grid = grid(&scale, zero_point.as_ref(), (low, high), STEP);
+        let y = read(fake_quant(&leaf(&x, shape), &grid).unwrap());
         for (i, (&x, y)) in x.iter().zip(y).enumerate() {
             let group = i * groups / (3 * 4 * 31 * 31);
             let params = QParams {
@@ -101,34 +78,24 @@ fn gradients_are_those_of_the_composition() {
     let x = sample(4 * 3 * 40 * 40);
     let shape = [4, 3, 40, 40];
     let weight: Vec<f32> = (0..x.len() as u64).map(|i| uniform(3, i) - 0.3).collect();
-    for learns in [
-        ScaleGradient::Step,
-        ScaleGradient::Clip,
-        ScaleGradient::Nothing,
-    ] {
+    for learns in [STEP, CLIP, Learns::Nothing] {
         for groups in [1, 4] {
             for with_zero in [false, true] {
                 let s: Vec<f32> = (0..groups).map(|g| 0.3 + 0.2 * g as f32).collect();
                 let z: Vec<f32> = (0..groups).map(|g| 2.0 - g as f32).collect();
-                let steps = steps(-4, 3, learns);
                 let run = |ours: bool| {
                     let (x, scale) = (leaf(&x, shape), leaf(&s, [groups]));
                     let zero = with_zero.then(|| leaf(&z, [groups]));
+                    let grid = grid(&scale, zero.as_ref(), (-4, 3), learns);
                     let y = match ours {
-                        true => fake_quant(&x, &scale, zero.as_ref(), steps).unwrap(),
-                        false => composed(x.clone(), scale.clone(), zero.clone(), steps),
+                        true => fake_quant(&x, &grid).unwrap(),
+                        false => by_operations(x.clone(), &grid),
                     };
                     let outer = Tensor::from_inner(leaf(&weight, shape).inner());
                     let grads = (y * outer).sum().backward();
                     let of_grid = |t: &Tensor<1>| t.grad(&grads).map(read).unwrap_or_default();
-                    let factor = if ours { 1.0 } else { 0.25 };
                     let zero = zero.map(|zero| of_grid(&zero)).unwrap_or_default();
-                    let slowed = |v: Vec<f32>| v.iter().map(|v| v * factor).collect::<Vec<f32>>();
-                    (
-                        read(x.grad(&grads).unwrap()),
-                        slowed(of_grid(&scale)),
-                        slowed(zero),
-                    )
+                    (read(x.grad(&grads).unwrap()), of_grid(&scale), zero)
                 };
                 let (ours, theirs) = (run(true), run(false));
                 let near = |a: &[f32], b: &[f32], what: &str| {
@@ -139,7 +106,7 @@ fn gradients_are_those_of_the_composition() {
                     }
                 };
                 near(&ours.0, &theirs.0, "dx");
-                if learns == ScaleGradient::Nothing {
+                if learns == Learns::Nothing {
                     assert!(ours.1.is_empty() && ours.2.is_empty());
                     continue;
                 }
@@ -157,7 +124,7 @@ fn the_number_of_threads_changes_no_bit() {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
         pool.unwrap().install(|| {
             let (x, scale) = (leaf(&x, [2, 3, 120, 120]), leaf(&[0.2], [1]));
-            let y = fake_quant(&x, &scale, None, steps(-4, 3, ScaleGradient::Step)).unwrap();
+            let y = fake_quant(&x, &grid(&scale, None, (-4, 3), STEP)).unwrap();
             let grads = y.clone().powi_scalar(2).sum().backward();
             let all = [
                 read(y),
@@ -175,14 +142,14 @@ fn the_number_of_threads_changes_no_bit() {
 fn what_is_not_finite_shows_and_what_does_not_fit_is_left_to_others() {
     let x = leaf(&[f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1.0], [4]);
     let scale = leaf(&[0.5], [1]);
-    let steps = steps(-4, 3, ScaleGradient::Step);
-    let y = read(fake_quant(&x, &scale, None, steps).unwrap());
+    let of = |scale: &Tensor<1>, zero: Option<&Tensor<1>>| grid(scale, zero, (-4, 3), STEP);
+    let y = read(fake_quant(&x, &of(&scale, None)).unwrap());
     assert!(y[..3].iter().all(|y| y.is_nan()) && y[3] == 1.0);
-    assert!(fake_quant(&x, &leaf(&[0.5; 3], [3]), None, steps).is_none());
-    assert!(fake_quant(&x, &scale, Some(&leaf(&[0.0; 2], [2])), steps).is_none());
+    assert!(fake_quant(&x, &of(&leaf(&[0.5; 3], [3]), None)).is_none());
+    assert!(fake_quant(&x, &of(&scale, Some(&leaf(&[0.0; 2], [2])))).is_none());
     let balanced = Device::flex().autodiff().gradient_checkpointing();
     let x = Tensor::<1>::ones([4], &balanced);
-    assert!(fake_quant(&x, &scale, None, steps).is_none());
+    assert!(fake_quant(&x, &of(&scale, None)).is_none());
 }
 
 #[test]
@@ -201,8 +168,8 @@ fn halves_go_to_the_even_neighbour_and_large_numbers_stay() {
     ];
     let plain = Tensor::<1>::from_data(TensorData::new(x.to_vec(), [x.len()]), &Device::flex());
     let scale = Tensor::<1>::ones([1], &Device::flex());
-    let steps = steps(i32::MIN, i32::MAX, ScaleGradient::Nothing);
-    let y = read(fake_quant(&plain, &scale, None, steps).unwrap());
+    let grid = grid(&scale, None, (i32::MIN, i32::MAX), Learns::Nothing);
+    let y = read(fake_quant(&plain, &grid).unwrap());
     for (x, y) in x.iter().zip(y) {
         let expected = x.round_ties_even().clamp(i32::MIN as f32, i32::MAX as f32);
         assert_eq!(y, expected, "{x}");
