@@ -88,6 +88,7 @@ fn experiments_on_the_shipped_model_plan_and_their_checks_have_runs() {
             ("arithmetic", 21),
             ("granularity", 41),
             ("integer", 17),
+            ("qat", 5),
             ("ranges", 61),
             ("shortcut", 10),
             ("weight-bits", 9),
@@ -113,6 +114,7 @@ fn experiments_on_cifar10_plan_and_their_checks_have_runs() {
         let name = format!("cifar10-{name}");
         assert!(names.contains(&name.as_str()), "{name} in {names:?}");
     }
+    assert!(names.contains(&"qat-cifar10"), "{names:?}");
 }
 
 #[test]
