@@ -6,7 +6,7 @@
 use results::{Config, RunRow};
 
 use crate::axis_text::{
-    activations, calibration, granularity, mapping, model, number, range, text,
+    activations, calibration, granularity, mapping, model, number, range, text, training,
 };
 use crate::order::compare_words;
 
@@ -127,7 +127,7 @@ const RANGES: &[&str] = &[
 const ROUNDINGS: &[&str] = &["half_even", "half_away", "floor", "stochastic", "gemmlowp"];
 
 /// Every axis, the coarse ones first, as the line below a table lists them.
-pub(crate) static AXES: [Axis; 22] = {
+pub(crate) static AXES: [Axis; 31] = {
     use About::{Arithmetic, Network, Subject, Weights};
     [
         axis("model", Subject, model, &[]),
@@ -162,8 +162,40 @@ pub(crate) static AXES: [Axis; 22] = {
             "method",
             Weights,
             |c| c.method.clone(),
-            &["float", "linear", "ptq"],
+            &["float", "linear", "ptq", "qat", "stored"],
         ),
+        axis(
+            "training",
+            Weights,
+            |c| text(&c.qat_method),
+            &["minmax", "lsq", "lsq_plus", "pact"],
+        ),
+        axis(
+            "training BN",
+            Weights,
+            |c| text(&c.qat_bn),
+            &["folded", "static", "kept"],
+        )
+        .prefix("training BN "),
+        axis(
+            "training start",
+            Weights,
+            |c| text(&c.qat_start),
+            &["ptq", "float"],
+        )
+        .prefix("from "),
+        axis("epochs", Weights, |c| number(c.qat_epochs), &[]).prefix("epochs "),
+        axis("training images", Weights, |c| number(c.qat_images), &[]).prefix("training images "),
+        axis("learning rate", Weights, |c| number(c.qat_lr), &[]).prefix("lr "),
+        axis(
+            "scale learning rate",
+            Weights,
+            |c| number(c.qat_scale_lr),
+            &[],
+        )
+        .prefix("scale lr "),
+        axis("distillation", Weights, |c| number(c.qat_distillation), &[]).prefix("distillation "),
+        axis("training settings", Weights, training, &[]),
         axis("mapping", Weights, mapping, MAPPINGS),
         axis(
             "granularity",
@@ -345,6 +377,27 @@ mod tests {
         for text in ["accumulator int32", "activations affine"] {
             assert!(fixed.contains(&text.to_string()), "{fixed:?}");
         }
+    }
+
+    #[test]
+    fn what_training_varies_is_a_column_and_calibrated_runs_have_none_of_it() {
+        let trained = |method: &str, freeze: f64| {
+            let method = method.to_string();
+            row(move |c| {
+                (c.method, c.qat_method) = ("qat".into(), Some(method.clone()));
+                (c.qat_epochs, c.qat_freeze) = (Some(4), Some(freeze));
+            })
+        };
+        let rows = [row(|_| ()), trained("lsq", 0.5), trained("pact", 0.5)];
+        let titles = |rows: &[RunRow]| varying(rows).iter().map(|a| a.title).collect::<Vec<_>>();
+        assert_eq!(titles(&rows), ["method", "training"]);
+        assert_eq!(scheme_label(&rows[2].config, &varying(&rows)), "qat, pact");
+        let fixed = fixed(&rows);
+        for text in ["epochs 4", "training settings freeze 0.5"] {
+            assert!(fixed.contains(&text.to_string()), "{fixed:?}");
+        }
+        let rows = [trained("lsq", 0.5), trained("lsq", 1.0)];
+        assert_eq!(titles(&rows), ["training settings"]);
     }
 
     #[test]

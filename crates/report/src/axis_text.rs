@@ -69,6 +69,29 @@ pub(crate) fn calibration(c: &Config) -> String {
     }
 }
 
+/// The settings of a training that rarely differ, in one line; empty without a training.
+pub(crate) fn training(c: &Config) -> String {
+    let mut parts = Vec::new();
+    let mut part = |name: &str, value: String| {
+        if !value.is_empty() {
+            parts.push(format!("{name} {value}"));
+        }
+    };
+    part("batch", number(c.qat_batch));
+    part("shards", number(c.qat_shards));
+    part("schedule", text(&c.qat_schedule));
+    part("warm-up", number(c.qat_warmup));
+    part("momentum", number(c.qat_momentum));
+    part("weight decay", number(c.qat_weight_decay));
+    part("padding", number(c.qat_padding));
+    part("flip", number(c.qat_flip));
+    part("delay", number(c.qat_delay));
+    part("freeze", number(c.qat_freeze));
+    part("temperature", number(c.qat_temperature));
+    part("range momentum", number(c.qat_range_momentum));
+    parts.join(", ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
