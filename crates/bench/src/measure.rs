@@ -10,7 +10,7 @@ use anyhow::{Context, Result, anyhow};
 use engine::Execution;
 use resnet::{Decision, LayerReport, QuantizedNet, SiteStatistics, StateDict};
 use results::metric as names;
-use results::{ManifestRow, MetricRow, PredictionRow, Run, RunRow, Status};
+use results::{EpochRow, ManifestRow, MetricRow, PredictionRow, Run, RunRow, Status};
 
 use crate::agreement::{Agreement, compare};
 use crate::calibration::collect;
@@ -19,11 +19,11 @@ use crate::environment::Environment;
 use crate::evaluate::{Outcome, evaluate};
 use crate::network::Network;
 use crate::plan::PlannedRun;
-use crate::qat::Job;
+use crate::qat::{Job, Trained};
 use crate::quantized::quantized;
 use crate::settings::{Quantization, Source, Training};
 use crate::sources::TestSet;
-use crate::train::Observer;
+use crate::train::{Observer, Row};
 
 /// What a run needs beside its plan.
 pub struct Bench<'a> {
@@ -65,6 +65,7 @@ impl Bench<'_> {
         let mut metrics = Metrics::new(&row.run_id);
         let data = &run.set.data;
         let size = [data.height(), data.width()];
+        let mut epochs = Vec::new();
         let (net, manifest) = match &run.cell.quantization {
             None => {
                 let state = &checkpoint.state;
@@ -74,7 +75,7 @@ impl Bench<'_> {
                 (net, manifest)
             }
             Some(how) => {
-                let mut quantized = self.quantize(run, how)?;
+                let mut quantized = self.quantize(run, how, &mut epochs)?;
                 let manifest = std::mem::take(&mut quantized.manifest);
                 metrics.layers(&quantized.layers);
                 metrics.activations(&quantized);
@@ -113,17 +114,27 @@ impl Bench<'_> {
             metrics: metrics.rows,
             predictions,
             manifest: manifest_rows(&row.run_id, manifest),
+            epochs,
             row,
         })
     }
 
-    /// Weights, and activations where they are asked for.
-    fn quantize(&self, run: &PlannedRun, how: &Quantization) -> Result<QuantizedNet> {
+    /// Weights, and activations where they are asked for; a training adds its epochs.
+    fn quantize(
+        &self,
+        run: &PlannedRun,
+        how: &Quantization,
+        epochs: &mut Vec<EpochRow>,
+    ) -> Result<QuantizedNet> {
         let checkpoint = &run.model.checkpoint;
         let arch = &checkpoint.arch;
         match &how.source {
             Source::PostTraining => {}
-            Source::Training(training) => return self.train(run, how, training),
+            Source::Training(training) => {
+                let trained = self.train(run, how, training)?;
+                epochs.extend(epoch_rows(&run.run_id, &trained.rows));
+                return Ok(trained.net);
+            }
             Source::Stored => return Ok(checkpoint.quantizers.network(arch, &checkpoint.state)?),
         }
         let images = run.calibration.as_ref();
@@ -132,12 +143,7 @@ impl Bench<'_> {
     }
 
     /// Trains the network, or goes on where an earlier process stopped, and leaves the trained file beside the checkpoint.
-    fn train(
-        &self,
-        run: &PlannedRun,
-        how: &Quantization,
-        training: &Training,
-    ) -> Result<QuantizedNet> {
+    fn train(&self, run: &PlannedRun, how: &Quantization, training: &Training) -> Result<Trained> {
         let images = run
             .training
             .as_ref()
@@ -153,13 +159,13 @@ impl Bench<'_> {
             training,
             statistics: &statistics,
             images: (&images.data, &images.name),
-            test: None,
+            test: Some(&run.set.data),
             device: &run.config.device,
             threads: self.threads,
         };
-        let trained = job.run(&folder, 0, self.observer, self.cancelled)?;
+        let trained = job.run(&folder, 1, self.observer, self.cancelled)?;
         trained.save(&folder.join("trained.safetensors"), BTreeMap::new())?;
-        Ok(trained.net)
+        Ok(trained)
     }
 
     fn statistics(&self, run: &PlannedRun, images: &TestSet) -> Result<Arc<SiteStatistics>> {
@@ -190,6 +196,7 @@ impl Bench<'_> {
             metrics: Vec::new(),
             predictions: Vec::new(),
             manifest: Vec::new(),
+            epochs: Vec::new(),
         }
     }
 
@@ -226,6 +233,24 @@ pub fn by_image(run: &Run) -> HashMap<String, u16> {
         .iter()
         .map(|row| (row.image.clone(), row.top1))
         .collect()
+}
+
+/// As `log.csv` has them, with as many digits.
+fn epoch_rows<'a>(run_id: &'a str, rows: &'a [Row]) -> impl Iterator<Item = EpochRow> + 'a {
+    let round = |value: f64, digits: i32| {
+        let factor = 10f64.powi(digits);
+        (value * factor).round() / factor
+    };
+    rows.iter().map(move |row| EpochRow {
+        run_id: run_id.to_owned(),
+        epoch: row.epoch as u64,
+        lr: round(row.lr, 6),
+        train_loss: round(row.train_loss, 5),
+        train_top1: round(row.train_top1, 5),
+        test_top1: row.test_top1.map(|share| round(share, 5)),
+        images_per_second: round(row.images_per_second, 1),
+        seconds: round(row.seconds, 1),
+    })
 }
 
 fn manifest_rows(run_id: &str, manifest: Vec<Decision>) -> Vec<ManifestRow> {

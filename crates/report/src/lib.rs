@@ -18,6 +18,7 @@ mod bits;
 mod canvas;
 mod category_plot;
 mod columns;
+mod epoch_plot;
 mod error;
 mod frame;
 mod frames;

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use polars::prelude::*;
-use results::{MetricRow, PredictionRow, RunRow, Status, Store, metric};
+use results::{EpochRow, MetricRow, PredictionRow, RunRow, Status, Store, metric};
 
 use crate::error::Error;
 use crate::frames::{count, explain, polars_error, scalar, scan};
@@ -62,6 +62,8 @@ pub(crate) struct Loaded {
     /// In the order of the files, runs sorted by id.
     pub values: Vec<Value>,
     pub counted: HashMap<String, Counted>,
+    /// Of the runs that were trainings.
+    pub epochs: HashMap<String, Vec<EpochRow>>,
 }
 
 impl Loaded {
@@ -83,10 +85,15 @@ impl Loaded {
             rows,
             values,
             counted: HashMap::new(),
+            epochs: HashMap::new(),
         };
         for row in loaded.rows.iter().filter(|row| row.status == Status::Ok) {
             let counted = loaded.count(&row.run_id)?;
             loaded.counted.insert(row.run_id.clone(), counted);
+            let epochs = store.epochs(experiment, &row.run_id)?;
+            if !epochs.is_empty() {
+                loaded.epochs.insert(row.run_id.clone(), epochs);
+            }
         }
         Ok(loaded)
     }

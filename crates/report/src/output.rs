@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::accuracy::AccuracyTable;
 use crate::accuracy_plot::accuracy_plot;
+use crate::epoch_plot::epoch_plot;
 use crate::error::Error;
 use crate::load::Loaded;
 use crate::sqnr_plot::sqnr_plot;
@@ -69,7 +70,8 @@ impl Output {
     }
 }
 
-/// The table of an experiment and its files: `table.md`, `table.csv`, `table.tex`, `accuracy.svg`, `sqnr.svg`.
+/// The table of an experiment and its files: `table.md`, `table.csv`, `table.tex`, `accuracy.svg`, `sqnr.svg` and,
+/// where runs were trainings, `epochs.svg`.
 ///
 /// # Errors
 /// Those of [`crate::accuracy_table`].
@@ -85,6 +87,7 @@ pub fn outputs(
         ("table.tex", Some(table.latex())),
         ("accuracy.svg", accuracy_plot(&table)),
         ("sqnr.svg", sqnr_plot(&table, &loaded)),
+        ("epochs.svg", epoch_plot(&table, &loaded)),
     ];
     let outputs = texts
         .into_iter()

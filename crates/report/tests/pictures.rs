@@ -4,9 +4,9 @@ mod made_up;
 
 use std::path::PathBuf;
 
-use made_up::{first_right, float, layers, linear, run, with, write};
+use made_up::{first_right, float, layers, linear, quantized, run, with, write};
 use report::{Histogram, outputs, weight_histogram, write_all};
-use results::{Run, metric};
+use results::{EpochRow, Run, metric};
 
 /// Hits of ResNet-20 on CIFAR-10 from 8 to 2 bits, and 1 bit at chance.
 const HITS: [(u32, usize); 8] = [
@@ -72,6 +72,41 @@ fn eight_schemes() -> Vec<Run> {
                     ));
                 }
             }
+        }
+    }
+    runs
+}
+
+/// Two methods at two pairs of bits, ten epochs each, beside a calibrated run without any.
+fn trainings() -> Vec<Run> {
+    let mut runs = vec![
+        run("qat", float(2000), &first_right(2000, 1830)),
+        run("qat", quantized(2000, 4, 4), &first_right(2000, 1700)),
+    ];
+    for (bits, top) in [(4, 0.91), (2, 0.84)] {
+        for (m, method) in ["minmax", "lsq"].into_iter().enumerate() {
+            let mut config = quantized(2000, bits, bits);
+            (config.method, config.qat_method) = ("qat".into(), Some(method.into()));
+            config.qat_epochs = Some(10);
+            let top = top - 0.3 * f64::from(4 - bits) * (1.0 - m as f64) / 4.0;
+            let mut run = run("qat", config, &first_right(2000, (2000.0 * top) as usize));
+            let run_id = &run.row.run_id;
+            run.epochs = (1..=10)
+                .map(|epoch| {
+                    let left = (-0.5 * epoch as f64).exp();
+                    EpochRow {
+                        run_id: run_id.clone(),
+                        epoch,
+                        lr: 0.01 * (1.0 - 0.1 * epoch as f64),
+                        train_loss: 1.5 * left + 0.3 - 0.2 * top,
+                        train_top1: top,
+                        test_top1: Some(top * (1.0 - 0.3 * left)),
+                        images_per_second: 500.0,
+                        seconds: 40.0,
+                    }
+                })
+                .collect();
+            runs.push(run);
         }
     }
     runs
@@ -184,6 +219,32 @@ fn the_accuracy_plot_has_whole_bits_a_float_line_and_chance() {
     }
     assert!(!texts.contains(&"1.5") && !svg.contains("NaN"));
     assert!(smallest_font(&svg) >= 12.0, "{}", smallest_font(&svg));
+}
+
+#[test]
+fn trainings_have_a_line_each_and_a_pair_of_frames_for_each_pair_of_bits() {
+    let svg_text = svg("qat", trainings(), "epochs.svg");
+    let texts = texts(&svg_text);
+    let count = |text: &str| texts.iter().filter(|t| **t == text).count();
+    for (text, times) in [
+        ("minmax", 1),
+        ("lsq", 1),
+        ("float", 1),
+        ("training loss (nats)", 2),
+        ("test top-1 (%)", 2),
+        ("epoch", 4),
+        ("resnet20-synthetic, synthetic, W4A4", 1),
+        ("resnet20-synthetic, synthetic, W2A2", 1),
+    ] {
+        assert_eq!(count(text), times, "{text} in {texts:?}");
+    }
+    assert!(!svg_text.contains("NaN"));
+    // The float line is in both accuracy frames, the legend has one more; no training, no picture.
+    let (_guard, root) = folder();
+    write(&root.join("none"), &one_scheme());
+    let (_, outputs) = outputs(&root.join("none"), "weight-bits").unwrap();
+    let epochs = outputs.iter().find(|o| o.path.ends_with("epochs.svg"));
+    assert_eq!(epochs.unwrap().text, None);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //!                                  metrics.csv      run_id, layer, metric, value, n, unit (long form)
 //!                                  predictions.csv  image, label, top1
 //!                                  manifest.csv     run_id, tensor, kind, quantized, bits, reason
+//!                                  epochs.csv       one row an epoch, where the run was a training
 //! ```
 //!
 //! Rules of the format: snake_case headers, units in the unit column, plain decimals (never an exponent), an empty
@@ -35,6 +36,8 @@ pub use config::{Config, FLOAT_BITS, METHOD_FLOAT, run_id};
 pub use error::Error;
 pub use file::{check_columns, read_rows, rows_text, write_rows};
 pub use lock::{FileLock, Wait};
-pub use rows::{ManifestRow, MetricRow, PredictionRow, Row, Run, RunRow, SCHEMA, Status};
-pub use store::{MANIFEST_FILE, METRICS_FILE, PREDICTIONS_FILE, RUN_FILE, Store, is_run_id};
+pub use rows::{EpochRow, ManifestRow, MetricRow, PredictionRow, Row, Run, RunRow, SCHEMA, Status};
+pub use store::{
+    EPOCHS_FILE, MANIFEST_FILE, METRICS_FILE, PREDICTIONS_FILE, RUN_FILE, Store, is_run_id,
+};
 pub use throughput::{LayerRow, ThroughputRow};

@@ -206,6 +206,48 @@ impl Row for ManifestRow {
     }
 }
 
+/// A row of `epochs.csv`: what an epoch of a training came to. Rates are fractions of 1.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EpochRow {
+    /// The run.
+    pub run_id: String,
+    /// From 1.
+    pub epoch: u64,
+    /// Learning rate of its last step.
+    #[serde(serialize_with = "plain")]
+    pub lr: f64,
+    /// Mean cross-entropy of the training images as the steps saw them, in nats.
+    #[serde(serialize_with = "plain")]
+    pub train_loss: f64,
+    /// Share of them that were classified correctly.
+    #[serde(serialize_with = "plain")]
+    pub train_top1: f64,
+    /// Share of the test images after the epoch.
+    #[serde(serialize_with = "plain_option")]
+    pub test_top1: Option<f64>,
+    /// Training images per second, tests not counted.
+    #[serde(serialize_with = "plain")]
+    pub images_per_second: f64,
+    /// Seconds of training, tests not counted.
+    #[serde(serialize_with = "plain")]
+    pub seconds: f64,
+}
+
+impl Row for EpochRow {
+    fn columns() -> Vec<&'static str> {
+        vec![
+            "run_id",
+            "epoch",
+            "lr",
+            "train_loss",
+            "train_top1",
+            "test_top1",
+            "images_per_second",
+            "seconds",
+        ]
+    }
+}
+
 /// A run folder in memory.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Run {
@@ -217,6 +259,8 @@ pub struct Run {
     pub predictions: Vec<PredictionRow>,
     /// `manifest.csv`.
     pub manifest: Vec<ManifestRow>,
+    /// `epochs.csv`, which a run without a training does not have.
+    pub epochs: Vec<EpochRow>,
 }
 
 impl Run {
@@ -305,6 +349,14 @@ impl Run {
             }
             if !tensors.insert((tensor, kind)) {
                 return fail(format!("`{tensor}` ({kind}) is in the manifest twice"));
+            }
+        }
+        for (nth, epoch) in (1..).zip(&self.epochs) {
+            if epoch.run_id != row.run_id {
+                return fail(format!("epoch {nth} belongs to run {}", epoch.run_id));
+            }
+            if epoch.epoch != nth {
+                return fail(format!("epoch {} stands where {nth} does", epoch.epoch));
             }
         }
         Ok(())

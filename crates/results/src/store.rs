@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::file::{read_rows, write_rows};
 use crate::folder::{TEMPORARY, new_folder, sync_folder};
 use crate::lock::{FileLock, LOCKS, Wait};
-use crate::rows::{Row, Run, RunRow, Status};
+use crate::rows::{EpochRow, Row, Run, RunRow, Status};
 
 /// File of the run row.
 pub const RUN_FILE: &str = "run.csv";
@@ -23,6 +23,9 @@ pub const METRICS_FILE: &str = "metrics.csv";
 pub const PREDICTIONS_FILE: &str = "predictions.csv";
 /// File of the quantization manifest.
 pub const MANIFEST_FILE: &str = "manifest.csv";
+
+/// File of the epochs of a training.
+pub const EPOCHS_FILE: &str = "epochs.csv";
 
 /// A results folder.
 #[derive(Clone, Debug)]
@@ -183,9 +186,22 @@ impl Store {
             metrics: read_rows(&path.join(METRICS_FILE))?,
             predictions: read_rows(&path.join(PREDICTIONS_FILE))?,
             manifest: read_rows(&path.join(MANIFEST_FILE))?,
+            epochs: self.epochs(experiment, run_id)?,
         };
         run.validate()?;
         Ok(run)
+    }
+
+    /// The epochs of a run; none where it has no such file.
+    ///
+    /// # Errors
+    /// [`Error::Name`], and those of [`read_rows`].
+    pub fn epochs(&self, experiment: &str, run_id: &str) -> Result<Vec<EpochRow>, Error> {
+        let path = self.run_dir(experiment, run_id)?.join(EPOCHS_FILE);
+        match path.exists() {
+            true => read_rows(&path),
+            false => Ok(Vec::new()),
+        }
     }
 
     /// Writes a run folder, whole or not at all, and gives its path. Hold the run's [`Store::lock`] from before the work
@@ -342,6 +358,9 @@ fn fill(folder: &Path, run: &Run) -> Result<(), Error> {
     file(folder, METRICS_FILE, &run.metrics)?;
     file(folder, PREDICTIONS_FILE, &run.predictions)?;
     file(folder, MANIFEST_FILE, &run.manifest)?;
+    if !run.epochs.is_empty() {
+        file(folder, EPOCHS_FILE, &run.epochs)?;
+    }
     sync_folder(folder)
 }
 

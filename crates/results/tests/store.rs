@@ -5,7 +5,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use results::{Config, Error, ManifestRow, MetricRow, PredictionRow, Run, RunRow, Status, Store};
+use results::{
+    Config, EpochRow, Error, ManifestRow, MetricRow, PredictionRow, Run, RunRow, Status, Store,
+};
 
 const EXPERIMENT: &str = "weight-bits";
 
@@ -48,6 +50,7 @@ fn run(bits: u32) -> Run {
             bits,
             reason: "linear".into(),
         }],
+        epochs: Vec::new(),
         row,
     }
 }
@@ -102,6 +105,33 @@ fn the_same_run_gives_the_same_bytes() {
             .map(|f| fs::read(path.join(f)).unwrap())
     });
     assert_eq!(bytes[0], bytes[1]);
+}
+
+#[test]
+fn the_epochs_of_a_training_come_back_and_are_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let mut run = run(4);
+    let run_id = run.row.run_id.clone();
+    let epoch = |epoch, test_top1| EpochRow {
+        run_id: run_id.clone(),
+        epoch,
+        lr: 1e-7,
+        train_loss: 0.25,
+        train_top1: 0.5,
+        test_top1,
+        images_per_second: 100.0,
+        seconds: 2.5,
+    };
+    run.epochs = vec![epoch(1, None), epoch(3, Some(0.75))];
+    let error = store.write(&run).unwrap_err().to_string();
+    assert!(error.contains("epoch 3 stands where 2 does"), "{error}");
+    run.epochs[1].epoch = 2;
+    let path = store.write(&run).unwrap();
+    let text = fs::read_to_string(path.join("epochs.csv")).unwrap();
+    let expected = format!("{run_id},1,0.0000001,0.25,0.5,,100,2.5");
+    assert_eq!(text.lines().nth(1), Some(expected.as_str()));
+    assert_eq!(store.read(EXPERIMENT, &run_id).unwrap(), run);
 }
 
 #[test]

@@ -154,6 +154,7 @@ mod tests {
             metrics: vec![value],
             predictions: vec![prediction],
             manifest: Vec::new(),
+            epochs: Vec::new(),
         };
         Store::open(root).unwrap().write(&run).unwrap();
     }

@@ -103,6 +103,7 @@ pub fn run(experiment: &str, config: Config, predictions: &[(String, u16, u16)])
         metrics,
         predictions: predictions.iter().map(prediction).collect(),
         manifest: Vec::new(),
+        epochs: Vec::new(),
     }
 }
 
