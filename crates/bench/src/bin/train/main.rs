@@ -102,7 +102,7 @@ struct Arguments {
     /// Device: flex (the CPU), or cuda or vulkan in a build with that feature.
     #[arg(long, default_value = "flex")]
     device: String,
-    /// Worker threads, at most --shards of use; default: one for each processor.
+    /// Worker threads; default: one for each processor.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
     /// The data folder.
