@@ -126,20 +126,18 @@ impl Bench<'_> {
         how: &Quantization,
         epochs: &mut Vec<EpochRow>,
     ) -> Result<QuantizedNet> {
-        let checkpoint = &run.model.checkpoint;
-        let arch = &checkpoint.arch;
-        match &how.source {
-            Source::PostTraining => {}
-            Source::Training(training) => {
-                let trained = self.train(run, how, training)?;
-                epochs.extend(epoch_rows(&run.run_id, &trained.rows));
-                return Ok(trained.net);
-            }
-            Source::Stored => return Ok(checkpoint.quantizers.network(arch, &checkpoint.state)?),
+        if let Source::Training(training) = &how.source {
+            let trained = self.train(run, how, training)?;
+            epochs.extend(epoch_rows(&run.run_id, &trained.rows));
+            return Ok(trained.net);
         }
         let images = run.calibration.as_ref();
         let statistics = images.map(|images| self.statistics(run, images));
-        quantized(checkpoint, how, statistics.transpose()?.as_deref())
+        quantized(
+            &run.model.checkpoint,
+            how,
+            statistics.transpose()?.as_deref(),
+        )
     }
 
     /// Trains the network, or goes on where an earlier process stopped, and leaves the trained file beside the checkpoint.

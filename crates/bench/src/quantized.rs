@@ -1,20 +1,28 @@
-//! A checkpoint quantized as a cell says: its weights, then its activations by what was seen in calibration.
+//! A checkpoint quantized as a cell says: its weights, then its activations by what was seen in calibration; or as its own file
+//! says.
 
 use anyhow::{Result, bail};
 use resnet::{Checkpoint, QuantizedNet, SiteStatistics, Sites};
 
-use crate::settings::Quantization;
+use crate::settings::{Quantization, Source};
 
 /// The network of `checkpoint` with everything quantized that `how` names.
 ///
 /// # Errors
-/// A tensor or a site that cannot be quantized, by name; activations without `statistics`.
+/// A tensor or a site that cannot be quantized, by name; activations without `statistics`; a network that is to be trained.
 pub fn quantized(
     checkpoint: &Checkpoint,
     how: &Quantization,
     statistics: Option<&SiteStatistics>,
 ) -> Result<QuantizedNet> {
     let arch = &checkpoint.arch;
+    match how.source {
+        Source::PostTraining => {}
+        Source::Stored => return Ok(checkpoint.quantizers.network(arch, &checkpoint.state)?),
+        Source::Training(_) => bail!(
+            "method = qat: nothing is trained here; `train --qat` makes a file, which method = stored reads"
+        ),
+    }
     let mut net = resnet::quantize(arch, &checkpoint.state, &how.weights)?;
     if let Some(activations) = &how.activations {
         let Some(statistics) = statistics else {

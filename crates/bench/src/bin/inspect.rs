@@ -81,7 +81,10 @@ fn run() -> Result<ExitCode> {
             how.scheme.to_string(),
             format!("shortcut {}, ranges from {}", how.shortcut, seen.images),
         ),
-        _ => Default::default(),
+        _ => (
+            "as stored with the model".to_owned(),
+            "errors are differences to its weights with activations in float".to_owned(),
+        ),
     };
     let sited = net.activations.is_some();
     let unknown = |name: &&String| !net.manifest.iter().any(|d| is_called(d, name, sited));
@@ -106,16 +109,16 @@ fn run() -> Result<ExitCode> {
     let layers = match how.weights.scheme {
         Some(scheme) => Some(weights(&arguments, &planned, how, &scheme, &net, &target)?),
         None if arguments.picture.is_some() => {
-            bail!("--picture: weights.bits = 32 leaves no grid to show; give fewer bits")
+            bail!("--picture: there are no weights to quantize here, and so no grid to show")
         }
         None => None,
     };
-    let sites = match how.activations {
-        Some(_) => {
+    let sites = match sited {
+        true => {
             println!("\nactivations {scheme}\n{source}");
             Some(activations(&arguments, &planned, how, &net, &target)?)
         }
-        None => None,
+        false => None,
     };
     if let Some(path) = &arguments.csv {
         write(

@@ -145,6 +145,12 @@ impl StoredQuantizers {
                 shortcut = ShortcutPolicy::Float;
             }
         }
+        let equal = |(summand, (other, _)): (&String, &(String, String))| {
+            grids.contains_key(summand) && grids.get(summand) == grids.get(other)
+        };
+        if sites.additions.iter().all(equal) {
+            shortcut = ShortcutPolicy::Shared;
+        }
         if !grids.is_empty() {
             let how = WeightQuantization {
                 scheme: None,
