@@ -156,11 +156,10 @@ fn outcome(run: &Run) -> String {
     }
     let hits = whole_network(run, names::TOP1_CORRECT).unwrap_or_default();
     let n = run.predictions.len() as f64;
-    format!(
-        "top-1 {:.2} % ({hits} of {n}), {:.0} images/s",
-        100.0 * hits / n,
-        n / run.row.seconds.max(1e-3)
-    )
+    let rate = run.row.images_per_second.unwrap_or_default();
+    let seconds = run.row.seconds;
+    let top1 = 100.0 * hits / n;
+    format!("top-1 {top1:.2} % ({hits} of {n}), {rate:.0} images/s, {seconds:.0} s in all")
 }
 
 fn style(template: &str) -> ProgressStyle {

@@ -10,7 +10,8 @@ use bench::evaluate::{evaluate, logits};
 use bench::experiment::Scalar;
 use bench::network::Network;
 use bench::qat::{Job, Trained};
-use bench::settings::{Cell, Settings, Source};
+use bench::quantized::quantized;
+use bench::settings::{Cell, Quantization, Settings, Source};
 use bench::train::{Observer, Row, StepReport};
 use dataset::Dataset;
 use dataset::synthetic::{self, Split};
@@ -92,6 +93,16 @@ impl Shipped {
     }
 }
 
+/// What a cell with these settings quantizes.
+fn how(settings: &[(&str, Scalar)]) -> Quantization {
+    let mut all: Settings = settings
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), value.clone()))
+        .collect();
+    all.insert("model.name".to_owned(), text("m"));
+    Cell::new(&all).unwrap().quantization.unwrap()
+}
+
 fn text(word: &str) -> Scalar {
     Scalar::Text(word.to_owned())
 }
@@ -160,7 +171,8 @@ fn simulation_integers_and_the_stored_file_of_a_trained_network_agree() {
         trained.save(&path, Default::default()).unwrap();
         let loaded = resnet::load(&path, None).unwrap();
         assert!(loaded.folded);
-        let stored = loaded.quantizers.network(arch, &loaded.state).unwrap();
+        let how = how(&[("method", text("stored"))]);
+        let stored = quantized(&loaded, &how, None).unwrap();
         let all = |net: &resnet::QuantizedNet| {
             let execution = Execution::Simulate;
             let net = Network::quantized(&Target::Engine, arch, net.clone(), size, execution);
@@ -194,6 +206,20 @@ fn stopping_and_going_on_gives_the_file_of_never_having_stopped() {
         Ok(_) => panic!("other settings went on"),
     };
     assert!(error.contains("lr: 0.01, not 0.5"), "{error}");
+}
+
+#[test]
+fn looking_at_a_network_trains_none_and_stored_quantizers_must_be_there() {
+    let shipped = Shipped::open(4);
+    let error = |settings: &[(&str, Scalar)]| {
+        let made = quantized(&shipped.checkpoint, &how(settings), None);
+        made.unwrap_err().to_string()
+    };
+    let bits = ("weights.bits", Scalar::Integer(4));
+    let trained = error(&[("method", text("qat")), bits]);
+    assert!(trained.contains("train --qat"), "{trained}");
+    let stored = error(&[("method", text("stored"))]);
+    assert!(stored.contains("quantizer.weight.conv1.scale"), "{stored}");
 }
 
 #[test]
