@@ -127,6 +127,12 @@ impl Layout {
         }
         units
     }
+
+    /// The names of all layers in that order, the classifier last.
+    pub fn layers(&self) -> impl Iterator<Item = &str> {
+        let units = self.units().into_iter().map(|unit| unit.conv.as_str());
+        units.chain([self.classifier.as_str()])
+    }
 }
 
 const IMAGENET: [(usize, Family, [usize; 4]); 5] = [

@@ -94,7 +94,7 @@ impl BatchNorm {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::random_state;
+    use crate::random_state;
 
     #[test]
     fn a_channel_is_folded_by_the_formula_with_and_without_a_bias() {

@@ -23,8 +23,6 @@ mod quantized_tests;
 mod random;
 mod sites;
 mod state_dict;
-#[cfg(test)]
-mod testing;
 
 pub use arch::{Arch, BN_EPSILON, BlockSpec, ConvUnit, Family, Layout, Shortcut};
 pub use checkpoint::{Checkpoint, load, read_tensors, save_safetensors};

@@ -297,7 +297,7 @@ mod tests {
 
     use super::*;
     use crate::fold::fold;
-    use crate::testing::random_state;
+    use crate::random_state;
 
     /// Largest distance, relative to the largest logit.
     fn distance(a: &[f32], b: &[f32]) -> f32 {

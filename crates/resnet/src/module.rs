@@ -485,7 +485,7 @@ fn host<const D: usize>(tensor: Tensor<D>) -> HostTensor {
 mod tests {
     use super::*;
     use crate::fold::fold;
-    use crate::testing::random_state;
+    use crate::random_state;
     use burn::tensor::Distribution;
 
     fn images(n: usize, side: usize, device: &Device) -> Tensor<4> {

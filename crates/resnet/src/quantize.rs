@@ -85,6 +85,23 @@ pub struct Decision {
     pub reason: String,
 }
 
+impl Decision {
+    /// What stays in float.
+    pub(crate) fn float(
+        tensor: impl Into<String>,
+        kind: &'static str,
+        reason: impl Into<String>,
+    ) -> Self {
+        Self {
+            tensor: tensor.into(),
+            kind,
+            quantized: false,
+            bits: 32,
+            reason: reason.into(),
+        }
+    }
+}
+
 /// What quantization did to one weight tensor.
 #[derive(Clone, Debug)]
 pub struct LayerReport {
@@ -126,18 +143,10 @@ pub fn quantize(
     state: &StateDict,
     how: &WeightQuantization,
 ) -> Result<QuantizedNet, Error> {
-    let mut net = QuantizedNet {
-        state: match how.bn {
-            BnMode::Kept => state.clone(),
-            BnMode::Folded => fold(arch, state)?,
-        },
-        manifest: Vec::new(),
-        layers: Vec::new(),
-        codes: BTreeMap::new(),
-        bias_codes: BTreeMap::new(),
-        bias_overflows: BTreeMap::new(),
-        activations: None,
-    };
+    let mut net = QuantizedNet::float(match how.bn {
+        BnMode::Kept => state.clone(),
+        BnMode::Folded => fold(arch, state)?,
+    });
     let layout = arch.layout();
     for unit in layout.units() {
         let first = unit == &layout.stem;
@@ -161,17 +170,26 @@ pub fn quantize(
 
 /// The manifest of a network that stays in float.
 pub fn float_manifest(arch: &Arch, state: &StateDict) -> Vec<Decision> {
-    let decisions = state.names().map(|name| Decision {
-        tensor: name.clone(),
-        kind: kind_of(name, state),
-        quantized: false,
-        bits: 32,
-        reason: "weights.bits = 32".to_owned(),
-    });
+    let decisions = state
+        .names()
+        .map(|name| Decision::float(name, kind_of(name, state), "weights.bits = 32"));
     decisions.chain(float_sites(arch)).collect()
 }
 
 impl QuantizedNet {
+    /// A network of which nothing is quantized and nothing is said.
+    pub fn float(state: StateDict) -> Self {
+        Self {
+            state,
+            manifest: Vec::new(),
+            layers: Vec::new(),
+            codes: BTreeMap::new(),
+            bias_codes: BTreeMap::new(),
+            bias_overflows: BTreeMap::new(),
+            activations: None,
+        }
+    }
+
     /// Rounds activations to `codes` from here on, and biases to 32 bits where `how` says so.
     ///
     /// # Errors
@@ -193,16 +211,13 @@ impl QuantizedNet {
             if decision.kind != "activation" {
                 continue;
             }
-            let unrounded =
-                shortcut == ShortcutPolicy::Float && sites.additions.contains_key(&decision.tensor);
-            if unrounded {
+            if sites.is_unrounded(&decision.tensor, shortcut) {
                 decision.reason = "shortcut = float".to_owned();
                 continue;
             }
             let code = code(&decision.tensor)?;
-            let count = (code.quant_max - code.quant_min) as u32;
             decision.quantized = true;
-            decision.bits = u32::BITS - count.leading_zeros();
+            decision.bits = code.bits();
             decision.reason = format!(
                 "scale {:e}, zero point {}, codes {} to {}",
                 code.scale, code.zero_point, code.quant_min, code.quant_max
@@ -225,9 +240,8 @@ impl QuantizedNet {
         };
         let sites = Sites::new(arch);
         let code = |site: &String| {
-            let unrounded =
-                *shortcut == ShortcutPolicy::Float && sites.additions.contains_key(site);
-            codes.get(site).copied().filter(|_| !unrounded)
+            let code = codes.get(site).copied();
+            code.filter(|_| !sites.is_unrounded(site, *shortcut))
         };
         sites.sites.iter().map(|(site, _)| code(site)).collect()
     }
@@ -274,13 +288,11 @@ impl QuantizedNet {
         };
         match &scheme {
             Some(scheme) => self.weight(layer, scheme)?,
-            None => self.manifest.push(Decision {
-                tensor: format!("{layer}.weight"),
-                kind: "weight",
-                quantized: false,
-                bits: 32,
-                reason: "weights.bits = 32".to_owned(),
-            }),
+            None => {
+                let name = format!("{layer}.weight");
+                let decision = Decision::float(name, "weight", "weights.bits = 32");
+                self.manifest.push(decision);
+            }
         }
         self.bias(layer, how.bias, scheme.as_ref())
     }
@@ -337,13 +349,10 @@ impl QuantizedNet {
                 self.replace(&name, "bias", &Scheme::linear(scheme.bits()))?;
             }
             // Under int32, until `quantize_activations` has the scales.
-            (policy, _) => self.manifest.push(Decision {
-                tensor: name,
-                kind: "bias",
-                quantized: false,
-                bits: 32,
-                reason: format!("bias = {policy}"),
-            }),
+            (policy, _) => {
+                let decision = Decision::float(name, "bias", format!("bias = {policy}"));
+                self.manifest.push(decision);
+            }
         }
         Ok(())
     }
@@ -353,13 +362,8 @@ impl QuantizedNet {
         for part in ["weight", "bias", "running_mean", "running_var"] {
             let name = format!("{bn}.{part}");
             if self.state.contains(&name) {
-                self.manifest.push(Decision {
-                    tensor: name,
-                    kind: "batchnorm",
-                    quantized: false,
-                    bits: 32,
-                    reason: "bn = kept".to_owned(),
-                });
+                self.manifest
+                    .push(Decision::float(name, "batchnorm", "bn = kept"));
             }
         }
     }
@@ -420,13 +424,7 @@ fn kind_of(name: &str, state: &StateDict) -> &'static str {
 /// The activation sites of a network whose activations stay in float.
 pub(crate) fn float_sites(arch: &Arch) -> impl Iterator<Item = Decision> {
     let sites = Sites::new(arch).sites.into_iter();
-    sites.map(|(site, _)| Decision {
-        tensor: site,
-        kind: "activation",
-        quantized: false,
-        bits: 32,
-        reason: "activations.bits = 32".to_owned(),
-    })
+    sites.map(|(site, _)| Decision::float(site, "activation", "activations.bits = 32"))
 }
 
 /// Quantized weights as integers, if every output channel has one scale. A channel left in float for want of anything but
@@ -515,7 +513,7 @@ impl FromStr for BiasPolicy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::random_state;
+    use crate::random_state;
     use quant_core::{CodeRange, Granularity, Mapping, RangeMethod, Rounding};
     use std::collections::HashSet;
 

@@ -7,7 +7,7 @@ use quant_core::{
     Rounding, Scheme, Statistics, uniform,
 };
 
-use crate::testing::random_state;
+use crate::random_state;
 use crate::{
     ActivationQuantization, Arch, BiasPolicy, BnMode, Epilogue, QuantizedNet, ResNet,
     ShortcutPolicy, SiteStatistics, Sites, StateDict, WeightQuantization, lower, lower_quantized,

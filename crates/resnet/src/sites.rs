@@ -117,6 +117,11 @@ impl Sites {
         self.inputs.insert(layer.to_owned(), site.to_owned());
     }
 
+    /// Whether the policy leaves the values of `site`, a convolution's result that is added, as they are.
+    pub(crate) fn is_unrounded(&self, site: &str, policy: ShortcutPolicy) -> bool {
+        policy == ShortcutPolicy::Float && self.additions.contains_key(site)
+    }
+
     /// The node that makes the values of `site` in a quantized graph with separate epilogues: there a ReLU without an
     /// addition is part of its convolution.
     pub fn quantized_node(&self, site: &str) -> String {

@@ -19,37 +19,26 @@ use crate::rows::{Row, SCHEMA};
 /// [`Error::Io`] when the file exists or cannot be written.
 pub fn write_rows<R: Row>(path: &Path, rows: &[R]) -> Result<(), Error> {
     let file = File::create_new(path).map_err(Error::io("create", path))?;
-    let mut writer = csv::WriterBuilder::new()
-        .has_headers(false)
-        .from_writer(BufWriter::new(file));
-    let mut all = || -> csv::Result<()> {
-        writer.write_record(R::columns())?;
-        rows.iter().try_for_each(|row| writer.serialize(row))
-    };
-    all().map_err(|e| Error::io("write", path)(e.into()))?;
-    let mut buffer = writer
-        .into_inner()
-        .map_err(|e| Error::io("write", path)(e.into_error()))?;
+    let mut buffer = put_rows(BufWriter::new(file), rows).map_err(Error::io("write", path))?;
     buffer.flush().map_err(Error::io("write", path))?;
     buffer.get_ref().sync_all().map_err(Error::io("sync", path))
 }
 
 /// What [`write_rows`] would write, for files that are replaced as a whole.
 pub fn rows_text<R: Row>(rows: &[R]) -> String {
-    let mut writer = csv::WriterBuilder::new()
-        .has_headers(false)
-        .from_writer(Vec::new());
-    // A Vec takes everything, and a struct of scalars always serializes: no step can fail.
-    writer
-        .write_record(R::columns())
-        .expect("a header is a record");
-    for row in rows {
-        writer
-            .serialize(row)
-            .expect("a struct of scalars is a record");
-    }
-    let bytes = writer.into_inner().expect("a Vec takes everything");
+    let bytes = put_rows(Vec::new(), rows)
+        .expect("a Vec takes everything, and a struct of scalars always serializes");
     String::from_utf8(bytes).expect("fields are UTF-8")
+}
+
+/// The header and the rows.
+fn put_rows<W: Write, R: Row>(to: W, rows: &[R]) -> std::io::Result<W> {
+    let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(to);
+    writer.write_record(R::columns())?;
+    for row in rows {
+        writer.serialize(row)?;
+    }
+    writer.into_inner().map_err(|e| e.into_error())
 }
 
 /// Reads a file of rows.

@@ -68,6 +68,18 @@ impl FileLock {
             }
         }
     }
+
+    /// Locks `path` as soon as nobody else holds it, creating it and its folder.
+    ///
+    /// # Errors
+    /// As [`FileLock::acquire`].
+    pub fn wait(path: &Path) -> Result<FileLock, Error> {
+        loop {
+            if let Some(lock) = Self::acquire(path, Wait::Yes)? {
+                return Ok(lock);
+            }
+        }
+    }
 }
 
 impl Drop for FileLock {

@@ -238,11 +238,9 @@ impl Store {
     /// # Errors
     /// [`Error::Name`], [`Error::Io`].
     pub fn lock(&self, experiment: &str, run_id: &str) -> Result<FileLock, Error> {
-        loop {
-            if let Some(lock) = self.acquire(experiment, run_id, Wait::Yes)? {
-                return Ok(lock);
-            }
-        }
+        let lock = FileLock::wait(&self.lock_file(experiment, run_id)?)?;
+        self.remove_temporary(experiment, run_id)?;
+        Ok(lock)
     }
 
     /// Like [`Store::lock`], but gives `None` at once when another process (or thread) works on the run.
@@ -250,7 +248,11 @@ impl Store {
     /// # Errors
     /// [`Error::Name`], [`Error::Io`].
     pub fn try_lock(&self, experiment: &str, run_id: &str) -> Result<Option<FileLock>, Error> {
-        self.acquire(experiment, run_id, Wait::No)
+        let lock = FileLock::acquire(&self.lock_file(experiment, run_id)?, Wait::No)?;
+        if lock.is_some() {
+            self.remove_temporary(experiment, run_id)?;
+        }
+        Ok(lock)
     }
 
     /// Waits for the right to read an experiment's runs and write what is made from them. Without it the slower of two
@@ -263,11 +265,7 @@ impl Store {
             .experiment_dir(experiment)?
             .join(LOCKS)
             .join("tables.lock");
-        loop {
-            if let Some(lock) = FileLock::acquire(&path, Wait::Yes)? {
-                return Ok(lock);
-            }
-        }
+        FileLock::wait(&path)
     }
 
     /// Removes what killed processes left in an experiment: temporary folders and lock files of runs that nobody holds.
@@ -301,24 +299,19 @@ impl Store {
         Ok(before.iter().filter(|(_, path)| !path.exists()).count())
     }
 
-    fn acquire(
-        &self,
-        experiment: &str,
-        run_id: &str,
-        wait: Wait,
-    ) -> Result<Option<FileLock>, Error> {
+    fn lock_file(&self, experiment: &str, run_id: &str) -> Result<PathBuf, Error> {
         self.run_dir(experiment, run_id)?;
-        let folder = self.experiment_dir(experiment)?;
-        let lock = FileLock::acquire(&folder.join(LOCKS).join(format!("{run_id}.lock")), wait)?;
-        if lock.is_some() {
-            for (_, path) in temporary_folders(&folder)?
-                .into_iter()
-                .filter(|(id, _)| id == run_id)
-            {
-                remove_stale(&path)?;
-            }
-        }
-        Ok(lock)
+        let folder = self.experiment_dir(experiment)?.join(LOCKS);
+        Ok(folder.join(format!("{run_id}.lock")))
+    }
+
+    /// Removes what a dead holder of a run's lock left.
+    fn remove_temporary(&self, experiment: &str, run_id: &str) -> Result<(), Error> {
+        let folders = temporary_folders(&self.experiment_dir(experiment)?)?;
+        let of_run = folders.into_iter().filter(|(id, _)| id == run_id);
+        of_run
+            .map(|(_, path)| path)
+            .try_for_each(|path| remove_stale(&path))
     }
 
     /// Renames a filled folder to its final name, moving a failed run out of the way first. A folder cannot replace one

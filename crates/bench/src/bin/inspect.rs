@@ -90,8 +90,7 @@ fn run() -> Result<ExitCode> {
     let unknown = |name: &&String| !net.manifest.iter().any(|d| is_called(d, name, sited));
     if let Some(unknown) = arguments.layers.iter().find(unknown) {
         let layout = checkpoint.arch.layout();
-        let layers = layout.units().into_iter().map(|unit| unit.conv.clone());
-        let layers: Vec<_> = layers.chain([layout.classifier.clone()]).collect();
+        let layers: Vec<_> = layout.layers().collect();
         bail!("no layer `{unknown}`; there are {}", layers.join(", "));
     }
     if let Some(calibration) = &calibration {

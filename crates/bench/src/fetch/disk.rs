@@ -11,7 +11,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use results::{FileLock, Wait};
 use sha2::{Digest, Sha256};
 
@@ -180,8 +180,7 @@ pub fn lock(file: &Path, waiting: impl FnOnce()) -> Result<FileLock> {
         return Ok(lock);
     }
     waiting();
-    FileLock::acquire(&path, Wait::Yes)?
-        .ok_or_else(|| anyhow!("{} is held by another process", path.display()))
+    Ok(FileLock::wait(&path)?)
 }
 
 #[cfg(test)]

@@ -72,12 +72,9 @@ pub fn sites_text(inspection: &SiteInspection, only: &[String]) -> String {
         "site", "bits", "only it", "everything", "the site", "its weights"
     );
     for errors in chosen(inspection, only) {
-        let bits = errors.code.map_or_else(
-            || "float".to_owned(),
-            |code| {
-                (u32::BITS - code.quant_max.abs_diff(code.quant_min).leading_zeros()).to_string()
-            },
-        );
+        let bits = errors
+            .code
+            .map_or_else(|| "float".to_owned(), |code| code.bits().to_string());
         text += &format!(
             "{:<24}{bits:>5}{:>11}{:>11}{:>13}{:>13}\n",
             errors.site,

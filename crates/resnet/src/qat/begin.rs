@@ -47,9 +47,7 @@ impl Qat {
                 QatBn::Kept => network,
                 QatBn::Static | QatBn::Folded => &folded,
             };
-            let units = self.layout.units();
-            let layers = units.iter().map(|unit| &unit.conv);
-            for layer in layers.chain([&self.layout.classifier]) {
+            for layer in self.layout.layers() {
                 let weight = quantized.require(&format!("{layer}.weight"))?;
                 self.begin_weight(&mut state, layer, weight, start)?;
             }
@@ -198,9 +196,7 @@ impl Qat {
                 tensor.data[0] = offset.max(-step * high).min(-step * low);
             }
         }
-        let units = self.layout.units();
-        let layers = units.iter().map(|unit| &unit.conv);
-        for layer in layers.chain([&self.layout.classifier]) {
+        for layer in self.layout.layers() {
             if let Some(steps) = state.get_mut(&names::weight(layer, "step")) {
                 let floor = |s: &mut f32| *s = s.max(SMALLEST_STEP);
                 steps.data.iter_mut().for_each(floor);

@@ -10,8 +10,6 @@
 //!
 //! so every channel has a scale of its own, and a channel with a negative k has its codes mirrored.
 
-use std::collections::BTreeMap;
-
 use quant_core::qat::{Method, lsq_plus, minmax, pact};
 use quant_core::{QParams, Scheme, Values, parameters, quantize_by};
 
@@ -24,15 +22,7 @@ use crate::state_dict::{HostTensor, StateDict};
 
 pub(super) fn finish(qat: &Qat, state: &StateDict) -> Result<QuantizedNet, Error> {
     let network = network(qat, state)?;
-    let mut net = QuantizedNet {
-        state: fold(&qat.arch, &network)?,
-        manifest: Vec::new(),
-        layers: Vec::new(),
-        codes: BTreeMap::new(),
-        bias_codes: BTreeMap::new(),
-        bias_overflows: BTreeMap::new(),
-        activations: None,
-    };
+    let mut net = QuantizedNet::float(fold(&qat.arch, &network)?);
     let kept = qat.spec.bn == QatBn::Kept;
     let units = qat.layout.units();
     let units = units.into_iter().map(|unit| (&unit.conv, Some(unit)));
@@ -52,13 +42,9 @@ pub(super) fn finish(qat: &Qat, state: &StateDict) -> Result<QuantizedNet, Error
                 fold_codes(&mut net, layer, &bn.scale())?;
             }
         }
-        net.manifest.push(Decision {
-            tensor: format!("{layer}.bias"),
-            kind: "bias",
-            quantized: false,
-            bits: 32,
-            reason: "bias = float".to_owned(),
-        });
+        let bias = format!("{layer}.bias");
+        net.manifest
+            .push(Decision::float(bias, "bias", "bias = float"));
     }
     net.manifest.extend(float_sites(&qat.arch));
     if let Some(how) = &qat.spec.activations {

@@ -35,7 +35,7 @@ use quant_core::{Bits, Scheme};
 use crate::arch::{Arch, Layout};
 use crate::error::Error;
 use crate::quantize::{BiasPolicy, QuantizedNet, WeightQuantization};
-use crate::sites::{ShortcutPolicy, Sites};
+use crate::sites::Sites;
 use crate::state_dict::StateDict;
 
 /// A network to be trained with its quantizers.
@@ -60,7 +60,7 @@ impl Qat {
         let mut owners = BTreeMap::new();
         if let Some(how) = &spec.activations {
             for (site, _) in &sites.sites {
-                if how.shortcut == ShortcutPolicy::Float && sites.additions.contains_key(site) {
+                if sites.is_unrounded(site, how.shortcut) {
                     continue;
                 }
                 let partners = sites.partners(site, how.shortcut);

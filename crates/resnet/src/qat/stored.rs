@@ -101,37 +101,22 @@ impl StoredQuantizers {
     /// # Errors
     /// A quantizer that is missing or holds what no quantizer holds, by name; weights that are not on their grid.
     pub fn network(&self, arch: &Arch, state: &StateDict) -> Result<QuantizedNet, Error> {
-        let mut net = QuantizedNet {
-            state: state.clone(),
-            manifest: Vec::new(),
-            layers: Vec::new(),
-            codes: BTreeMap::new(),
-            bias_codes: BTreeMap::new(),
-            bias_overflows: BTreeMap::new(),
-            activations: None,
-        };
+        let mut net = QuantizedNet::float(state.clone());
         let layout = arch.layout();
-        let units = layout.units();
-        let layers = units.iter().map(|unit| &unit.conv);
-        for layer in layers.chain([&layout.classifier]) {
+        for layer in layout.layers() {
             let name = format!("{layer}.weight");
             let weight = state.require(&name)?;
             let scale = self.read(&names::weight(layer, "scale"), weight.shape[0])?;
             let bits = self.read(&names::weight(layer, "bits"), 1)?[0] as u32;
             let codes = codes(&name, weight, scale)?;
-            net.codes.insert(layer.clone(), codes);
-            for (tensor, kind, quantized, bits, reason) in [
-                (name, "weight", true, bits, "as stored with the model"),
-                (format!("{layer}.bias"), "bias", false, 32, "bias = float"),
-            ] {
-                net.manifest.push(Decision {
-                    tensor,
-                    kind,
-                    quantized,
-                    bits,
-                    reason: reason.to_owned(),
-                });
-            }
+            net.codes.insert(layer.to_owned(), codes);
+            let bias = Decision::float(format!("{layer}.bias"), "bias", "bias = float");
+            let weight = Decision {
+                quantized: true,
+                bits,
+                ..Decision::float(name, "weight", "as stored with the model")
+            };
+            net.manifest.extend([weight, bias]);
         }
         net.manifest.extend(crate::quantize::float_sites(arch));
         let sites = Sites::new(arch);

@@ -10,7 +10,7 @@ use quant_core::{
 
 use super::*;
 use crate::random_state;
-use crate::sites::{ActivationQuantization, SiteStatistics};
+use crate::sites::{ActivationQuantization, ShortcutPolicy, SiteStatistics};
 use crate::{Epilogue, ResNet, lower, lower_quantized};
 
 const SIDE: usize = 16;
