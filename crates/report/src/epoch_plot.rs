@@ -3,6 +3,8 @@
 //! A row of two frames for each network, data set and pair of bits; what else the trainings differ in has a colour and a
 //! marker, the same in all of them.
 
+use std::collections::HashSet;
+
 use results::{EpochRow, FLOAT_BITS};
 
 use crate::accuracy::{AccuracyTable, TableRow};
@@ -29,18 +31,11 @@ struct Course<'a> {
 
 /// The picture, or `None` where no run was a training.
 pub(crate) fn epoch_plot(table: &AccuracyTable, loaded: &Loaded) -> Option<String> {
-    // That all of them are trained needs no word.
-    let axes = table.axes.iter().copied();
-    let axes: Vec<&Axis> = axes.filter(|axis| axis.title != "method").collect();
-    let courses: Vec<Course<'_>> = table
-        .rows
-        .iter()
-        .filter_map(|row| {
-            let epochs = loaded.epochs.get(&row.run_id)?;
-            let name = scheme_label(&row.config, &axes);
-            Some(Course { row, epochs, name })
-        })
-        .collect();
+    // That all of them are trained needs no word, nor for how long, which the axis shows: unless nothing else tells two apart.
+    let courses = match courses(table, loaded, &["method", "epochs"]) {
+        found if are_told_apart(table, &found) => found,
+        _ => courses(table, loaded, &["method"]),
+    };
     let mut names: Vec<&str> = Vec::new();
     let mut places: Vec<(String, Vec<&Course<'_>>)> = Vec::new();
     for course in &courses {
@@ -76,6 +71,25 @@ pub(crate) fn epoch_plot(table: &AccuracyTable, loaded: &Loaded) -> Option<Strin
         legend(canvas, (right, TOP), &entries);
     });
     Some(picture)
+}
+
+/// The trainings, named by the axes that vary but for those `without`.
+fn courses<'a>(table: &'a AccuracyTable, loaded: &'a Loaded, without: &[&str]) -> Vec<Course<'a>> {
+    let axes = table.axes.iter().copied();
+    let axes: Vec<&Axis> = axes.filter(|axis| !without.contains(&axis.title)).collect();
+    let course = |row: &'a TableRow| {
+        let epochs = loaded.epochs.get(&row.run_id)?;
+        let name = scheme_label(&row.config, &axes);
+        Some(Course { row, epochs, name })
+    };
+    table.rows.iter().filter_map(course).collect()
+}
+
+fn are_told_apart(table: &AccuracyTable, courses: &[Course<'_>]) -> bool {
+    let mut seen = HashSet::new();
+    let mut new =
+        |course: &Course<'_>| seen.insert((place(table, course.row), course.name.clone()));
+    courses.iter().all(&mut new)
 }
 
 /// What stands above a pair of frames.

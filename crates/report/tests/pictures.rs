@@ -87,7 +87,8 @@ fn trainings() -> Vec<Run> {
         for (m, method) in ["minmax", "lsq"].into_iter().enumerate() {
             let mut config = quantized(2000, bits, bits);
             (config.method, config.qat_method) = ("qat".into(), Some(method.into()));
-            config.qat_epochs = Some(10);
+            // As many as its bits want: not what tells two lines of a frame apart.
+            config.qat_epochs = Some(14 - u64::from(bits));
             let top = top - 0.3 * f64::from(4 - bits) * (1.0 - m as f64) / 4.0;
             let mut run = run("qat", config, &first_right(2000, (2000.0 * top) as usize));
             let run_id = &run.row.run_id;
