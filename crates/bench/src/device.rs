@@ -41,7 +41,8 @@ pub fn open_burn(name: &str) -> Result<Device> {
         "cuda" => Ok(Device::cuda(0)),
         #[cfg(feature = "vulkan")]
         "vulkan" => Ok(Device::vulkan(burn::tensor::DeviceKind::DefaultDevice)),
-        "cuda" | "vulkan" => {
+        // Reached by those that the build is without.
+        gpu if ["cuda", "vulkan"].contains(&gpu) => {
             bail!("device = {name}: not in this build; build with --features {name}")
         }
         "engine" => bail!("device = engine: it does not train; allowed are flex, cuda, vulkan"),

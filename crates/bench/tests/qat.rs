@@ -11,12 +11,16 @@ use bench::experiment::Scalar;
 use bench::network::Network;
 use bench::qat::{Job, Trained};
 use bench::quantized::quantized;
-use bench::settings::{Cell, Quantization, Settings, Source};
-use bench::train::{Observer, Row, StepReport};
+use bench::settings::{Cell, Quantization, Settings, Source, Training};
+use bench::train::qat::QatNet;
+use bench::train::step::Gradients;
+use bench::train::{Batch, Learner, Observer, QatConfig, Row, StepReport};
+use burn::tensor::Device;
 use dataset::Dataset;
 use dataset::synthetic::{self, Split};
 use engine::{Execution, IntegerArithmetic};
-use resnet::{Checkpoint, SiteStatistics};
+use resnet::qat::Qat;
+use resnet::{Checkpoint, SiteStatistics, StateDict};
 
 /// The seed of the shipped set in `data/datasets.toml`.
 const SEED: u64 = 2024;
@@ -45,13 +49,8 @@ impl Shipped {
         }
     }
 
-    /// Trains in `folder`, until `stop_after` steps are made (0: to the end).
-    fn train(
-        &self,
-        folder: &Path,
-        settings: &[(&str, Scalar)],
-        stop_after: usize,
-    ) -> anyhow::Result<Trained> {
+    /// What a training with these settings quantizes.
+    fn how(settings: &[(&str, Scalar)]) -> anyhow::Result<Quantization> {
         let mut all: Settings = settings
             .iter()
             .map(|(key, value)| ((*key).to_owned(), value.clone()))
@@ -70,11 +69,18 @@ impl Shipped {
         ] {
             all.entry(key.to_owned()).or_insert(value);
         }
-        let cell = Cell::new(&all)?;
-        let how = cell.quantization.unwrap();
-        let Source::Training(training) = &how.source else {
-            panic!("not a training");
-        };
+        Ok(Cell::new(&all)?.quantization.unwrap())
+    }
+
+    /// Trains in `folder`, until `stop_after` steps are made (0: to the end).
+    fn train(
+        &self,
+        folder: &Path,
+        settings: &[(&str, Scalar)],
+        stop_after: usize,
+    ) -> anyhow::Result<Trained> {
+        let how = Self::how(settings)?;
+        let training = training(&how);
         let job = Job {
             checkpoint: &self.checkpoint,
             how: &how,
@@ -90,6 +96,13 @@ impl Shipped {
             ..Watch::default()
         };
         job.run(folder, 0, &watch, &watch.stop)
+    }
+}
+
+fn training(how: &Quantization) -> &Training {
+    match &how.source {
+        Source::Training(training) => training,
+        _ => panic!("not a training"),
     }
 }
 
@@ -237,4 +250,136 @@ fn a_training_that_runs_away_names_what_is_not_finite() {
     );
     let named = ["conv", "bn", "linear", "downsample"];
     assert!(named.iter().any(|name| error.contains(name)), "{error}");
+}
+
+/// The GPU that the tests are told to use, by the name that `device` has: a build for one does not mean that one is there.
+fn gpu() -> Option<(String, Device)> {
+    let Ok(name) = std::env::var("QUANTLAB_GPU") else {
+        eprintln!(
+            "skipped: QUANTLAB_GPU is not set (to cuda or vulkan, in a build with that feature)"
+        );
+        return None;
+    };
+    let device = bench::device::open_burn(&name).unwrap();
+    Some((name, device))
+}
+
+/// The distance of two states over the length of the second, tensor by tensor; the largest, and whose it is.
+fn distance(found: &StateDict, expected: &StateDict) -> (f64, String) {
+    assert_eq!(found.shapes(), expected.shapes());
+    let length = |values: &mut dyn Iterator<Item = f32>| {
+        let squares = values.map(|v| f64::from(v) * f64::from(v));
+        squares.sum::<f64>().sqrt()
+    };
+    let mut largest = (0.0, String::new());
+    for (name, expected) in expected {
+        let found = &found.get(name).unwrap().data;
+        assert!(found.iter().all(|v| v.is_finite()), "{name}");
+        let all = length(&mut expected.data.iter().copied());
+        let pairs = found.iter().zip(&expected.data);
+        let between = length(&mut pairs.map(|(a, b)| a - b));
+        let ratio = between / all.max(1e-6);
+        if ratio > largest.0 {
+            largest = (ratio, name.clone());
+        }
+    }
+    largest
+}
+
+// Sums of another order move a value over the edge between two codes now and then, and what follows from it with it: the
+// bounds are wide for float32, and far below what a wrong gradient would be (the distance of two unrelated ones is 1.4).
+#[test]
+fn a_gpu_has_the_gradients_of_the_cpu() {
+    let Some((name, gpu)) = gpu() else { return };
+    let shipped = Shipped::open(64);
+    let state = &shipped.checkpoint.state;
+    let images = &shipped.images;
+    let mut pixels = vec![0.0; 64 * 3 * 32 * 32];
+    images.write_batch(0..64, &mut pixels);
+    let labels: Vec<u16> = (0..64).map(|i| images.label(i)).collect();
+    let batch = Batch {
+        images: &pixels,
+        labels: &labels,
+        side: [32, 32],
+        step: 0,
+    };
+    for (method, bn) in [
+        ("lsq", "folded"),
+        ("lsq_plus", "kept"),
+        ("minmax", "folded"),
+        ("pact", "static"),
+    ] {
+        let settings = [
+            ("qat.method", text(method)),
+            ("qat.bn", text(bn)),
+            ("qat.distillation", Scalar::Float(0.5)),
+            ("weights.bits", Scalar::Integer(8)),
+            ("activations.bits", Scalar::Integer(8)),
+        ];
+        let how = Shipped::how(&settings).unwrap();
+        let training = training(&how);
+        let spec = training.of(&how).unwrap();
+        let qat = Qat::new(&shipped.checkpoint.arch, spec).unwrap();
+        let begin = qat.begin(state, &shipped.statistics, training.start);
+        let begin = begin.unwrap();
+        let config = QatConfig {
+            distillation: 0.5,
+            temperature: 2.0,
+            freeze: 1.0,
+            ..QatConfig::default()
+        };
+        let learner = QatNet::new(qat, &config, 1, state).unwrap();
+        let on = |device: &Device| -> Gradients {
+            let device = device.clone().autodiff();
+            learner.shard(&begin, &batch, &device).unwrap()
+        };
+        let (found, expected) = (on(&gpu), on(&Device::flex()));
+        let loss = (found.loss_sum - expected.loss_sum).abs() / expected.loss_sum;
+        let (gradient, of) = distance(&found.gradients, &expected.gradients);
+        let (running, _) = distance(&found.running, &expected.running);
+        eprintln!(
+            "{name} {method} {bn}: loss {loss:.1e}, gradients {gradient:.1e} ({of}), running {running:.1e}"
+        );
+        assert!(loss < 1e-2, "{name} {method} {bn}: loss {loss}");
+        assert!(gradient < 0.2, "{name} {method} {bn}: {gradient} ({of})");
+        assert!(running < 1e-2, "{name} {method} {bn}: {running}");
+    }
+}
+
+#[test]
+fn a_gpu_sees_what_the_cpu_sees() {
+    let Some((name, gpu)) = gpu() else { return };
+    let shipped = Shipped::open(64);
+    let arch = &shipped.checkpoint.arch;
+    let tested = &shipped.tested;
+    let settings = [
+        ("method", text("ptq")),
+        ("weights.bits", Scalar::Integer(6)),
+        ("weights.mapping", text("symmetric")),
+        ("activations.bits", Scalar::Integer(6)),
+    ];
+    let how = how(&settings);
+    let net = quantized(&shipped.checkpoint, &how, Some(&shipped.statistics)).unwrap();
+    let running = AtomicBool::new(false);
+    let size = [tested.height(), tested.width()];
+    let top1 = |target: &Target, quantized: bool| -> Vec<u16> {
+        let made = match quantized {
+            true => Network::quantized(target, arch, net.clone(), size, Execution::Simulate),
+            false => Network::new(target, arch, shipped.checkpoint.state.clone(), size),
+        };
+        let found = evaluate(&made.unwrap(), tested, THREADS, &|_, _| {}, &running);
+        found.unwrap().iter().map(|o| o.top1).collect()
+    };
+    let gpu = Target::Burn(gpu);
+    for quantized in [false, true] {
+        let found = top1(&gpu, quantized);
+        let expected = top1(&Target::Engine, quantized);
+        let pairs = found.iter().zip(&expected);
+        let other = pairs.filter(|(a, b)| a != b).count();
+        eprintln!(
+            "{name}, quantized {quantized}: {other} of {} differ",
+            found.len()
+        );
+        assert!(other <= usize::from(quantized) * 4, "{name}: {other}");
+    }
 }

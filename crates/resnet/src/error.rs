@@ -133,6 +133,13 @@ pub enum Error {
         problem: String,
     },
 
+    /// A device did not hand over what it had computed.
+    #[error("the device failed: {reason}")]
+    Device {
+        /// What it said.
+        reason: String,
+    },
+
     /// The network cannot run on images of this size.
     #[error(transparent)]
     Graph(#[from] engine::Error),

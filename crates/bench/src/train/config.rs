@@ -57,7 +57,7 @@ pub struct Config {
 }
 
 /// What a training with quantizers adds. The texts are those of settings and schemes; a training is resumed where they are the same.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QatConfig {
     /// What is learned.

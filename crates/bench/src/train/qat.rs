@@ -119,7 +119,7 @@ impl Learner for QatNet {
             }
             None => loss,
         };
-        let gradients = tensors.gradients(&loss.backward());
+        let gradients = tensors.gradients(&loss.backward())?;
         let (loss_sum, correct) = judge(logits, batch.labels)?;
         Ok(Gradients {
             gradients,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::nn::PaddingConfig2d;
 use burn::nn::pool::MaxPool2dConfig;
-use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use burn::tensor::{Device, Gradients, Tensor, TensorData, Transaction};
 use quant_core::qat::{Grid, Learns, Method, fake_quant, lsq, lsq_plus, minmax, pact};
 use quant_core::{QParams, Values, parameters};
 
@@ -73,29 +73,21 @@ impl Tensors {
     }
 
     /// The gradients by name; a tensor that the loss did not depend on has zeros.
-    pub fn gradients(&self, gradients: &Gradients) -> StateDict {
-        fn host<const D: usize>(t: &Tensor<D>, gradients: &Gradients) -> HostTensor {
-            let shape = t.dims().to_vec();
-            let zeros = || vec![0.0; shape.iter().product()];
-            let data = t.grad(gradients).and_then(|g| g.try_into_data().ok());
-            let data = data.and_then(|data| data.try_to_vec::<f32>().ok());
-            HostTensor {
-                data: data.unwrap_or_else(zeros),
-                shape,
-            }
+    ///
+    /// # Errors
+    /// [`Error::Device`].
+    pub fn gradients(&self, gradients: &Gradients) -> Result<StateDict, Error> {
+        let mut read = Read::default();
+        for (name, tensor) in &self.vectors {
+            read.gradient(name, tensor, gradients);
         }
-        let trained = |name: &&String| names::is_trained(name);
-        let mut all = StateDict::new();
-        for name in self.vectors.keys().filter(trained) {
-            all.insert(name, host(&self.vectors[name], gradients));
+        for (name, tensor) in &self.matrices {
+            read.gradient(name, tensor, gradients);
         }
-        for name in self.matrices.keys().filter(trained) {
-            all.insert(name, host(&self.matrices[name], gradients));
+        for (name, tensor) in &self.kernels {
+            read.gradient(name, tensor, gradients);
         }
-        for name in self.kernels.keys().filter(trained) {
-            all.insert(name, host(&self.kernels[name], gradients));
-        }
-        all
+        read.execute()
     }
 
     pub(super) fn vector(&self, name: &str) -> Result<Tensor<1>, Error> {
@@ -118,6 +110,49 @@ fn found<const D: usize>(tensor: Option<&Tensor<D>>, name: &str) -> Result<Tenso
         .ok_or_else(|| Error::Missing { name: quoted(name) })
 }
 
+/// Tensors on their way to the host, under their names. A device is asked once for all of them: a GPU is waited for once.
+#[derive(Default)]
+struct Read {
+    transaction: Transaction,
+    asked: Vec<(String, Vec<usize>)>,
+    zeros: Vec<(String, Vec<usize>)>,
+}
+
+impl Read {
+    fn tensor<const D: usize>(&mut self, name: &str, tensor: Tensor<D>) {
+        self.asked.push((name.to_owned(), tensor.dims().to_vec()));
+        self.transaction = std::mem::take(&mut self.transaction).register(tensor);
+    }
+
+    fn gradient<const D: usize>(&mut self, name: &str, of: &Tensor<D>, gradients: &Gradients) {
+        match of.grad(gradients) {
+            _ if !names::is_trained(name) => {}
+            Some(gradient) => self.tensor(name, gradient),
+            None => self.zeros.push((name.to_owned(), of.dims().to_vec())),
+        }
+    }
+
+    fn execute(self) -> Result<StateDict, Error> {
+        let device = |reason: String| Error::Device { reason };
+        let found = self.transaction.try_execute();
+        let found = found.map_err(|e| device(format!("{e:?}")))?;
+        if found.len() != self.asked.len() {
+            return Err(device("it did not answer for every tensor".into()));
+        }
+        let mut all = StateDict::new();
+        for ((name, shape), data) in self.asked.into_iter().zip(found) {
+            let data = data.try_to_vec::<f32>();
+            let data = data.map_err(|e| device(format!("{e:?}")))?;
+            all.insert(name, HostTensor::new(shape, data)?);
+        }
+        for (name, shape) in self.zeros {
+            let data = vec![0.0; shape.iter().product()];
+            all.insert(name, HostTensor::new(shape, data)?);
+        }
+        Ok(all)
+    }
+}
+
 /// What a pass measured: the new values of running statistics and moving ranges, by name.
 #[derive(Debug, Default)]
 pub struct Measured(Vec<(String, Tensor<1>)>);
@@ -126,15 +161,13 @@ impl Measured {
     /// On the host.
     ///
     /// # Errors
-    /// [`Error::ShapeMismatch`] where the device fails to hand a value over.
+    /// [`Error::Device`].
     pub fn into_state(self) -> Result<StateDict, Error> {
-        let host = |(name, tensor): (String, Tensor<1>)| {
-            let shape = tensor.dims().to_vec();
-            let data = tensor.try_into_data().ok();
-            let data = data.and_then(|data| data.try_to_vec::<f32>().ok());
-            Ok((name, HostTensor::new(shape, data.unwrap_or_default())?))
-        };
-        self.0.into_iter().map(host).collect()
+        let mut read = Read::default();
+        for (name, tensor) in self.0 {
+            read.tensor(&name, tensor);
+        }
+        read.execute()
     }
 }
 
@@ -256,10 +289,11 @@ impl Pass<'_> {
             return Ok(fake_quant(weight, &grid));
         }
         let name = format!("{layer}.weight");
-        let data = weight.clone().inner().try_into_data().ok();
-        let data = data.and_then(|data| data.try_to_vec::<f32>().ok());
-        let data = data.unwrap_or_default();
-        let params = parameters(&Values::new(&name, &data, &weight.dims())?, &scheme);
+        let mut read = Read::default();
+        read.tensor(&name, weight.clone().inner());
+        let found = read.execute()?;
+        let data = &found.require(&name)?.data;
+        let params = parameters(&Values::new(&name, data, &weight.dims())?, &scheme);
         Ok(match minmax::constant_grid(&params, &weight) {
             Some(grid) => fake_quant(weight, &grid),
             None => weight,

@@ -158,7 +158,9 @@ fn stepped(qat: &Qat, begin: &StateDict) -> StateDict {
         let (logits, measured) = qat
             .forward(&state, &tensors, images(&device), phase)
             .unwrap();
-        let gradients = tensors.gradients(&logits.powi_scalar(2).mean().backward());
+        let gradients = tensors
+            .gradients(&logits.powi_scalar(2).mean().backward())
+            .unwrap();
         for (name, gradient) in &gradients {
             let tensor = state.get_mut(name).unwrap();
             for (w, g) in tensor.data.iter_mut().zip(&gradient.data) {
@@ -224,7 +226,9 @@ fn every_trained_tensor_gets_a_gradient() {
         let (logits, _) = qat
             .forward(&state, &tensors, images(&device), phase)
             .unwrap();
-        let gradients = tensors.gradients(&logits.powi_scalar(2).mean().backward());
+        let gradients = tensors
+            .gradients(&logits.powi_scalar(2).mean().backward())
+            .unwrap();
         let trained = state.names().filter(|name| names::is_trained(name));
         for name in trained {
             let gradient = gradients.get(name).unwrap();
