@@ -1,5 +1,6 @@
 //! The shipped model trained with its quantizers for a handful of steps: what comes out is one network, whoever runs it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -264,26 +265,28 @@ fn gpu() -> Option<(String, Device)> {
     Some((name, device))
 }
 
-/// The distance of two states over the length of the second, tensor by tensor; the largest, and whose it is.
-fn distance(found: &StateDict, expected: &StateDict) -> (f64, String) {
+/// The distance of two states over the length of the second, of each kind of tensor, all of its tensors as one vector. One step
+/// alone would not do: its gradient is a sum of large terms that cancel.
+fn distance(found: &StateDict, expected: &StateDict) -> BTreeMap<&'static str, f64> {
     assert_eq!(found.shapes(), expected.shapes());
-    let length = |values: &mut dyn Iterator<Item = f32>| {
-        let squares = values.map(|v| f64::from(v) * f64::from(v));
-        squares.sum::<f64>().sqrt()
-    };
-    let mut largest = (0.0, String::new());
+    let mut squares: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
     for (name, expected) in expected {
-        let found = &found.get(name).unwrap().data;
-        assert!(found.iter().all(|v| v.is_finite()), "{name}");
-        let all = length(&mut expected.data.iter().copied());
-        let pairs = found.iter().zip(&expected.data);
-        let between = length(&mut pairs.map(|(a, b)| a - b));
-        let ratio = between / all.max(1e-6);
-        if ratio > largest.0 {
-            largest = (ratio, name.clone());
+        let kind = match name.starts_with("quantizer.") {
+            true => "quantizers",
+            false if expected.shape.len() > 1 => "weights",
+            false => "others",
+        };
+        let (between, all) = squares.entry(kind).or_default();
+        for (&a, &b) in found.get(name).unwrap().data.iter().zip(&expected.data) {
+            *between += f64::from(a - b).powi(2);
+            *all += f64::from(b).powi(2);
         }
     }
-    largest
+    let ratio = |(between, all): (f64, f64)| (between / all.max(1e-12)).sqrt();
+    squares
+        .into_iter()
+        .map(|(kind, s)| (kind, ratio(s)))
+        .collect()
 }
 
 // Sums of another order move a value over the edge between two codes now and then, and what follows from it with it: the
@@ -335,14 +338,15 @@ fn a_gpu_has_the_gradients_of_the_cpu() {
         };
         let (found, expected) = (on(&gpu), on(&Device::flex()));
         let loss = (found.loss_sum - expected.loss_sum).abs() / expected.loss_sum;
-        let (gradient, of) = distance(&found.gradients, &expected.gradients);
-        let (running, _) = distance(&found.running, &expected.running);
-        eprintln!(
-            "{name} {method} {bn}: loss {loss:.1e}, gradients {gradient:.1e} ({of}), running {running:.1e}"
-        );
-        assert!(loss < 1e-2, "{name} {method} {bn}: loss {loss}");
-        assert!(gradient < 0.2, "{name} {method} {bn}: {gradient} ({of})");
-        assert!(running < 1e-2, "{name} {method} {bn}: {running}");
+        let gradients = distance(&found.gradients, &expected.gradients);
+        let running = distance(&found.running, &expected.running);
+        let what = format!("{name} {method} {bn}");
+        eprintln!("{what}: loss {loss:.1e}, gradients {gradients:?}, running {running:?}");
+        // NaN is not within.
+        let within = |all: &BTreeMap<_, f64>, bound: f64| all.values().all(|&d| d < bound);
+        assert!(loss < 1e-2, "{what}: loss {loss}");
+        assert!(within(&gradients, 0.3), "{what}: {gradients:?}");
+        assert!(within(&running, 1e-2), "{what}: {running:?}");
     }
 }
 
