@@ -52,12 +52,7 @@ impl Shipped {
 
     /// What a training with these settings quantizes.
     fn how(settings: &[(&str, Scalar)]) -> anyhow::Result<Quantization> {
-        let mut all: Settings = settings
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), value.clone()))
-            .collect();
-        for (key, value) in [
-            ("model.name", text("m")),
+        let defaults = [
             ("method", text("qat")),
             ("weights.mapping", text("symmetric")),
             ("weights.granularity", text("channel")),
@@ -67,10 +62,9 @@ impl Shipped {
             ("last.bits", Scalar::Integer(8)),
             ("qat.batch", Scalar::Integer(16)),
             ("qat.epochs", Scalar::Integer(2)),
-        ] {
-            all.entry(key.to_owned()).or_insert(value);
-        }
-        Ok(Cell::new(&all)?.quantization.unwrap())
+        ];
+        // Of two values of a key the later one holds.
+        how(&[&defaults, settings].concat())
     }
 
     /// Trains in `folder`, until `stop_after` steps are made (0: to the end).
@@ -108,13 +102,13 @@ fn training(how: &Quantization) -> &Training {
 }
 
 /// What a cell with these settings quantizes.
-fn how(settings: &[(&str, Scalar)]) -> Quantization {
+fn how(settings: &[(&str, Scalar)]) -> anyhow::Result<Quantization> {
     let mut all: Settings = settings
         .iter()
         .map(|(key, value)| ((*key).to_owned(), value.clone()))
         .collect();
     all.insert("model.name".to_owned(), text("m"));
-    Cell::new(&all).unwrap().quantization.unwrap()
+    Ok(Cell::new(&all)?.quantization.unwrap())
 }
 
 fn text(word: &str) -> Scalar {
@@ -185,7 +179,7 @@ fn simulation_integers_and_the_stored_file_of_a_trained_network_agree() {
         trained.save(&path, Default::default()).unwrap();
         let loaded = resnet::load(&path, None).unwrap();
         assert!(loaded.folded);
-        let how = how(&[("method", text("stored"))]);
+        let how = how(&[("method", text("stored"))]).unwrap();
         let stored = quantized(&loaded, &how, None).unwrap();
         let all = |net: &resnet::QuantizedNet| {
             let execution = Execution::Simulate;
@@ -226,7 +220,7 @@ fn stopping_and_going_on_gives_the_file_of_never_having_stopped() {
 fn looking_at_a_network_trains_none_and_stored_quantizers_must_be_there() {
     let shipped = Shipped::open(4);
     let error = |settings: &[(&str, Scalar)]| {
-        let made = quantized(&shipped.checkpoint, &how(settings), None);
+        let made = quantized(&shipped.checkpoint, &how(settings).unwrap(), None);
         made.unwrap_err().to_string()
     };
     let bits = ("weights.bits", Scalar::Integer(4));
@@ -362,7 +356,7 @@ fn a_gpu_sees_what_the_cpu_sees() {
         ("weights.mapping", text("symmetric")),
         ("activations.bits", Scalar::Integer(6)),
     ];
-    let how = how(&settings);
+    let how = how(&settings).unwrap();
     let net = quantized(&shipped.checkpoint, &how, Some(&shipped.statistics)).unwrap();
     let running = AtomicBool::new(false);
     let size = [tested.height(), tested.width()];
