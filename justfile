@@ -13,7 +13,7 @@ test *arguments:
     cargo test --release --workspace {{arguments}}
 
 # tables and plots from the results, spliced into the README
-table *arguments="--readme README.md":
+table *arguments="--pages README.md docs":
     cargo table {{arguments}}
 
 # what quantization does to each layer

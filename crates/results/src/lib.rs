@@ -34,7 +34,7 @@ pub use calibration::{
 };
 pub use config::{Config, FLOAT_BITS, METHOD_FLOAT, run_id};
 pub use error::Error;
-pub use file::{check_columns, read_rows, rows_text, write_rows};
+pub use file::{read_rows, rows_text, write_rows};
 pub use lock::{FileLock, Wait};
 pub use rows::{EpochRow, ManifestRow, MetricRow, PredictionRow, Row, Run, RunRow, SCHEMA, Status};
 pub use store::{
