@@ -8,6 +8,10 @@ default:
 sweep *arguments:
     cargo sweep {{arguments}}
 
+# the same with training (`method = "qat"`) and burn's devices built in
+sweep-all *arguments:
+    cargo sweep-all {{arguments}}
+
 # all tests; set QUANTLAB_DATA to include those on real data
 test *arguments:
     cargo test --release --workspace {{arguments}}

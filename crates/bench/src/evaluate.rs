@@ -224,7 +224,7 @@ fn batches<T: Send>(
     Ok(done.into_iter().map(|(_, scores)| scores).collect())
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "burn"))]
 mod tests {
     use burn::tensor::Device;
     use resnet::{Arch, ResNet, StateDict};

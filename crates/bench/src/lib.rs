@@ -18,6 +18,7 @@ pub mod measure;
 pub mod network;
 pub mod plan;
 pub mod progress;
+#[cfg(feature = "burn")]
 pub mod qat;
 pub mod quantized;
 pub mod registry;

@@ -76,7 +76,9 @@ fn run(args: &Args) -> Result<()> {
             }
         }
         if named && !shown && !pages.is_empty() {
-            bail!("no page has the markers `<!-- {experiment}:begin -->` and `<!-- {experiment}:end -->`");
+            bail!(
+                "no page has the markers `<!-- {experiment}:begin -->` and `<!-- {experiment}:end -->`"
+            );
         }
         files.extend(written);
     }

@@ -78,7 +78,7 @@ pub fn load(folder: &Path, model: &Model) -> Result<(SourceRow, SiteStatistics)>
     Ok((table.source, sites.into_iter().collect()))
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "burn"))]
 mod tests {
     use std::path::PathBuf;
 

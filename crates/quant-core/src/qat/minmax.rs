@@ -11,13 +11,16 @@
 //! same grid. For the first steps activations may stay in float while the average settles (Jacob et al.: 50,000 to 2 million steps).
 //! Ranges have no gradient: they are measured, not learned.
 
+#[cfg(feature = "tensor")]
 use burn::tensor::{Tensor, TensorData};
 
+#[cfg(feature = "tensor")]
 use super::{Grid, Learns, SMALLEST_STEP};
 use crate::grid::{Centred, affine};
 use crate::{ActivationScheme, Mapping, QParams, Reason};
 
 /// Parameters as a grid of constants on `x`'s device. A group without a scale (all zeros) gets one that does no harm.
+#[cfg(feature = "tensor")]
 pub fn constant_grid<const D: usize>(params: &[QParams], x: &Tensor<D>) -> Option<Grid> {
     let first = params.first()?;
     let column = |values: Vec<f32>| {
