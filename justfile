@@ -12,8 +12,8 @@ sweep *arguments:
 test *arguments:
     cargo test --release --workspace {{arguments}}
 
-# tables and plots from the results, spliced into the README
-table *arguments="--readme README.md":
+# tables and plots from the committed results, spliced into the README
+table *arguments="--results results/reference --readme README.md":
     cargo table {{arguments}}
 
 # what quantization does to each layer
