@@ -20,6 +20,7 @@ pub mod plan;
 pub mod progress;
 pub mod qat;
 pub mod quantized;
+pub mod reference;
 pub mod registry;
 pub mod settings;
 pub mod sources;
