@@ -100,8 +100,8 @@ fn runs_that_agree_end_with_a_line_that_says_so_and_where_the_reference_was_made
     let last = text.lines().last().unwrap();
     let same = "the same predictions as the reference in all 3 runs (made on ";
     assert!(last.starts_with(same), "{text}");
-    let date = place.reference().runs(EXPERIMENT).unwrap();
-    let row = place.reference().read_row(EXPERIMENT, &date[0]).unwrap();
+    let ids = place.reference().runs(EXPERIMENT).unwrap();
+    let row = place.reference().read_row(EXPERIMENT, &ids[0]).unwrap();
     assert!(last.contains(&row.started_at[..10]), "{text}");
     let folder = place.0.path().to_str().unwrap();
     assert!(!text.contains(folder), "{text}");
@@ -147,8 +147,8 @@ fn rows_of_other_images_are_no_agreement() {
     place.edit(4, |rows| rows[3].image = "other".into());
     place.edit(8, |rows| drop(rows.pop()));
     let said = [
-        "bits=4: 0 of 64 predictions differ, 1 rows are of other images",
-        "bits=8: 0 of 64 predictions differ, 1 rows are of other images",
+        "bits=4: 0 of 64 predictions differ, rows of other images: 1",
+        "bits=8: 0 of 64 predictions differ, rows of other images: 1",
         "in 1 of 3 runs, 2 differ (",
     ];
     said_and_failed_if_asked(&place, &said);

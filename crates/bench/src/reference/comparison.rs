@@ -41,7 +41,7 @@ impl fmt::Display for Difference {
         let (n, images) = (self.predictions, self.images);
         write!(f, "{run_id} {label}: {n} of {images} predictions differ")?;
         if self.other_images > 0 {
-            write!(f, ", {} rows are of other images", self.other_images)?;
+            write!(f, ", rows of other images: {}", self.other_images)?;
         }
         let values = [(self.hits, "hits"), (self.codes_differ, "codes differ")];
         for ([here, there], what) in values {
