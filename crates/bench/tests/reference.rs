@@ -82,7 +82,7 @@ fn said_and_failed_if_asked(place: &Place, expected: &[&str]) {
         }
     }
     let text = stderr(&verified);
-    let errors = text.lines().filter(|line| line.starts_with("error:"));
+    let errors = text.lines().filter(|line| line.starts_with("error: "));
     assert_eq!(errors.count(), 1, "{text}");
     assert!(!stderr(&plain).contains("error:"), "{}", stderr(&plain));
 }

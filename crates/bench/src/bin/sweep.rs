@@ -238,7 +238,7 @@ fn compare(
         say(&difference.to_string());
     }
     if verify && !comparison.is_same() {
-        bail!("{}", comparison.summary());
+        bail!("--verify: {}", comparison.summary());
     }
     say(&comparison.summary());
     Ok(())
