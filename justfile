@@ -16,8 +16,8 @@ sweep-all *arguments:
 test *arguments:
     cargo test --release --workspace {{arguments}}
 
-# tables and plots from the results, spliced into the README
-table *arguments="--pages README.md docs":
+# tables and plots from the committed results, spliced into the pages
+table *arguments="--results results/reference --pages README.md docs":
     cargo table {{arguments}}
 
 # what quantization does to each layer

@@ -29,6 +29,14 @@ pub fn exit_code(result: Result<ExitCode>) -> ExitCode {
     })
 }
 
+/// A line on stderr; on a terminal it is broken at spaces where the terminal ends.
+pub fn say(line: &str) {
+    match terminal_size::terminal_size_of(std::io::stderr()) {
+        Some((width, _)) => eprint!("{}", report::wrapped(line, usize::from(width.0))),
+        None => eprintln!("{line}"),
+    }
+}
+
 /// The number of worker threads: as asked, else one for each processor.
 pub fn threads(asked: Option<u16>) -> usize {
     asked.map_or_else(

@@ -21,6 +21,7 @@ pub mod progress;
 #[cfg(feature = "burn")]
 pub mod qat;
 pub mod quantized;
+pub mod reference;
 pub mod registry;
 pub mod settings;
 pub mod sources;

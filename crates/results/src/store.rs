@@ -15,6 +15,9 @@ use crate::folder::{TEMPORARY, new_folder, sync_folder};
 use crate::lock::{FileLock, LOCKS, Wait};
 use crate::rows::{EpochRow, Row, Run, RunRow, Status};
 
+/// Folder in a results folder for runs to compare with; it has experiments of its own and is none.
+pub const REFERENCE: &str = "reference";
+
 /// File of the run row.
 pub const RUN_FILE: &str = "run.csv";
 /// File of the metrics.
@@ -68,9 +71,10 @@ impl Store {
     /// [`Error::Name`].
     pub fn experiment_dir(&self, experiment: &str) -> Result<PathBuf, Error> {
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        if experiment.is_empty() || experiment.starts_with('.') || !experiment.chars().all(allowed)
-        {
-            let allowed = "letters, digits, `-`, `_` and `.`, not starting with a dot";
+        let taken = experiment.is_empty() || experiment.starts_with('.') || experiment == REFERENCE;
+        if taken || !experiment.chars().all(allowed) {
+            let allowed =
+                "letters, digits, `-`, `_` and `.`, not starting with a dot, and not `reference`";
             return Err(Error::Name {
                 what: "experiment",
                 name: experiment.into(),

@@ -18,7 +18,7 @@ use report::{Output, outputs, splice};
 struct Args {
     /// Experiments: names of folders in the results folder; all of them when none is given.
     experiments: Vec<String>,
-    /// Results folder.
+    /// Results folder; results/reference holds the committed runs.
     #[arg(
         long,
         env = "QUANTLAB_RESULTS",
@@ -41,6 +41,9 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<()> {
+    if !args.results.exists() {
+        bail!(nothing_in(&args.results));
+    }
     let store = results::Store::existing(&args.results)?;
     let named = !args.experiments.is_empty();
     let experiments = if named {
@@ -49,14 +52,14 @@ fn run(args: &Args) -> Result<()> {
         store.experiments()?
     };
     if experiments.is_empty() {
-        bail!(
-            "no runs in {}; `sweep` puts them there",
-            args.results.display()
-        );
+        bail!(nothing_in(&args.results));
     }
     let mut pages = read_pages(&args.pages)?;
     let mut files: Vec<Output> = Vec::new();
     for experiment in &experiments {
+        if store.runs(experiment)?.is_empty() {
+            bail!(nothing_in(&store.experiment_dir(experiment)?));
+        }
         let (table, written) = outputs(&args.results, experiment)?;
         let markdown = table.markdown();
         if !args.check {
@@ -129,6 +132,13 @@ fn read_pages(paths: &[PathBuf]) -> Result<Vec<Page>> {
     Ok(pages)
 }
 
+fn nothing_in(folder: &Path) -> String {
+    let (folder, reference) = (folder.display(), bench::reference::DEFAULT);
+    format!(
+        "no runs in {folder}; `sweep` puts them there, `--results {reference}` shows the committed ones"
+    )
+}
+
 fn check(files: &[Output]) -> Result<()> {
     let mut stale = Vec::new();
     for file in files {
@@ -151,8 +161,6 @@ fn check(files: &[Output]) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use results::{Config, MetricRow, PredictionRow, Run, RunRow, Store, metric};
 
     use super::*;
@@ -289,5 +297,15 @@ mod tests {
         assert!(run(&args).unwrap_err().to_string().contains("results"));
         fs::create_dir(folder.path().join("results")).unwrap();
         assert!(run(&args).unwrap_err().to_string().contains("sweep"));
+        // The committed runs beside them are not a user's own.
+        write_run(&folder.path().join("results/reference"), "a", 4);
+        for experiments in [vec![], vec!["a".to_owned()]] {
+            args.experiments = experiments;
+            let error = run(&args).unwrap_err().to_string();
+            assert!(error.contains("sweep"), "{error}");
+            assert!(error.contains("--results results/reference"), "{error}");
+        }
+        args.results = folder.path().join("results/reference");
+        run(&args).unwrap();
     }
 }
