@@ -5,6 +5,7 @@
 //! with `weights.bits = 32` and `activations.bits = 32` is the same float run, whatever else its cell says.
 
 mod columns;
+mod keys;
 mod reader;
 mod training;
 
@@ -21,12 +22,13 @@ use crate::experiment::{Scalar, scalar};
 use columns::{float_config, quantized_config};
 use reader::Reader;
 
+pub use keys::{check_key, help};
 pub use training::Training;
 
 /// Settings by dotted key.
 pub type Settings = BTreeMap<String, Scalar>;
 
-/// Every key with its meaning and default, as `sweep --help` shows them.
+/// Every key with its meaning and default, as `sweep --help` shows them by subject (which the key's first part says).
 pub const KEYS: &[(&str, &str)] = &[
     ("model.name", "an entry of data/models.toml"),
     (
@@ -201,15 +203,6 @@ pub const KEYS: &[(&str, &str)] = &[
         "engine (the CPU), or burn's flex, cuda, vulkan where built in; default engine",
     ),
 ];
-
-/// Fails for a key that does not exist, naming the nearest ones.
-pub fn check_key(key: &str) -> Result<()> {
-    if KEYS.iter().any(|(known, _)| *known == key) {
-        return Ok(());
-    }
-    let known: Vec<_> = KEYS.iter().map(|(known, _)| *known).collect();
-    bail!("unknown key `{key}`; known are {}", known.join(", "))
-}
 
 /// Reads `key=value` or `key=[value, value]` from a command line: the key, known, and at least one value.
 pub fn parse_assignment(assignment: &str) -> Result<(String, Vec<Scalar>)> {
