@@ -29,7 +29,17 @@ pub struct Network {
 
 enum Place {
     Engine(Box<Program>),
-    Burn(Box<ResNet>, Device, Vec<Option<QParams>>),
+    Burn(Box<OnDevice>, Device),
+}
+
+/// A burn module with what it is run with.
+#[derive(Clone)]
+struct OnDevice {
+    net: ResNet,
+    /// What activation sites are rounded to; empty where they stay in float.
+    codes: Vec<Option<QParams>>,
+    /// Names of the layers, in execution order.
+    layers: Vec<String>,
 }
 
 /// One thread's way to run a [`Network`].
@@ -42,7 +52,7 @@ pub struct Worker<'a> {
 enum Hands<'a> {
     Engine(&'a Program, engine::Workspace),
     // A burn module can be sent to a thread but not shared: each worker has a clone, which shares the weights.
-    Burn(Box<ResNet>, &'a Device, &'a [Option<QParams>], ThreadPool),
+    Burn(Box<OnDevice>, &'a Device, ThreadPool),
 }
 
 impl Network {
@@ -62,11 +72,10 @@ impl Network {
                 let graph = resnet::lower(arch, state, size, Epilogue::Fused)?;
                 Place::Engine(Box::new(Program::new(graph, Options::default())?))
             }
-            Target::Burn(device) => {
-                let folded = resnet::fold(arch, &state)?;
-                let net = ResNet::from_state(arch, &folded, device)?;
-                Place::Burn(Box::new(net), device.clone(), Vec::new())
-            }
+            Target::Burn(device) => Place::Burn(
+                OnDevice::new(arch, &state, Vec::new(), device)?,
+                device.clone(),
+            ),
         };
         Ok(Self {
             place,
@@ -97,9 +106,11 @@ impl Network {
                 Place::Engine(Box::new(Program::new(graph, options)?))
             }
             Target::Burn(device) => {
-                let folded = resnet::fold(arch, &net.state)?;
-                let module = ResNet::from_state(arch, &folded, device)?;
-                Place::Burn(Box::new(module), device.clone(), net.site_codes(arch))
+                let codes = net.site_codes(arch);
+                Place::Burn(
+                    OnDevice::new(arch, &net.state, codes, device)?,
+                    device.clone(),
+                )
             }
         };
         Ok(Self {
@@ -129,12 +140,12 @@ impl Network {
     pub fn worker(&self) -> Result<Worker<'_>, EvaluateError> {
         let hands = match &self.place {
             Place::Engine(program) => Hands::Engine(program, program.workspace()),
-            Place::Burn(net, device, codes) => {
+            Place::Burn(on, device) => {
                 let pool = ThreadPoolBuilder::new()
                     .num_threads(1)
                     .build()
                     .map_err(|e| EvaluateError::Worker(e.to_string()))?;
-                Hands::Burn(net.clone(), device, codes, pool)
+                Hands::Burn(on.clone(), device, pool)
             }
         };
         Ok(Worker {
@@ -152,27 +163,89 @@ impl Worker<'_> {
     /// [`EvaluateError::Worker`] if the device fails.
     pub fn run(&mut self, images: &[f32], logits: &mut [f32]) -> Result<(), EvaluateError> {
         match &mut self.hands {
-            Hands::Engine(program, workspace) => program
-                .run(workspace, images, logits)
-                .map_err(|e| EvaluateError::Worker(e.to_string())),
-            Hands::Burn(net, device, codes, pool) => {
-                let [height, width] = self.size;
-                let data = TensorData::new(
-                    images.to_vec(),
-                    [logits.len() / self.classes, 3, height, width],
-                );
+            Hands::Engine(program, workspace) => {
+                program.run(workspace, images, logits).map_err(failed)
+            }
+            Hands::Burn(on, device, pool) => {
+                let images = to_device(images, self.size, device);
                 let found = pool.install(|| {
-                    net.forward_quantized(Tensor::from_data(data, &**device), codes)
-                        .try_into_data()
+                    let logits = on.net.forward_quantized(images, &on.codes);
+                    to_host(logits)
                 });
-                let found = found
-                    .map_err(|e| EvaluateError::Worker(format!("{e:?}")))?
-                    .convert::<f32>()
-                    .try_to_vec::<f32>()
-                    .map_err(|e| EvaluateError::Worker(format!("{e:?}")))?;
-                logits.copy_from_slice(&found);
+                logits.copy_from_slice(&found?);
                 Ok(())
             }
         }
     }
+
+    /// The first layer in execution order whose output for `image`, `[3, height, width]`, holds a value that is not finite.
+    ///
+    /// # Errors
+    /// As [`Worker::run`].
+    pub fn first_not_finite(&mut self, image: &[f32]) -> Result<Option<String>, EvaluateError> {
+        match &mut self.hands {
+            Hands::Engine(program, workspace) => {
+                let mut first = None;
+                let mut logits = vec![0.0; self.classes];
+                let observe = &mut |seen: engine::Observation<'_>| {
+                    if first.is_none() && !all_finite(&seen.to_planar()) {
+                        first = Some(seen.node);
+                    }
+                };
+                program
+                    .run_observed(workspace, image, &mut logits, observe)
+                    .map_err(failed)?;
+                let name = |node| program.nodes().nth(node).map(|node| node.name.to_owned());
+                Ok(first.and_then(name))
+            }
+            Hands::Burn(on, device, pool) => {
+                let image = to_device(image, self.size, device);
+                let mut first = Ok(None);
+                let tap = &mut |layer: usize, _: &Tensor<4>, output: &Tensor<4>| {
+                    if let Ok(None) = first {
+                        let finite = to_host(output.clone()).map(|values| all_finite(&values));
+                        first = finite.map(|finite| (!finite).then_some(layer));
+                    }
+                };
+                pool.install(|| drop(on.net.forward_watched(image, &on.codes, tap)));
+                Ok(first?.and_then(|layer| on.layers.get(layer).cloned()))
+            }
+        }
+    }
+}
+
+impl OnDevice {
+    fn new(
+        arch: &Arch,
+        state: &StateDict,
+        codes: Vec<Option<QParams>>,
+        device: &Device,
+    ) -> Result<Box<Self>, resnet::Error> {
+        let folded = resnet::fold(arch, state)?;
+        Ok(Box::new(Self {
+            net: ResNet::from_state(arch, &folded, device)?,
+            codes,
+            layers: arch.layout().layers().map(str::to_owned).collect(),
+        }))
+    }
+}
+
+fn to_device(images: &[f32], [height, width]: [usize; 2], device: &Device) -> Tensor<4> {
+    let n = images.len() / (3 * height * width);
+    let data = TensorData::new(images.to_vec(), [n, 3, height, width]);
+    Tensor::from_data(data, device)
+}
+
+fn to_host<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, EvaluateError> {
+    let failed = |e: &dyn std::fmt::Debug| EvaluateError::Worker(format!("{e:?}"));
+    let data = tensor.try_into_data().map_err(|e| failed(&e))?;
+    data.convert::<f32>().try_to_vec().map_err(|e| failed(&e))
+}
+
+fn failed(error: engine::Error) -> EvaluateError {
+    EvaluateError::Worker(error.to_string())
+}
+
+pub(crate) fn all_finite(values: &[f32]) -> bool {
+    values.iter().all(|value| value.is_finite())
 }
