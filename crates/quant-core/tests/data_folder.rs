@@ -5,7 +5,7 @@ mod testing;
 
 use std::ffi::OsStr;
 
-use testing::look;
+use testing::{data, look};
 
 #[test]
 fn want_of_data_is_a_skip_and_under_require_data_a_failure() {
@@ -17,9 +17,9 @@ fn want_of_data_is_a_skip_and_under_require_data_a_failure() {
         let error = look(folder, Some(OsStr::new("1")), &[]).unwrap_err();
         assert_eq!(error, "QUANTLAB_DATA is not set");
     }
-    let data = Some(OsStr::new("data"));
-    assert_eq!(look(data, None, &["no/such.bin"]), Ok(None));
-    let error = look(data, Some(OsStr::new("1")), &["models.toml", "no/such.bin"]).unwrap_err();
+    let own = Some(OsStr::new("data"));
+    assert_eq!(look(own, None, &["no/such.bin"]), Ok(None));
+    let error = look(own, Some(OsStr::new("1")), &["models.toml", "no/such.bin"]).unwrap_err();
     assert!(error.ends_with("has no no/such.bin"), "{error}");
 }
 
@@ -29,6 +29,10 @@ fn a_relative_data_folder_is_meant_from_the_repositorys_root() {
     assert!(!std::path::Path::new("data").exists());
     let found = look(Some(OsStr::new("data")), None, &["models.toml"]);
     assert!(found.unwrap().unwrap().join("models.toml").is_file());
+    // And the one that this run was given, if any.
+    if std::env::var_os("QUANTLAB_DATA").is_some_and(|folder| !folder.is_empty()) {
+        assert!(data(&[]).is_some());
+    }
     let absolute = std::env::temp_dir();
     let found = look(Some(absolute.as_os_str()), None, &[]);
     assert_eq!(found, Ok(Some(absolute)));
