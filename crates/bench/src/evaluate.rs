@@ -57,7 +57,7 @@ pub enum EvaluateError {
         classes: usize,
     },
     /// A network that makes numbers of no image: its weights or BatchNorm statistics overflow float32 on the way.
-    #[error("{id}: a logit is {value}; {}", whose(layer.as_deref()))]
+    #[error("image {id}: a logit is {value}; {}", whose(layer.as_deref()))]
     NotFinite {
         /// Index of the first such image.
         image: usize,
@@ -426,7 +426,7 @@ mod tests {
                 };
                 assert_eq!((*image, layer.as_deref()), (0, Some("layer2.0.conv1")));
                 let text = error.to_string();
-                let says = text.starts_with(&format!("{}: a logit is ", data.id(0)));
+                let says = text.starts_with(&format!("image {}: a logit is ", data.id(0)));
                 assert!(says && text.contains("layer2.0.conv1"), "{text}");
                 assert!(logits(&net, &data, threads, &|_| (), &RUNNING).is_err());
             }

@@ -38,6 +38,7 @@ pub use file::{check_columns, read_rows, rows_text, write_rows};
 pub use lock::{FileLock, Wait};
 pub use rows::{EpochRow, ManifestRow, MetricRow, PredictionRow, Row, Run, RunRow, SCHEMA, Status};
 pub use store::{
-    EPOCHS_FILE, MANIFEST_FILE, METRICS_FILE, PREDICTIONS_FILE, RUN_FILE, Store, is_run_id,
+    EPOCHS_FILE, MANIFEST_FILE, METRICS_FILE, PREDICTIONS_FILE, RUN_FILE, Store, check_experiment,
+    is_run_id,
 };
 pub use throughput::{LayerRow, ThroughputRow};

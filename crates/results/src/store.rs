@@ -67,16 +67,7 @@ impl Store {
     /// # Errors
     /// [`Error::Name`].
     pub fn experiment_dir(&self, experiment: &str) -> Result<PathBuf, Error> {
-        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        if experiment.is_empty() || experiment.starts_with('.') || !experiment.chars().all(allowed)
-        {
-            let allowed = "letters, digits, `-`, `_` and `.`, not starting with a dot";
-            return Err(Error::Name {
-                what: "experiment",
-                name: experiment.into(),
-                allowed,
-            });
-        }
+        check_experiment(experiment)?;
         Ok(self.root.join(experiment))
     }
 
@@ -336,6 +327,22 @@ impl Store {
             }
         }
     }
+}
+
+/// Fails for a name that cannot be an experiment's folder.
+///
+/// # Errors
+/// [`Error::Name`].
+pub fn check_experiment(name: &str) -> Result<(), Error> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.is_empty() || name.starts_with('.') || !name.chars().all(allowed) {
+        return Err(Error::Name {
+            what: "experiment",
+            name: name.into(),
+            allowed: "letters, digits, `-`, `_` and `.`, not starting with a dot",
+        });
+    }
+    Ok(())
 }
 
 /// Whether `name` has the form of a run id: 12 lower-case hex digits.

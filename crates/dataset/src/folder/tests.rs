@@ -94,7 +94,7 @@ fn unreadable_images_are_an_error_with_a_list_or_are_skipped_and_named() {
             "cat/0.jpg (the file is empty)",
             "cat/bad3.png",
             "and 3 more",
-            "skip_unreadable",
+            "--skip-unreadable",
         ] {
             assert!(error.contains(part), "{part}: {error}");
         }
