@@ -13,6 +13,7 @@ pub mod environment;
 pub mod evaluate;
 pub mod experiment;
 pub mod fetch;
+pub mod home;
 pub mod inspect;
 pub mod measure;
 pub mod network;

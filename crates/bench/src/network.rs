@@ -136,11 +136,44 @@ impl Worker<'_> {
     /// [`EvaluateError::Worker`] if the device fails.
     pub fn run(&mut self, images: &[f32], logits: &mut [f32]) -> Result<(), EvaluateError> {
         match &mut self.0 {
-            Hands::Engine(program, workspace) => program
-                .run(workspace, images, logits)
-                .map_err(|e| EvaluateError::Worker(e.to_string())),
+            Hands::Engine(program, workspace) => {
+                program.run(workspace, images, logits).map_err(failed)
+            }
             #[cfg(feature = "burn")]
             Hands::Burn(worker) => worker.run(images, logits),
         }
     }
+
+    /// The first layer in execution order whose output for `image`, `[3, height, width]`, holds a value that is not finite.
+    ///
+    /// # Errors
+    /// As [`Worker::run`].
+    pub fn first_not_finite(&mut self, image: &[f32]) -> Result<Option<String>, EvaluateError> {
+        match &mut self.0 {
+            Hands::Engine(program, workspace) => {
+                let mut first = None;
+                let mut logits = vec![0.0; program.output().len()];
+                let observe = &mut |seen: engine::Observation<'_>| {
+                    if first.is_none() && !all_finite(&seen.to_planar()) {
+                        first = Some(seen.node);
+                    }
+                };
+                program
+                    .run_observed(workspace, image, &mut logits, observe)
+                    .map_err(failed)?;
+                let name = |node| program.nodes().nth(node).map(|node| node.name.to_owned());
+                Ok(first.and_then(name))
+            }
+            #[cfg(feature = "burn")]
+            Hands::Burn(worker) => worker.first_not_finite(image),
+        }
+    }
+}
+
+fn failed(error: engine::Error) -> EvaluateError {
+    EvaluateError::Worker(error.to_string())
+}
+
+pub(crate) fn all_finite(values: &[f32]) -> bool {
+    values.iter().all(|value| value.is_finite())
 }

@@ -41,6 +41,6 @@ pub use lock::{FileLock, Wait};
 pub use rows::{EpochRow, ManifestRow, MetricRow, PredictionRow, Row, Run, RunRow, SCHEMA, Status};
 pub use store::{
     EPOCHS_FILE, MANIFEST_FILE, METRICS_FILE, PREDICTIONS_FILE, REFERENCE, RUN_FILE, Store,
-    is_run_id,
+    check_experiment, is_run_id,
 };
 pub use throughput::{LayerRow, ThroughputRow};

@@ -70,17 +70,7 @@ impl Store {
     /// # Errors
     /// [`Error::Name`].
     pub fn experiment_dir(&self, experiment: &str) -> Result<PathBuf, Error> {
-        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        let taken = experiment.is_empty() || experiment.starts_with('.') || experiment == REFERENCE;
-        if taken || !experiment.chars().all(allowed) {
-            let allowed =
-                "letters, digits, `-`, `_` and `.`, not starting with a dot, and not `reference`";
-            return Err(Error::Name {
-                what: "experiment",
-                name: experiment.into(),
-                allowed,
-            });
-        }
+        check_experiment(experiment)?;
         Ok(self.root.join(experiment))
     }
 
@@ -340,6 +330,23 @@ impl Store {
             }
         }
     }
+}
+
+/// Fails for a name that cannot be an experiment's folder.
+///
+/// # Errors
+/// [`Error::Name`].
+pub fn check_experiment(name: &str) -> Result<(), Error> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let taken = name.is_empty() || name.starts_with('.') || name == REFERENCE;
+    if taken || !name.chars().all(allowed) {
+        return Err(Error::Name {
+            what: "experiment",
+            name: name.into(),
+            allowed: "letters, digits, `-`, `_` and `.`, not starting with a dot, and not `reference`",
+        });
+    }
+    Ok(())
 }
 
 /// Whether `name` has the form of a run id: 12 lower-case hex digits.

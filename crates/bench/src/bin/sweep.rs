@@ -11,7 +11,6 @@ use bench::experiment::Experiment;
 use bench::plan::{PlannedRun, in_shard, plan};
 use bench::reference::Reference;
 use bench::registry::Registry;
-use bench::settings::KEYS;
 use bench::sources::Sources;
 use bench::sweep::Sweep;
 use clap::Parser;
@@ -20,7 +19,7 @@ use results::Store;
 /// Run an experiment's cells, skipping those already done, print the accuracy table, and compare the runs with the
 /// committed ones.
 #[derive(Parser)]
-#[command(version, after_help = keys_help())]
+#[command(version, after_help = bench::settings::help())]
 struct Arguments {
     /// The experiment.
     #[arg(default_value = "experiments/weight-bits.toml")]
@@ -48,14 +47,6 @@ struct Arguments {
     /// Leave out images that cannot be decoded, instead of failing.
     #[arg(long)]
     skip_unreadable: bool,
-}
-
-fn keys_help() -> String {
-    let lines: Vec<String> = KEYS
-        .iter()
-        .map(|(key, meaning)| format!("  {key:<22} {meaning}"))
-        .collect();
-    format!("Settings:\n{}", lines.join("\n"))
 }
 
 fn parse_shard(text: &str) -> Result<(usize, usize)> {

@@ -5,6 +5,7 @@ use quant_core::QParams;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use resnet::{Arch, ResNet, StateDict};
 
+use super::all_finite;
 use crate::evaluate::EvaluateError;
 
 /// Images that the device takes at once.
@@ -15,6 +16,8 @@ pub(super) struct Module {
     net: ResNet,
     device: Device,
     codes: Vec<Option<QParams>>,
+    /// Names of the layers, in execution order.
+    layers: Vec<String>,
     size: [usize; 2],
 }
 
@@ -40,8 +43,16 @@ impl Module {
             net: ResNet::from_state(arch, &folded, device)?,
             device: device.clone(),
             codes,
+            layers: arch.layout().layers().map(str::to_owned).collect(),
             size,
         })
+    }
+
+    /// `images`, `[n, 3, height, width]`, on the device.
+    fn to_device(&self, images: &[f32]) -> Tensor<4> {
+        let [height, width] = self.size;
+        let shape = [images.len() / (3 * height * width), 3, height, width];
+        Tensor::from_data(TensorData::new(images.to_vec(), shape), &self.device)
     }
 
     /// A worker, for a thread of its own.
@@ -61,20 +72,33 @@ impl Module {
 impl Worker<'_> {
     /// `images`, `[n, 3, height, width]`, to `logits`, `[n, classes]`.
     pub fn run(&mut self, images: &[f32], logits: &mut [f32]) -> Result<(), EvaluateError> {
-        let [height, width] = self.of.size;
-        let shape = [images.len() / (3 * height * width), 3, height, width];
-        let data = TensorData::new(images.to_vec(), shape);
+        let images = self.of.to_device(images);
         let found = self.pool.install(|| {
-            let images = Tensor::from_data(data, &self.of.device);
-            let found = self.net.forward_quantized(images, &self.of.codes);
-            found.try_into_data()
+            let logits = self.net.forward_quantized(images, &self.of.codes);
+            to_host(logits)
         });
-        let found = found
-            .map_err(|e| EvaluateError::Worker(format!("{e:?}")))?
-            .convert::<f32>()
-            .try_to_vec::<f32>()
-            .map_err(|e| EvaluateError::Worker(format!("{e:?}")))?;
-        logits.copy_from_slice(&found);
+        logits.copy_from_slice(&found?);
         Ok(())
     }
+
+    /// As [`super::Worker::first_not_finite`].
+    pub fn first_not_finite(&mut self, image: &[f32]) -> Result<Option<String>, EvaluateError> {
+        let image = self.of.to_device(image);
+        let mut first = Ok(None);
+        let tap = &mut |layer: usize, _: &Tensor<4>, output: &Tensor<4>| {
+            if let Ok(None) = first {
+                let finite = to_host(output.clone()).map(|values| all_finite(&values));
+                first = finite.map(|finite| (!finite).then_some(layer));
+            }
+        };
+        self.pool
+            .install(|| drop(self.net.forward_watched(image, &self.of.codes, tap)));
+        Ok(first?.and_then(|layer| self.of.layers.get(layer).cloned()))
+    }
+}
+
+fn to_host<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, EvaluateError> {
+    let failed = |e: &dyn std::fmt::Debug| EvaluateError::Worker(format!("{e:?}"));
+    let data = tensor.try_into_data().map_err(|e| failed(&e))?;
+    data.convert::<f32>().try_to_vec().map_err(|e| failed(&e))
 }

@@ -204,6 +204,8 @@ impl<'a> Trainer<'a> {
             if let Some(test) = self.test.filter(|test| due && !test.is_empty()) {
                 row.test_top1 = match self.top1(test, observer, stop) {
                     Ok(top1) => Some(top1),
+                    // Running statistics can be behind the weights for an epoch; the training's own loss is finite.
+                    Err(TrainError::Evaluate(EvaluateError::NotFinite { .. })) => None,
                     Err(TrainError::Evaluate(EvaluateError::Cancelled)) => return Ok(stopped),
                     Err(e) => return Err(e),
                 };
