@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use resnet::{Arch, load, read_tensors};
-use support::{Declared, archive, legacy, state_dict, text};
-use zip::CompressionMethod::{Deflated, Stored};
+use support::Method::{Deflated, Stored};
+use support::{Declared, archive, legacy, state_dict, text, torch_archive};
 
 const CHILD: &str = "QUANTLAB_HOSTILE_CHILD";
 /// What the pickle guard admits (128 MiB), twice over for the allocator and the test itself.

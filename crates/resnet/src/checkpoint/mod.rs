@@ -2,9 +2,9 @@
 //!
 //! A checkpoint comes from the internet and may be damaged or hostile, so the order of work is fixed:
 //! 1. the file itself (regular, of sane size, kind by content): `file`;
-//! 2. containers and pickles are measured before they are parsed: `zip_guard`, `pickle_guard`,
-//!    `pickle_stack`;
-//! 3. names, shapes and types are parsed, no values: `pytorch`, `safetensors`;
+//! 2. containers are checked, and pickles read within a budget: `zip`, `legacy`, `pickle`;
+//! 3. names, shapes and types come out of them, no values: `contents`, `pytorch`, `safetensors`; what is no plain tensor
+//!    is called by its name: `unread`;
 //! 4. the network is found by content and compared with its architecture, every difference named: `select`,
 //!    `differences`;
 //! 5. types and the sum of all sizes are checked against the file's size, and only then are values read: `source`,
@@ -13,17 +13,19 @@
 //! Memory is bounded by the file's size times a small factor plus a constant, whatever the file declares. Nothing in a
 //! file is ever executed.
 
+mod contents;
 mod differences;
 mod file;
-mod pickle_guard;
-mod pickle_stack;
+mod legacy;
+mod pickle;
 mod pytorch;
 mod safetensors;
 mod save;
 mod select;
 mod source;
+mod unread;
 mod values;
-mod zip_guard;
+mod zip;
 
 use std::path::Path;
 
@@ -67,12 +69,13 @@ pub struct Checkpoint {
 pub fn load(path: &Path, arch: Option<&Arch>) -> Result<Checkpoint, Error> {
     let mut source = Source::open(path)?;
     let of_quantizers: Vec<String> = source
+        .listing
         .infos
         .keys()
         .filter(|name| is_quantizer(name))
         .cloned()
         .collect();
-    let mut infos = source.infos.clone();
+    let mut infos = source.listing.infos.clone();
     infos.retain(|name, _| !is_quantizer(name));
     let Selection {
         arch,
@@ -117,7 +120,11 @@ pub fn load(path: &Path, arch: Option<&Arch>) -> Result<Checkpoint, Error> {
 pub fn read_tensors(path: &Path) -> Result<StateDict, Error> {
     let mut source = Source::open(path)?;
     let is_counter = |name: &String| name.split('.').next_back() == Some("num_batches_tracked");
+    if let Some(reason) = unread::tensor_unread(&source.listing.unread) {
+        return Err(source.file.error(reason));
+    }
     let names: Vec<String> = source
+        .listing
         .infos
         .keys()
         .filter(|name| !is_counter(name))

@@ -260,6 +260,7 @@ mod tests {
                     shape: shape.clone(),
                     element: Element::F32,
                     holder: path.len(),
+                    position: 0,
                 };
                 infos.insert(format!("{path}{prefix}{name}"), info);
             }
