@@ -1,20 +1,25 @@
 //! Which of a file's tensors are the network, and which network.
 //!
 //! Checkpoints hold the weights at the root or under some key (`state_dict`, `model`, `net`, ...), beside optimizer
-//! state, and with prefixes that wrappers leave (`module.` of DataParallel, `_orig_mod.` of torch.compile). No list of
-//! keys is kept: wherever the names of a ResNet's tensors begin, there is a candidate. The candidate that fits an
-//! architecture completely is taken; two that fit are an error, and so is none, with every difference named.
+//! state and other networks, with parts in their names that wrappers leave. No list of keys is kept: wherever the names
+//! of a ResNet's tensors begin, there is a candidate, and every candidate that is most of an architecture counts as a
+//! network, whatever it has too much or too little. Of several networks none is taken unless one is asked for: an
+//! average beside the weights it was made of must not be mixed up with them for a counter. Where no names are known,
+//! shapes and order decide ([`structure`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
-use super::differences::{TRACKED, differences};
-use super::source::Info;
+use super::differences::{Differences, TRACKED, differences};
+use super::entries::{Entries, Stored, entries};
+use super::reading::{Extra, Reading};
+use super::source::Listing;
+use super::structure;
 use crate::arch::Arch;
 use crate::error::{Error, quoted};
 
-/// Prefixes that PyTorch's wrappers put in front of every name.
-const WRAPPERS: [&str; 2] = ["module.", "_orig_mod."];
+/// The smallest network has a hundred tensors; a block of one, whose own names are a network's too, has five.
+const FEWEST_NAMES: usize = 20;
 
 /// Every tensor name of every architecture.
 static KNOWN: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
@@ -31,8 +36,14 @@ static KNOWN: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
 pub(super) struct Selection {
     pub arch: Arch,
     pub folded: bool,
-    /// PyTorch's name to the flat name in the file, for every tensor that is needed.
-    pub names: BTreeMap<String, String>,
+    /// PyTorch's name to what is read for it, for every tensor that is needed.
+    pub tensors: BTreeMap<String, Stored>,
+    /// Flat names of what stands beside the network and is left alone.
+    pub ignored: Vec<String>,
+    /// Where shapes and order decided: the layers' names in the file and PyTorch's, in order of execution.
+    pub taken: Vec<(String, String)>,
+    /// Whether that order was the file's; else it was that of the names.
+    pub ordered: bool,
 }
 
 /// Why nothing was selected.
@@ -44,164 +55,349 @@ pub(super) enum Failure {
     Error(Error),
 }
 
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
 /// A part of the file that could be the network.
 struct Candidate {
-    /// The keys that lead to it, for messages.
+    /// The keys that lead to it; empty for the file's root.
     key: String,
-    /// PyTorch's name to the flat name.
-    names: BTreeMap<String, String>,
+    /// PyTorch's name, as far as names are known, to what is stored.
+    tensors: BTreeMap<String, Stored>,
     shapes: BTreeMap<String, Vec<usize>>,
+    /// Places in the file.
+    places: BTreeMap<String, usize>,
+}
+
+/// What a candidate is.
+struct Fit {
+    arch: Arch,
+    folded: bool,
+    differences: Differences,
+    /// PyTorch's name to the candidate's, where shapes and order decided.
+    found: Option<BTreeMap<String, String>>,
+    /// What they left open, where they did not.
+    open: Option<String>,
+    /// Whether the order is the file's.
+    ordered: bool,
 }
 
 /// Finds the network among the tensors of a file; `wanted` restricts it to one architecture, of any class count.
 pub(super) fn select(
-    infos: &BTreeMap<String, Info>,
+    listing: &Listing,
     wanted: Option<&Arch>,
+    reading: &Reading,
 ) -> Result<Selection, Failure> {
-    let candidates = candidates(infos).map_err(Failure::Error)?;
-    let mut fitting = Vec::new();
-    let mut first_failure = None;
-    for candidate in candidates {
-        match fit(&candidate, wanted) {
-            Ok((arch, folded)) => fitting.push((candidate, arch, folded)),
-            Err(error) => first_failure = first_failure.or(Some(error)),
+    let entries = entries(&listing.infos, reading)?;
+    let mut all = places(&entries);
+    if all.is_empty() {
+        all = dictionaries(&entries);
+    }
+    let mut places = all.clone();
+    if entries.is_root_chosen() {
+        places.retain(|(container, inner)| container.is_empty() && inner.is_empty());
+    }
+    let mut networks = Vec::new();
+    let mut reason = None;
+    for place in &places {
+        let candidate = candidate(&entries, place, &all);
+        match fit(&candidate, listing.ordered) {
+            Ok(fit) => networks.push((candidate, fit)),
+            Err(why) => reason = reason.or(Some(why)),
         }
     }
-    if fitting.len() > 1 {
-        let described = fitting
+    let is_wanted = |fit: &Fit| wanted.is_none_or(|arch| same(arch, &fit.arch));
+    if networks.iter().any(|(_, fit)| is_wanted(fit)) {
+        networks.retain(|(_, fit)| is_wanted(fit));
+    }
+    if networks.len() > 1 {
+        let described = networks
             .iter()
-            .map(|(candidate, arch, _)| format!("{} ({arch})", quoted(&candidate.key)));
+            .map(|(candidate, fit)| described(candidate, fit));
         return Err(Failure::Ambiguous(described.collect()));
     }
-    let Some((candidate, arch, folded)) = fitting.pop() else {
-        return Err(Failure::Error(first_failure.unwrap_or_else(|| {
-            Error::Unrecognised {
-                reason: format!("of {} tensors none has the name of a ResNet's", infos.len()),
-            }
-        })));
+    let Some((candidate, fit)) = networks.pop() else {
+        let count = listing.infos.len();
+        let names = format!("of {count} tensors none has the name of a ResNet's");
+        let reason = match reason {
+            Some(why) if count > 0 => format!("{names}, and by shapes and order: {why}"),
+            _ => names,
+        };
+        return Err(Error::Unrecognised { reason }.into());
     };
-    let mut names = candidate.names;
-    names.retain(|name, _| !name.ends_with(TRACKED));
+    match wanted {
+        Some(arch) if !is_wanted(&fit) => Err(unlike(arch, &candidate).into()),
+        _ => Ok(take(candidate, fit, wanted, reading.extra)?),
+    }
+}
+
+/// Whether two architectures differ in their classes at most.
+fn same(a: &Arch, b: &Arch) -> bool {
+    a.with_classes(1) == b.with_classes(1)
+}
+
+/// A candidate for the list of them.
+fn described(candidate: &Candidate, fit: &Fit) -> String {
+    let key = match candidate.key.as_str() {
+        "" => ".",
+        key => key,
+    };
+    let counted = fit.differences.counted();
+    let counted = match counted.is_empty() {
+        true => counted,
+        false => format!(", {counted}"),
+    };
+    format!("{} ({}{counted})", quoted(key), fit.arch)
+}
+
+/// The network, if nothing is wrong with it.
+fn take(
+    candidate: Candidate,
+    fit: Fit,
+    wanted: Option<&Arch>,
+    extra: Extra,
+) -> Result<Selection, Error> {
+    let Fit {
+        arch,
+        folded,
+        differences,
+        found,
+        open,
+        ordered,
+    } = fit;
+    let own = |name: &String| {
+        let layer = name.strip_suffix(".bias");
+        layer.is_some_and(|layer| {
+            arch.layout().units().iter().any(|unit| {
+                let stored = found
+                    .as_ref()
+                    .and_then(|f| f.get(&format!("{}.weight", unit.conv)));
+                let conv = stored.and_then(|name| name.strip_suffix(".weight"));
+                layer == conv.unwrap_or(&unit.conv)
+            })
+        })
+    };
+    let differ = |what: String| {
+        let exact = wanted.is_some() || differences.is_complete();
+        let note = if exact {
+            ""
+        } else {
+            " (the nearest architecture)"
+        };
+        Error::TensorsDiffer {
+            arch: format!("{arch}{note}"),
+            differences: what,
+        }
+    };
+    if !differences.is_complete() {
+        // As many names too much as too little: they may be the same tensors.
+        let open =
+            open.filter(|_| !differences.missing.is_empty() && !differences.unused.is_empty());
+        let open = open.map_or(String::new(), |why| {
+            format!("; by shapes and order: {why}; model.rename can say what names mean")
+        });
+        return Err(differ(format!("{differences}{open}")));
+    }
+    if !folded && differences.unused.iter().any(own) {
+        return Err(differ(format!(
+            "{differences} (biases of convolutions beside BatchNorm are not read; fold them into running_mean: mean - bias)"
+        )));
+    }
+    if !differences.unused.is_empty() && extra == Extra::Refuse {
+        return Err(differ(format!(
+            "{differences}; the network is complete without: model.extra = \"ignore\" takes it"
+        )));
+    }
+    let Candidate { mut tensors, .. } = candidate;
+    let ignored = differences.unused.iter().flat_map(|name| &tensors[name]);
+    let ignored = ignored.cloned().collect();
+    let mut taken = Vec::new();
+    if let Some(found) = &found {
+        for layer in arch.layout().layers() {
+            if let Some(theirs) = found.get(&format!("{layer}.weight")) {
+                let theirs = theirs.strip_suffix(".weight").unwrap_or(theirs);
+                taken.push((theirs.to_owned(), layer.to_owned()));
+            }
+        }
+    }
+    let expected = expected(&arch, folded);
+    let tensors = expected.into_keys().filter_map(|name| {
+        let stored = match &found {
+            Some(found) => tensors.remove(found.get(&name)?),
+            None => tensors.remove(&name),
+        };
+        Some((name, stored?))
+    });
     Ok(Selection {
         arch,
         folded,
-        names,
+        tensors: tensors.collect(),
+        ignored,
+        taken,
+        ordered,
     })
 }
 
+/// The error of a network that is not the one asked for.
+fn unlike(arch: &Arch, candidate: &Candidate) -> Error {
+    let shapes = &candidate.shapes;
+    let arch = with_their_classes(*arch, shapes);
+    Error::TensorsDiffer {
+        arch: arch.to_string(),
+        differences: differences(&expected(&arch, folded(shapes)), shapes).to_string(),
+    }
+}
+
+/// Container and the prefix inside it of one candidate.
+type Place = (String, String);
+
 /// The places where a ResNet's names begin, most promising first.
-fn candidates(infos: &BTreeMap<String, Info>) -> Result<Vec<Candidate>, Error> {
+fn places(entries: &Entries) -> Vec<Place> {
     // The longest known name, `layer1.0.downsample.0.weight`, has five parts.
     let mut votes: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
-    for (name, info) in infos {
+    for (name, entry) in entries.iter() {
         let dots = name.rmatch_indices('.').take(5).map(|(at, _)| at + 1);
         for start in dots.chain([0]) {
             if KNOWN.contains(&name[start..]) {
                 let (count, container) = votes.entry(&name[..start]).or_insert((0, start));
                 *count += 1;
-                *container = (*container).min(info.holder);
+                *container = (*container).min(entry.holder);
             }
         }
     }
-    let most = votes.values().map(|&(count, _)| count).max().unwrap_or(0);
-    // A block's own names (`conv1.weight`) make it a weak candidate too; half of the best rules those out.
     let mut places: Vec<_> = votes
         .into_iter()
-        .filter(|&(_, (count, _))| 2 * count > most)
+        .filter(|&(_, (count, _))| count >= FEWEST_NAMES)
         .collect();
     places.sort_by_key(|&(prefix, (count, _))| (std::cmp::Reverse(count), prefix));
-
-    let mut candidates: Vec<Candidate> = Vec::new();
-    let mut taken = BTreeSet::new();
-    for (prefix, (_, container)) in places {
-        let mut root = prefix;
-        while let Some(shorter) = WRAPPERS
-            .iter()
-            .find_map(|wrapper| strip_last(root, wrapper))
-        {
-            root = shorter;
-        }
-        let container = &prefix[..container.min(root.len())];
-        let inner = &root[container.len()..];
-        if taken.insert((container, inner)) {
-            candidates.push(candidate(infos, container, inner)?);
-        }
-    }
-    Ok(candidates)
+    let place = |(prefix, (_, container)): (&str, (usize, usize))| {
+        let (container, inner) = prefix.split_at(container);
+        (container.to_owned(), inner.to_owned())
+    };
+    places.into_iter().map(place).collect()
 }
 
-/// Everything under `container`, without the prefixes `inner` and those of the wrappers.
-fn candidate(
-    infos: &BTreeMap<String, Info>,
-    container: &str,
-    inner: &str,
-) -> Result<Candidate, Error> {
-    let key = format!("{container}{inner}")
-        .trim_end_matches('.')
-        .to_owned();
+/// The dictionaries that hold convolutions enough, where no names are known.
+fn dictionaries(entries: &Entries) -> Vec<Place> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for (name, entry) in entries.iter() {
+        if entry.shape.len() == 4 {
+            *counts.entry(&name[..entry.holder]).or_default() += 1;
+        }
+    }
+    let most = counts.values().copied().max().unwrap_or(0);
+    let enough = counts.into_iter().filter(|&(_, count)| 2 * count > most);
+    enough
+        .map(|(container, _)| (container.to_owned(), String::new()))
+        .collect()
+}
+
+/// Everything under a place's container that belongs to no other place, without the place's prefix. Other dictionaries
+/// under it (optimizer state beside a state dict at the root) are no part of it but for tensors with a network's names.
+fn candidate(entries: &Entries, place: &Place, all: &[Place]) -> Candidate {
+    let (container, inner) = place;
+    let prefix = format!("{container}{inner}");
+    let prefixes: Vec<String> = all.iter().map(|(c, i)| format!("{c}{i}")).collect();
+    let belongs = |full: &str| {
+        let owners = prefixes
+            .iter()
+            .filter(|other| full.starts_with(other.as_str()));
+        owners
+            .max_by_key(|owner| owner.len())
+            .is_none_or(|owner| *owner == prefix)
+    };
     let mut found = Candidate {
-        key,
-        names: BTreeMap::new(),
+        key: prefix.trim_end_matches('.').to_owned(),
+        tensors: BTreeMap::new(),
         shapes: BTreeMap::new(),
+        places: BTreeMap::new(),
     };
-    for (flat, info) in infos
-        .range(container.to_owned()..)
-        .take_while(|(name, _)| name.starts_with(container))
-    {
-        let mut name = &flat[container.len()..];
-        name = name.strip_prefix(inner).unwrap_or(name);
-        while let Some(shorter) = WRAPPERS
-            .iter()
-            .find_map(|wrapper| name.strip_prefix(wrapper))
-        {
-            name = shorter;
+    let mine = entries.under(container).filter(|(full, _)| belongs(full));
+    let (inside, beside): (Vec<_>, Vec<_>) = mine.partition(|(full, _)| full.starts_with(&prefix));
+    for (full, entry) in inside.into_iter().chain(beside) {
+        let name = &full[container.len()..];
+        let name = name.strip_prefix(inner.as_str()).unwrap_or(name);
+        if entry.holder > container.len() && !KNOWN.contains(name) {
+            continue;
         }
-        if let Some(other) = found.names.insert(name.to_owned(), flat.clone()) {
-            return Err(Error::TensorsDiffer {
-                arch: "checkpoint".to_owned(),
-                differences: format!(
-                    "{} and {} are both {}",
-                    quoted(&other),
-                    quoted(flat),
-                    quoted(name)
-                ),
-            });
-        }
-        found.shapes.insert(name.to_owned(), info.shape.clone());
+        // A tensor beside the network may have the name of one of its own.
+        let name = match found.tensors.contains_key(name) {
+            true => format!("./{full}"),
+            false => name.to_owned(),
+        };
+        found.tensors.insert(name.clone(), entry.stored.clone());
+        found.shapes.insert(name.clone(), entry.shape.clone());
+        found.places.insert(name, entry.position);
     }
-    Ok(found)
+    found
 }
 
-/// `prefix` without `wrapper` at its end, where that is a whole key.
-fn strip_last<'a>(prefix: &'a str, wrapper: &str) -> Option<&'a str> {
-    prefix
-        .strip_suffix(wrapper)
-        .filter(|rest| rest.is_empty() || rest.ends_with('.'))
-}
-
-/// The architecture that `candidate` is, completely, and whether its BatchNorm is folded.
-fn fit(candidate: &Candidate, wanted: Option<&Arch>) -> Result<(Arch, bool), Error> {
+/// The architecture that a candidate is, by its names or else by shapes and order; why none, otherwise.
+fn fit(candidate: &Candidate, ordered: bool) -> Result<Fit, String> {
     let shapes = &candidate.shapes;
-    let folded = shapes.contains_key("conv1.bias") && !shapes.contains_key("bn1.weight");
-    let (arch, note) = match wanted {
-        Some(&arch) => (arch, ""),
-        None => match Arch::recognise(shapes) {
-            Ok(arch) => (arch, ""),
-            Err(error) => (
-                nearest(shapes, folded).ok_or(error)?,
-                " (the nearest architecture)",
-            ),
-        },
+    // A state dict that somebody sorted by name has lost the order of its modules.
+    let ordered = ordered && !candidate.places.values().is_sorted();
+    let folded = folded(shapes);
+    let named = match Arch::recognise(shapes) {
+        Ok(arch) => Some(arch),
+        Err(_) => nearest(shapes, folded),
     };
-    let arch = arch.with_classes(classes(&arch, shapes).unwrap_or(arch.classes()));
-    let expected = expected(&arch, folded);
-    match differences(&expected, shapes) {
-        None => Ok((arch, folded)),
-        Some(differences) => Err(Error::TensorsDiffer {
-            arch: format!("{arch}{note}"),
+    let named = named.map(|arch| {
+        let arch = with_their_classes(arch, shapes);
+        let differences = differences(&expected(&arch, folded), shapes);
+        Fit {
+            arch,
+            folded,
             differences,
-        }),
+            found: None,
+            open: None,
+            ordered,
+        }
+    });
+    match named {
+        Some(fit) if fit.differences.is_complete() => return Ok(fit),
+        _ => {}
     }
+    let tensors = shapes
+        .iter()
+        .map(|(name, shape)| (name.as_str(), (shape.as_slice(), candidate.places[name])));
+    match (structure::recognise(&tensors.collect(), ordered), named) {
+        (Ok(found), _) => {
+            let used: BTreeSet<&String> = found.names.values().collect();
+            let statistics = |name: &str| used.contains(&format!("{name}.running_mean"));
+            let counter = |name: &str| name.strip_suffix(TRACKED).is_some_and(statistics);
+            let unused = shapes
+                .keys()
+                .filter(|name| !used.contains(name) && !counter(name));
+            Ok(Fit {
+                arch: found.arch,
+                folded: found.folded,
+                differences: Differences {
+                    unused: unused.cloned().collect(),
+                    ..Differences::default()
+                },
+                found: Some(found.names),
+                open: None,
+                ordered,
+            })
+        }
+        (Err(why), Some(fit)) => Ok(Fit {
+            open: Some(why),
+            ..fit
+        }),
+        (Err(why), None) => Err(why),
+    }
+}
+
+fn folded(shapes: &BTreeMap<String, Vec<usize>>) -> bool {
+    shapes.contains_key("conv1.bias") && !shapes.contains_key("bn1.weight")
+}
+
+fn with_their_classes(arch: Arch, shapes: &BTreeMap<String, Vec<usize>>) -> Arch {
+    arch.with_classes(classes(&arch, shapes).unwrap_or(arch.classes()))
 }
 
 fn expected(arch: &Arch, folded: bool) -> BTreeMap<String, Vec<usize>> {
@@ -228,10 +424,7 @@ fn classes(arch: &Arch, shapes: &BTreeMap<String, Vec<usize>>) -> Option<usize> 
 fn nearest(shapes: &BTreeMap<String, Vec<usize>>, folded: bool) -> Option<Arch> {
     let mut best: Option<(usize, Arch)> = None;
     for arch in Arch::all() {
-        let expected = expected(
-            &arch.with_classes(classes(&arch, shapes).unwrap_or(arch.classes())),
-            folded,
-        );
+        let expected = expected(&with_their_classes(arch, shapes), folded);
         let common = expected
             .iter()
             .filter(|(name, shape)| shapes.get(*name) == Some(shape))
@@ -247,12 +440,13 @@ fn nearest(shapes: &BTreeMap<String, Vec<usize>>, folded: bool) -> Option<Arch> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checkpoint::source::Info;
     use crate::checkpoint::values::Element;
 
     type Tensors = Vec<(String, Vec<usize>)>;
 
     /// A file of these groups: dictionary path, prefix inside the dictionary's keys, tensors.
-    fn file(groups: &[(&str, &str, Tensors)]) -> BTreeMap<String, Info> {
+    fn file(groups: &[(&str, &str, Tensors)]) -> Listing {
         let mut infos = BTreeMap::new();
         for (path, prefix, tensors) in groups {
             for (name, shape) in tensors {
@@ -260,20 +454,28 @@ mod tests {
                     shape: shape.clone(),
                     element: Element::F32,
                     holder: path.len(),
-                    position: 0,
+                    position: infos.len(),
                 };
                 infos.insert(format!("{path}{prefix}{name}"), info);
             }
         }
-        infos
+        Listing {
+            infos,
+            ordered: true,
+            unread: Vec::new(),
+        }
     }
 
     fn arch(name: &str) -> Arch {
         Arch::parse(name).unwrap()
     }
 
-    fn reason(infos: &BTreeMap<String, Info>, wanted: Option<&Arch>) -> String {
-        match select(infos, wanted).unwrap_err() {
+    fn select(listing: &Listing, wanted: Option<&Arch>) -> Result<Selection, Failure> {
+        super::select(listing, wanted, &Reading::default())
+    }
+
+    fn reason(listing: &Listing, wanted: Option<&Arch>) -> String {
+        match select(listing, wanted).unwrap_err() {
             Failure::Ambiguous(keys) => keys.join(", "),
             Failure::Error(error) => error.to_string(),
         }
@@ -294,7 +496,7 @@ mod tests {
                     let count = tensors.len();
                     let found = select(&file(&[(path, prefix, tensors)]), None).unwrap();
                     assert_eq!(
-                        (found.arch, found.folded, found.names.len()),
+                        (found.arch, found.folded, found.tensors.len()),
                         (arch, folded, count)
                     );
                 }
@@ -325,8 +527,8 @@ mod tests {
             ("optimizer.state.", "", momentum),
         ]);
         let found = select(&infos, None).unwrap();
-        assert_eq!(found.names.len(), arch("resnet18").expected().len());
-        assert_eq!(found.names["fc.bias"], "model.fc.bias");
+        assert_eq!(found.tensors.len(), arch("resnet18").expected().len());
+        assert_eq!(found.tensors["fc.bias"], ["model.fc.bias"]);
     }
 
     #[test]
@@ -355,8 +557,8 @@ mod tests {
             "{reason}"
         );
         assert_eq!(
-            select(&infos, Some(&large)).unwrap().names["conv1.weight"],
-            "teacher.conv1.weight"
+            select(&infos, Some(&large)).unwrap().tensors["conv1.weight"],
+            ["teacher.conv1.weight"]
         );
     }
 
@@ -423,6 +625,215 @@ mod tests {
     fn tensors_of_something_else_are_not_recognised() {
         let infos = file(&[("", "", vec![("encoder.weight".to_owned(), vec![8, 8])])]);
         assert!(reason(&infos, None).contains("of 1 tensors none"));
-        assert!(reason(&BTreeMap::new(), None).contains("of 0 tensors none"));
+        assert!(reason(&Listing::default(), None).contains("of 0 tensors none"));
+    }
+
+    /// A state dict in the order of its modules, with other names.
+    fn under_names(arch: &str, name: impl Fn(&str) -> String) -> Tensors {
+        let tensors = self::arch(arch).expected();
+        tensors
+            .into_iter()
+            .map(|(n, shape)| (name(&n), shape))
+            .collect()
+    }
+
+    #[test]
+    fn a_network_with_one_tensor_more_is_one_of_two_networks() {
+        let network = arch("cifar-resnet20").expected();
+        let counter = vec![("n_averaged".to_owned(), vec![])];
+        let infos = file(&[
+            ("model.", "", network.clone()),
+            ("model_ema.", "", counter),
+            ("model_ema.", "module.", network),
+        ]);
+        assert_eq!(
+            reason(&infos, None),
+            "'model' (cifar-resnet20), 'model_ema' (cifar-resnet20, 1 tensor more)"
+        );
+        let mut reading = Reading {
+            key: Some("model_ema".to_owned()),
+            ..Reading::default()
+        };
+        let error = super::select(&infos, None, &reading).unwrap_err();
+        assert!(
+            matches!(error, Failure::Error(error) if error.to_string().contains("'n_averaged'"))
+        );
+        reading.extra = Extra::Ignore;
+        let found = super::select(&infos, None, &reading).unwrap();
+        assert_eq!(
+            found.tensors["linear.bias"],
+            ["model_ema.module.linear.bias"]
+        );
+        assert_eq!(found.ignored, ["model_ema.n_averaged"]);
+        reading.key = Some("model".to_owned());
+        let found = super::select(&infos, None, &reading).unwrap();
+        assert_eq!(found.tensors["linear.bias"], ["model.linear.bias"]);
+    }
+
+    #[test]
+    fn a_small_student_beside_a_large_teacher_is_seen_in_one_dictionary_too() {
+        let (small, large) = (
+            arch("cifar-resnet20").expected(),
+            arch("cifar-resnet110").expected(),
+        );
+        let infos = file(&[("", "student.", small), ("", "teacher.", large)]);
+        assert_eq!(
+            reason(&infos, None),
+            "'teacher' (cifar-resnet110), 'student' (cifar-resnet20)"
+        );
+        for (key, arch) in [
+            ("student", "cifar-resnet20"),
+            ("teacher", "cifar-resnet110"),
+        ] {
+            let reading = Reading {
+                key: Some(key.to_owned()),
+                ..Reading::default()
+            };
+            let found = super::select(&infos, None, &reading).unwrap();
+            assert_eq!(found.arch.to_string(), arch);
+        }
+    }
+
+    #[test]
+    fn the_outermost_dictionary_is_chosen_by_a_dot() {
+        let network = || arch("cifar-resnet20").expected();
+        for infos in [
+            file(&[("", "", network()), ("", "ema.", network())]),
+            file(&[("", "", network()), ("ema.", "", network())]),
+        ] {
+            assert_eq!(
+                reason(&infos, None),
+                "'.' (cifar-resnet20), 'ema' (cifar-resnet20)"
+            );
+            for (key, conv) in [(".", "conv1.weight"), ("ema", "ema.conv1.weight")] {
+                let reading = Reading {
+                    key: Some(key.to_owned()),
+                    ..Reading::default()
+                };
+                let found = super::select(&infos, None, &reading).unwrap();
+                assert_eq!(found.tensors["conv1.weight"], [conv]);
+                assert_eq!(found.ignored.len(), 0);
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_that_leads_nowhere_is_refused_with_those_there_are() {
+        let infos = file(&[("net.", "", arch("cifar-resnet20").expected())]);
+        let reading = Reading {
+            key: Some("model".to_owned()),
+            ..Reading::default()
+        };
+        let Failure::Error(error) = super::select(&infos, None, &reading).unwrap_err() else {
+            panic!("ambiguous")
+        };
+        let error = error.to_string();
+        assert!(
+            error.contains("'model'") && error.contains("'net'"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn biases_of_convolutions_are_no_extra_tensors() {
+        let mut tensors = arch("cifar-resnet20").expected();
+        tensors.push(("layer1.0.conv1.bias".to_owned(), vec![16]));
+        let reading = Reading {
+            extra: Extra::Ignore,
+            ..Reading::default()
+        };
+        let error = super::select(&file(&[("", "", tensors)]), None, &reading).unwrap_err();
+        let Failure::Error(error) = error else {
+            panic!("ambiguous")
+        };
+        let error = error.to_string();
+        assert!(
+            error.contains("'layer1.0.conv1.bias' (biases of convolutions"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn other_names_are_taken_by_shapes_and_order_and_said() {
+        let tensors = under_names("cifar-resnet20-b", |name| {
+            name.replace("shortcut", "downsample")
+                .replace("linear", "fc")
+        });
+        for infos in [
+            file(&[("state_dict.", "module.", tensors.clone())]),
+            // Somebody sorted it.
+            file(&[(
+                "",
+                "",
+                tensors
+                    .into_iter()
+                    .collect::<BTreeMap<_, _>>()
+                    .into_iter()
+                    .collect(),
+            )]),
+        ] {
+            let found = select(&infos, None).unwrap();
+            assert_eq!(found.arch, arch("cifar-resnet20-b"));
+            let ours: Vec<_> = found.taken.iter().filter(|(a, b)| a != b).collect();
+            assert_eq!(ours.len(), 3);
+            assert_eq!(ours[2], &("fc".to_owned(), "linear".to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_network_without_a_known_name_is_found_beside_optimizer_state() {
+        let tensors = under_names("cifar-resnet20", |name| {
+            name.replace("layer", "stage")
+                .replace("conv", "c")
+                .replace("bn", "b")
+                .replace("linear", "head")
+        });
+        let momentum = vec![("0.momentum_buffer".to_owned(), vec![16, 3, 3, 3])];
+        let infos = file(&[("net.", "", tensors), ("optimizer.state.", "", momentum)]);
+        let found = select(&infos, None).unwrap();
+        assert_eq!(
+            (found.arch, found.tensors.len()),
+            (arch("cifar-resnet20"), 97)
+        );
+        assert_eq!(
+            found.tensors["layer1.0.conv1.weight"],
+            ["net.stage1.0.c1.weight"]
+        );
+    }
+
+    #[test]
+    fn renamed_parts_make_known_names() {
+        let tensors = under_names("cifar-resnet20", |name| {
+            name.replace("linear", "head.out")
+                .replace("layer", "blocks_")
+                .replace('.', "/")
+                .replacen('/', ".", 1)
+        });
+        let infos = file(&[("", "", tensors)]);
+        assert!(select(&infos, None).is_err());
+        let tensors = under_names("cifar-resnet20", |name| {
+            name.replace("bn1", "norm").replace("bn2", "other")
+        });
+        let reading = Reading {
+            rename: "norm=bn1, other=bn2".parse().unwrap(),
+            ..Reading::default()
+        };
+        let found = super::select(&file(&[("", "", tensors)]), None, &reading).unwrap();
+        assert_eq!(found.tensors["bn1.bias"], ["norm.bias"]);
+        assert_eq!(found.taken, []);
+    }
+
+    #[test]
+    fn pruned_weights_are_read_with_their_masks() {
+        let mut tensors = arch("cifar-resnet20").expected();
+        for suffix in ["_orig", "_mask"] {
+            tensors.push((format!("layer1.0.conv1.weight{suffix}"), vec![16, 16, 3, 3]));
+        }
+        tensors.retain(|(name, _)| name != "layer1.0.conv1.weight");
+        let found = select(&file(&[("", "", tensors)]), None).unwrap();
+        assert_eq!(
+            found.tensors["layer1.0.conv1.weight"],
+            ["layer1.0.conv1.weight_orig", "layer1.0.conv1.weight_mask"]
+        );
     }
 }
