@@ -38,6 +38,7 @@ pub use save::save_safetensors;
 use crate::arch::{Arch, Family};
 use crate::error::{Error, quoted};
 use crate::qat::{StoredQuantizers, is_quantizer};
+use crate::quantize::Decision;
 use crate::state_dict::{HostTensor, StateDict};
 use select::{Failure, Selection};
 use source::{Listing, Source};
@@ -65,6 +66,22 @@ pub struct Checkpoint {
     /// Where shapes and order decided which layer is which: the layers' names in the file and PyTorch's, in order of
     /// execution. Empty where the names were known.
     pub taken: Vec<(String, String)>,
+}
+
+impl Checkpoint {
+    /// Lines for the manifest of a run: what beside the network was left alone, and what layers are called in the file
+    /// where that is something else.
+    pub fn notes(&self) -> impl Iterator<Item = Decision> + '_ {
+        let ignored = self.ignored.iter().map(|name| {
+            Decision::float(name, "ignored", "beside the network (model.extra = ignore)")
+        });
+        let taken = self.taken.iter().filter(|(theirs, ours)| theirs != ours);
+        let taken = taken.map(|(theirs, ours)| {
+            let reason = format!("{} in the file, by shapes and order", quoted(theirs));
+            Decision::float(ours, "name", reason)
+        });
+        ignored.chain(taken)
+    }
 }
 
 /// [`load_as`] with nothing said about the file.

@@ -1,5 +1,8 @@
 //! Writes `.pth` files, honest and dishonest, without PyTorch.
 
+// Not every test file uses all of it.
+#![allow(dead_code)]
+
 /// A tensor as `torch._utils._rebuild_tensor_v2` is told of it; nothing here has to be true.
 #[derive(Clone)]
 pub struct Declared {
@@ -42,7 +45,38 @@ impl Declared {
 
 /// The pickle of a dictionary of tensors, protocol 2.
 pub fn state_dict(tensors: &[Declared]) -> Vec<u8> {
-    let mut out = b"\x80\x02}(".to_vec();
+    whole(&tensor_dict(tensors))
+}
+
+/// A pickle of protocol 2 around an object.
+pub fn whole(object: &[u8]) -> Vec<u8> {
+    [b"\x80\x02", object, b"."].concat()
+}
+
+/// A dictionary of objects.
+pub fn dict(entries: &[(&str, Vec<u8>)]) -> Vec<u8> {
+    let mut out = b"}(".to_vec();
+    for (key, value) in entries {
+        text(&mut out, key);
+        out.extend(value);
+    }
+    out.push(b'u');
+    out
+}
+
+/// A call of `module.name` with one argument.
+pub fn call(module: &str, name: &str, argument: &[u8]) -> Vec<u8> {
+    [
+        format!("c{module}\n{name}\n").as_bytes(),
+        argument,
+        b"\x85R",
+    ]
+    .concat()
+}
+
+/// A dictionary of tensors.
+pub fn tensor_dict(tensors: &[Declared]) -> Vec<u8> {
+    let mut out = b"}(".to_vec();
     for tensor in tensors {
         text(&mut out, &tensor.name);
         out.extend(b"ctorch._utils\n_rebuild_tensor_v2\n((");
@@ -60,7 +94,7 @@ pub fn state_dict(tensors: &[Declared]) -> Vec<u8> {
         }
         out.extend(b"\x89ccollections\nOrderedDict\n)RtR");
     }
-    out.extend(b"u.");
+    out.push(b'u');
     out
 }
 

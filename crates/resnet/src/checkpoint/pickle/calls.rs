@@ -5,7 +5,6 @@ use std::rc::Rc;
 use super::machine::{Machine, Made};
 use super::{Id, Refusal, StorageRef, TensorRef, Value};
 use crate::checkpoint::values::Element;
-use crate::error::quoted;
 
 /// The tables that every `torch.nn.Module` keeps in its `__dict__`.
 pub(in super::super) const MODULE_TABLES: [&str; 3] = ["_parameters", "_buffers", "_modules"];
