@@ -21,6 +21,15 @@ use crate::error::{Error, quoted};
 /// The smallest network has a hundred tensors; a block of one, whose own names are a network's too, has five.
 const FEWEST_NAMES: usize = 20;
 
+/// And 19 convolutions.
+const FEWEST_CONVOLUTIONS: usize = 19;
+
+/// More networks than this are not compared with anything: no honest file has so many, and comparing takes its time.
+const MOST_NETWORKS: usize = 32;
+
+/// How many networks a message names; the others are counted.
+const NAMED: usize = 6;
+
 /// Every tensor name of every architecture.
 static KNOWN: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
     let tensors = |arch: &Arch| arch.expected().into_iter().chain(arch.expected_folded());
@@ -93,12 +102,20 @@ pub(super) fn select(
 ) -> Result<Selection, Failure> {
     let entries = entries(&listing.infos, reading)?;
     let mut all = places(&entries);
-    if all.is_empty() {
+    let named = !all.is_empty();
+    if !named {
         all = dictionaries(&entries);
     }
     let mut places = all.clone();
     if entries.is_root_chosen() {
         places.retain(|(container, inner)| container.is_empty() && inner.is_empty());
+    }
+    if places.len() > MOST_NETWORKS {
+        let keys = places.iter().map(|(container, inner)| {
+            let key = format!("{container}{inner}");
+            quoted(key.trim_end_matches('.'))
+        });
+        return Err(Failure::Ambiguous(some_of(keys.collect())));
     }
     let mut networks = Vec::new();
     let mut reason = None;
@@ -117,13 +134,16 @@ pub(super) fn select(
         let described = networks
             .iter()
             .map(|(candidate, fit)| described(candidate, fit));
-        return Err(Failure::Ambiguous(described.collect()));
+        return Err(Failure::Ambiguous(some_of(described.collect())));
     }
     let Some((candidate, fit)) = networks.pop() else {
         let count = listing.infos.len();
-        let names = format!("of {count} tensors none has the name of a ResNet's");
+        let names = match named {
+            true => "their names are a ResNet's, their shapes are not".to_owned(),
+            false => format!("of {count} tensors none has the name of a ResNet's"),
+        };
         let reason = match reason {
-            Some(why) if count > 0 => format!("{names}, and by shapes and order: {why}"),
+            Some(why) if count > 0 => format!("{names}; by shapes and order: {why}"),
             _ => names,
         };
         return Err(Error::Unrecognised { reason }.into());
@@ -132,6 +152,16 @@ pub(super) fn select(
         Some(arch) if !is_wanted(&fit) => Err(unlike(arch, &candidate).into()),
         _ => Ok(take(candidate, fit, wanted, reading.extra)?),
     }
+}
+
+/// The first few of a list, and how many there are more.
+fn some_of(mut list: Vec<String>) -> Vec<String> {
+    let more = list.len().saturating_sub(NAMED);
+    list.truncate(NAMED);
+    if more > 0 {
+        list.push(format!("{more} more"));
+    }
+    list
 }
 
 /// Whether two architectures differ in their classes at most.
@@ -194,12 +224,19 @@ fn take(
     };
     if !differences.is_complete() {
         // As many names too much as too little: they may be the same tensors.
-        let open =
-            open.filter(|_| !differences.missing.is_empty() && !differences.unused.is_empty());
+        let other_names = !differences.missing.is_empty() && !differences.unused.is_empty();
+        let open = open.filter(|_| other_names && differences.misshapen.is_empty());
         let open = open.map_or(String::new(), |why| {
             format!("; by shapes and order: {why}; model.rename can say what names mean")
         });
-        return Err(differ(format!("{differences}{open}")));
+        let small = |(name, found, _): &(String, Vec<usize>, Vec<usize>)| {
+            name == "conv1.weight" && matches!(found[..], [_, 3, 3, 3])
+        };
+        let stem = match differences.misshapen.iter().any(small) {
+            true => " (a 3x3 stem, as for small images, is not among the networks known here)",
+            false => "",
+        };
+        return Err(differ(format!("{differences}{stem}{open}")));
     }
     if !folded && differences.unused.iter().any(own) {
         return Err(differ(format!(
@@ -288,8 +325,7 @@ fn dictionaries(entries: &Entries) -> Vec<Place> {
             *counts.entry(&name[..entry.holder]).or_default() += 1;
         }
     }
-    let most = counts.values().copied().max().unwrap_or(0);
-    let enough = counts.into_iter().filter(|&(_, count)| 2 * count > most);
+    let enough = (counts.into_iter()).filter(|&(_, count)| count >= FEWEST_CONVOLUTIONS);
     enough
         .map(|(container, _)| (container.to_owned(), String::new()))
         .collect()
@@ -835,5 +871,23 @@ mod tests {
             found.tensors["layer1.0.conv1.weight"],
             ["layer1.0.conv1.weight_orig", "layer1.0.conv1.weight_mask"]
         );
+    }
+
+    #[test]
+    fn of_very_many_networks_some_are_named() {
+        let network = || arch("cifar-resnet20").expected();
+        let prefixes: Vec<String> = (0..40).map(|n| format!("net{n:02}.")).collect();
+        for count in [8, 40] {
+            let groups: Vec<_> = prefixes[..count]
+                .iter()
+                .map(|p| ("", p.as_str(), network()))
+                .collect();
+            let reason = reason(&file(&groups), None);
+            let more = format!(", {} more", count - NAMED);
+            assert!(
+                reason.starts_with("'net00'") && reason.ends_with(&more),
+                "{reason}"
+            );
+        }
     }
 }
