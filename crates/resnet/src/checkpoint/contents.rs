@@ -67,13 +67,13 @@ impl Walk<'_> {
             Value::Tensor(tensor) => self.tensor(tensor, holder),
             Value::Dict(entries) => {
                 for (key, value) in self.unique(entries)? {
-                    self.descend(&key, value, (!module).then_some(()), holder, depth)?;
+                    self.descend(&key, value, !module, holder, depth)?;
                 }
                 Ok(())
             }
             Value::Sequence(items) => {
                 for (index, &item) in items.iter().enumerate() {
-                    self.descend(&index.to_string(), item, Some(()), holder, depth)?;
+                    self.descend(&index.to_string(), item, true, holder, depth)?;
                 }
                 Ok(())
             }
@@ -96,7 +96,7 @@ impl Walk<'_> {
         &mut self,
         key: &str,
         value: Id,
-        dictionary: Option<()>,
+        dictionary: bool,
         holder: usize,
         depth: usize,
     ) -> Result<(), Refusal> {
@@ -104,9 +104,9 @@ impl Walk<'_> {
         if len > 0 {
             self.path.push('.');
         }
-        let holder = dictionary.map_or(holder, |()| self.path.len());
+        let holder = if dictionary { self.path.len() } else { holder };
         self.path.push_str(key);
-        let done = self.visit(value, holder, dictionary.is_none(), depth + 1);
+        let done = self.visit(value, holder, !dictionary, depth + 1);
         self.path.truncate(len);
         done
     }
@@ -137,7 +137,7 @@ impl Walk<'_> {
             for (key, value) in self.unique(entries)? {
                 let is_hidden = table == "_buffers" && hidden.contains(&key);
                 if !is_hidden {
-                    self.descend(&key, value, None, holder, depth)?;
+                    self.descend(&key, value, false, holder, depth)?;
                 }
             }
         }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
+use std::io::{self, BufReader, Seek, SeekFrom};
 
 use super::pickle::{self, Budget, Id, Refusal, Tree, Value};
 use super::zip::read_at;
@@ -41,7 +41,7 @@ pub(super) fn open(
     }
     let (tree, root) = pickle::read(&mut input, budget).map_err(words)?;
     let (keys, list) = pickle::read(&mut input, budget).map_err(words)?;
-    let start = position(&mut input).map_err(|error| error.to_string())?;
+    let start = input.stream_position().map_err(|error| error.to_string())?;
     let layout = layout(&tree, &keys, list, start, file_len)?;
     Ok((tree, root, layout))
 }
@@ -49,10 +49,6 @@ pub(super) fn open(
 /// What a file from a big-endian machine is told.
 pub(super) const BIG_ENDIAN: &str =
     "written on a big-endian machine; load and save it again on a little-endian one";
-
-fn position(input: &mut (impl BufRead + Seek)) -> io::Result<u64> {
-    input.stream_position()
-}
 
 fn layout(tree: &Tree, keys: &Tree, list: Id, start: u64, len: u64) -> Result<Layout, String> {
     let mut declared = BTreeMap::new();

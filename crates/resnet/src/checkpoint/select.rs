@@ -110,8 +110,8 @@ pub(super) fn select(
     if entries.is_root_chosen() {
         places.retain(|(container, inner)| container.is_empty() && inner.is_empty());
     }
-    if places.len() > MOST_NETWORKS {
-        let keys = places.iter().map(|(container, inner)| {
+    if all.len() > MOST_NETWORKS {
+        let keys = all.iter().map(|(container, inner)| {
             let key = format!("{container}{inner}");
             quoted(key.trim_end_matches('.'))
         });
@@ -226,9 +226,10 @@ fn take(
         // As many names too much as too little: they may be the same tensors.
         let other_names = !differences.missing.is_empty() && !differences.unused.is_empty();
         let open = open.filter(|_| other_names && differences.misshapen.is_empty());
-        let open = open.map_or(String::new(), |why| {
+        let open = open.map(|why| {
             format!("; by shapes and order: {why}; model.rename can say what names mean")
         });
+        let open = open.unwrap_or_default();
         let small = |(name, found, _): &(String, Vec<usize>, Vec<usize>)| {
             name == "conv1.weight" && matches!(found[..], [_, 3, 3, 3])
         };
@@ -374,8 +375,7 @@ fn candidate(entries: &Entries, place: &Place, all: &[Place]) -> Candidate {
 /// The architecture that a candidate is, by its names or else by shapes and order; why none, otherwise.
 fn fit(candidate: &Candidate, ordered: bool) -> Result<Fit, String> {
     let shapes = &candidate.shapes;
-    // A state dict that somebody sorted by name has lost the order of its modules.
-    let ordered = ordered && !candidate.places.values().is_sorted();
+    let ordered = ordered && is_in_module_order(&candidate.places);
     let folded = folded(shapes);
     let named = match Arch::recognise(shapes) {
         Ok(arch) => Some(arch),
@@ -426,6 +426,16 @@ fn fit(candidate: &Candidate, ordered: bool) -> Result<Fit, String> {
         }),
         (Err(why), None) => Err(why),
     }
+}
+
+/// Whether every module's weight stands before its bias, as PyTorch makes them: a state dict that somebody sorted by name
+/// has lost the order of its modules.
+fn is_in_module_order(places: &BTreeMap<String, usize>) -> bool {
+    places.iter().all(|(name, weight)| {
+        let owner = name.strip_suffix(".weight");
+        let bias = owner.and_then(|owner| places.get(&format!("{owner}.bias")));
+        bias.is_none_or(|bias| weight < bias)
+    })
 }
 
 fn folded(shapes: &BTreeMap<String, Vec<usize>>) -> bool {
@@ -795,18 +805,12 @@ mod tests {
             name.replace("shortcut", "downsample")
                 .replace("linear", "fc")
         });
+        let mut sorted = tensors.clone();
+        sorted.sort_by_key(|(name, _)| name.replace("fc", "linear"));
         for infos in [
-            file(&[("state_dict.", "module.", tensors.clone())]),
-            // Somebody sorted it.
-            file(&[(
-                "",
-                "",
-                tensors
-                    .into_iter()
-                    .collect::<BTreeMap<_, _>>()
-                    .into_iter()
-                    .collect(),
-            )]),
+            file(&[("state_dict.", "module.", tensors)]),
+            // Somebody sorted it, and named the classifier then.
+            file(&[("", "", sorted)]),
         ] {
             let found = select(&infos, None).unwrap();
             assert_eq!(found.arch, arch("cifar-resnet20-b"));

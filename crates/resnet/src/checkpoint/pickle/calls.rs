@@ -252,8 +252,8 @@ fn end(shape: &[usize], stride: &[usize], offset: u64) -> Option<u64> {
     if elements == 0 {
         return Some(offset);
     }
-    let steps = shape.iter().zip(stride);
-    let last = steps.into_iter().try_fold(offset, |at, (&extent, &step)| {
+    let mut steps = shape.iter().zip(stride);
+    let last = steps.try_fold(offset, |at, (&extent, &step)| {
         at.checked_add((extent as u64 - 1).checked_mul(step as u64)?)
     })?;
     last.checked_add(1)

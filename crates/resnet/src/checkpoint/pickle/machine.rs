@@ -349,7 +349,7 @@ impl Machine<'_> {
     }
 
     fn put_pairs(&mut self, items: Vec<Id>) -> Result<(), Refusal> {
-        if items.len() % 2 != 0 {
+        if !items.len().is_multiple_of(2) {
             return Err(Refusal::damaged("a dictionary key without a value"));
         }
         let pairs = items.chunks_exact(2).map(|pair| (pair[0], pair[1]));
