@@ -112,6 +112,7 @@ impl Bench<'_> {
             .collect();
         metrics.outcomes(&outcomes, &predictions);
         metrics.flips(&predictions, baseline)?;
+        let manifest = manifest.into_iter().chain(checkpoint.notes()).collect();
         row.seconds = (started.elapsed().as_secs_f64() * 1e3).round() / 1e3;
         Ok(Run {
             metrics: metrics.rows,

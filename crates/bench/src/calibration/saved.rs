@@ -103,6 +103,9 @@ mod tests {
                 file_sha256: String::new(),
                 folded: false,
                 quantizers: resnet::qat::StoredQuantizers::default(),
+                assumptions: Vec::new(),
+                ignored: Vec::new(),
+                taken: Vec::new(),
             },
         }
     }
