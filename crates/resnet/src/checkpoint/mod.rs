@@ -18,6 +18,7 @@ mod differences;
 mod entries;
 mod file;
 mod legacy;
+mod ordinals;
 mod pickle;
 mod pytorch;
 mod reading;
