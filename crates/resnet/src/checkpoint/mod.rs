@@ -5,14 +5,15 @@
 //! 2. containers are checked, and pickles read within a budget: `zip`, `legacy`, `pickle`;
 //! 3. names, shapes and types come out of them, no values: `contents`, `pytorch`, `safetensors`; what is no plain tensor
 //!    is called by its name: `unread`;
-//! 4. the network is found by content and compared with its architecture, every difference named: `entries`, `select`,
-//!    `structure`, `differences`;
+//! 4. the network is found by content and compared with its architecture, every difference named: `entries`,
+//!    `candidates`, `select`, `structure`, `differences`;
 //! 5. types and the sum of all sizes are checked against the file's size, and only then are values read: `source`,
 //!    `values`.
 //!
 //! Memory is bounded by the file's size times a small factor plus a constant, whatever the file declares. Nothing in a
 //! file is ever executed.
 
+mod candidates;
 mod contents;
 mod differences;
 mod entries;

@@ -8,37 +8,21 @@
 //! shapes and order decide ([`structure`]).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::LazyLock;
 
+use super::candidates::{Candidate, candidate, dictionaries, places};
 use super::differences::{Differences, TRACKED, differences};
-use super::entries::{Entries, Stored, entries};
+use super::entries::{Stored, entries};
 use super::reading::{Extra, Reading};
 use super::source::Listing;
 use super::structure;
 use crate::arch::Arch;
 use crate::error::{Error, quoted};
 
-/// The smallest network has a hundred tensors; a block of one, whose own names are a network's too, has five.
-const FEWEST_NAMES: usize = 20;
-
-/// And 19 convolutions.
-const FEWEST_CONVOLUTIONS: usize = 19;
-
 /// More networks than this are not compared with anything: no honest file has so many, and comparing takes its time.
 const MOST_NETWORKS: usize = 32;
 
 /// How many networks a message names; the others are counted.
 const NAMED: usize = 6;
-
-/// Every tensor name of every architecture.
-static KNOWN: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
-    let tensors = |arch: &Arch| arch.expected().into_iter().chain(arch.expected_folded());
-    Arch::all()
-        .iter()
-        .flat_map(tensors)
-        .map(|(name, _)| name)
-        .collect()
-});
 
 /// The network found in a file.
 #[derive(Debug)]
@@ -68,17 +52,6 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self::Error(error)
     }
-}
-
-/// A part of the file that could be the network.
-struct Candidate {
-    /// The keys that lead to it; empty for the file's root.
-    key: String,
-    /// PyTorch's name, as far as names are known, to what is stored.
-    tensors: BTreeMap<String, Stored>,
-    shapes: BTreeMap<String, Vec<usize>>,
-    /// Places in the file.
-    places: BTreeMap<String, usize>,
 }
 
 /// What a candidate is.
@@ -287,89 +260,6 @@ fn unlike(arch: &Arch, candidate: &Candidate) -> Error {
         arch: arch.to_string(),
         differences: differences(&expected(&arch, folded(shapes)), shapes).to_string(),
     }
-}
-
-/// Container and the prefix inside it of one candidate.
-type Place = (String, String);
-
-/// The places where a ResNet's names begin, most promising first.
-fn places(entries: &Entries) -> Vec<Place> {
-    // The longest known name, `layer1.0.downsample.0.weight`, has five parts.
-    let mut votes: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
-    for (name, entry) in entries.iter() {
-        let dots = name.rmatch_indices('.').take(5).map(|(at, _)| at + 1);
-        for start in dots.chain([0]) {
-            if KNOWN.contains(&name[start..]) {
-                let (count, container) = votes.entry(&name[..start]).or_insert((0, start));
-                *count += 1;
-                *container = (*container).min(entry.holder);
-            }
-        }
-    }
-    let mut places: Vec<_> = votes
-        .into_iter()
-        .filter(|&(_, (count, _))| count >= FEWEST_NAMES)
-        .collect();
-    places.sort_by_key(|&(prefix, (count, _))| (std::cmp::Reverse(count), prefix));
-    let place = |(prefix, (_, container)): (&str, (usize, usize))| {
-        let (container, inner) = prefix.split_at(container);
-        (container.to_owned(), inner.to_owned())
-    };
-    places.into_iter().map(place).collect()
-}
-
-/// The dictionaries that hold convolutions enough, where no names are known.
-fn dictionaries(entries: &Entries) -> Vec<Place> {
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for (name, entry) in entries.iter() {
-        if entry.shape.len() == 4 {
-            *counts.entry(&name[..entry.holder]).or_default() += 1;
-        }
-    }
-    let enough = (counts.into_iter()).filter(|&(_, count)| count >= FEWEST_CONVOLUTIONS);
-    enough
-        .map(|(container, _)| (container.to_owned(), String::new()))
-        .collect()
-}
-
-/// Everything under a place's container that belongs to no other place, without the place's prefix. Other dictionaries
-/// under it (optimizer state beside a state dict at the root) are no part of it but for tensors with a network's names.
-fn candidate(entries: &Entries, place: &Place, all: &[Place]) -> Candidate {
-    let (container, inner) = place;
-    let prefix = format!("{container}{inner}");
-    let prefixes: Vec<String> = all.iter().map(|(c, i)| format!("{c}{i}")).collect();
-    let belongs = |full: &str| {
-        let owners = prefixes
-            .iter()
-            .filter(|other| full.starts_with(other.as_str()));
-        owners
-            .max_by_key(|owner| owner.len())
-            .is_none_or(|owner| *owner == prefix)
-    };
-    let mut found = Candidate {
-        key: prefix.trim_end_matches('.').to_owned(),
-        tensors: BTreeMap::new(),
-        shapes: BTreeMap::new(),
-        places: BTreeMap::new(),
-    };
-    let mine = entries.under(container).filter(|(full, _)| belongs(full));
-    let (inside, beside): (Vec<_>, Vec<_>) = mine.partition(|(full, _)| full.starts_with(&prefix));
-    for (full, entry) in inside.into_iter().chain(beside) {
-        let name = &full[container.len()..];
-        let name = name.strip_prefix(inner.as_str()).unwrap_or(name);
-        if entry.holder > container.len() && !KNOWN.contains(name) {
-            continue;
-        }
-        // A tensor beside the network may have the name of one of its own.
-        let name = match found.tensors.contains_key(name) {
-            true => format!("./{full}"),
-            false => name.to_owned(),
-        };
-        found.tensors.insert(name.clone(), entry.stored.clone());
-        found.shapes.insert(name.clone(), entry.shape.clone());
-        found.places.insert(name, entry.position);
-    }
-    found
 }
 
 /// The architecture that a candidate is, by its names or else by shapes and order; why none, otherwise.
