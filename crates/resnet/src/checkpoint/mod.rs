@@ -120,6 +120,7 @@ pub fn load_as(path: &Path, arch: Option<&Arch>, reading: &Reading) -> Result<Ch
         ignored,
         taken,
         ordered,
+        passed_over,
     } = found.map_err(|failure| match failure {
         Failure::Ambiguous(keys) => Error::AmbiguousStateDict {
             path: path.to_owned(),
@@ -150,7 +151,7 @@ pub fn load_as(path: &Path, arch: Option<&Arch>, reading: &Reading) -> Result<Ch
     let sha256 = all.sha256();
     let file_sha256 = source.file.sha256()?;
     Ok(Checkpoint {
-        assumptions: assumptions(&arch, &taken, ordered, masked),
+        assumptions: assumptions(&arch, &taken, ordered, masked, &passed_over),
         arch,
         state,
         sha256,
@@ -221,6 +222,7 @@ fn assumptions(
     taken: &[(String, String)],
     ordered: bool,
     masked: usize,
+    passed_over: &[String],
 ) -> Vec<String> {
     const NAMED: usize = 3;
     let mut sentences = Vec::new();
@@ -245,6 +247,12 @@ fn assumptions(
             shown.join(", "),
             others.len(),
             taken.len()
+        ));
+    }
+    if let Some(first) = passed_over.first() {
+        sentences.push(format!(
+            "the network that fits is taken; {} holds another (model.key chooses)",
+            quoted(first)
         ));
     }
     if masked > 0 {

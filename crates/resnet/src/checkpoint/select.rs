@@ -37,6 +37,8 @@ pub(super) struct Selection {
     pub taken: Vec<(String, String)>,
     /// Whether that order was the file's; else it was that of the names.
     pub ordered: bool,
+    /// Keys of other parts of the file with a ResNet's names, which are no network known here or not the one wanted.
+    pub passed_over: Vec<String>,
 }
 
 /// Why nothing was selected.
@@ -91,17 +93,24 @@ pub(super) fn select(
         return Err(Failure::Ambiguous(some_of(keys.collect())));
     }
     let mut networks = Vec::new();
+    let mut passed_over = Vec::new();
     let mut reason = None;
     for place in &places {
         let candidate = candidate(&entries, place, &all);
         match fit(&candidate, listing.ordered) {
             Ok(fit) => networks.push((candidate, fit)),
-            Err(why) => reason = reason.or(Some(why)),
+            Err(why) => {
+                reason = reason.or(Some(why));
+                passed_over.push(candidate.key);
+            }
         }
     }
     let is_wanted = |fit: &Fit| wanted.is_none_or(|arch| same(arch, &fit.arch));
     if networks.iter().any(|(_, fit)| is_wanted(fit)) {
-        networks.retain(|(_, fit)| is_wanted(fit));
+        let (these, others) = networks.into_iter().partition(|(_, fit)| is_wanted(fit));
+        networks = these;
+        let others: Vec<(Candidate, Fit)> = others;
+        passed_over.extend(others.into_iter().map(|(candidate, _)| candidate.key));
     }
     if networks.len() > 1 {
         let described = networks
@@ -123,7 +132,10 @@ pub(super) fn select(
     };
     match wanted {
         Some(arch) if !is_wanted(&fit) => Err(unlike(arch, &candidate).into()),
-        _ => Ok(take(candidate, fit, wanted, reading.extra)?),
+        _ => Ok(Selection {
+            passed_over,
+            ..take(candidate, fit, wanted, reading.extra)?
+        }),
     }
 }
 
@@ -249,6 +261,7 @@ fn take(
         ignored,
         taken,
         ordered,
+        passed_over: Vec::new(),
     })
 }
 

@@ -406,3 +406,21 @@ fn of_very_many_networks_some_are_named() {
         );
     }
 }
+
+#[test]
+fn another_part_with_a_networks_names_is_told_when_it_is_passed_over() {
+    let mut wide = arch("cifar-resnet20-b").expected();
+    for (_, shape) in &mut wide {
+        shape
+            .iter_mut()
+            .filter(|extent| **extent >= 16)
+            .for_each(|extent| *extent *= 10);
+    }
+    let infos = file(&[
+        ("student.", "", arch("cifar-resnet20").expected()),
+        ("teacher.", "", wide),
+    ]);
+    let found = select(&infos, None).unwrap();
+    assert_eq!(found.tensors["conv1.weight"], ["student.conv1.weight"]);
+    assert_eq!(found.passed_over, ["teacher"]);
+}
