@@ -70,8 +70,8 @@ fn blame_text(layers: &[LayerErrors]) -> String {
     // Stable: layers that cost the same stay in execution order.
     worst.sort_by(|one, other| rank(&cost(one)).total_cmp(&rank(&cost(other))));
     let mut text = format!(
-        "\nwhat each layer's weights cost, the worst first: SQNR in dB\n{:<22}{:>14}{:>14}{:>14}{:>14}\n",
-        "", "logits, with", "its output,", "its output in", ""
+        "\nwhat each layer's weights cost, the worst first: SQNR in dB\n{:<22}{:>14}{:>14}{:>14}\n",
+        "", "logits, with", "its output,", "its output in"
     );
     text += &format!(
         "{:<22}{:>14}{:>14}{:>14}{:>14}\n",
