@@ -12,7 +12,7 @@ use super::reader::{Reader, shown};
 use super::{Activations, Quantization};
 use crate::experiment::Scalar;
 use crate::train::Decay;
-use crate::train::config::{MOMENTUM, is_momentum};
+use crate::train::momentum::{MOMENTUM, is_momentum};
 
 /// How a network is trained with its quantizers.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::momentum::{MOMENTUM, is_momentum};
 use super::schedule::Decay;
 use super::{Augmentation, TrainError};
 
@@ -88,14 +89,6 @@ pub struct QatConfig {
     pub distillation: f64,
     /// What logits are divided by for that.
     pub temperature: f64,
-}
-
-/// What a momentum may be, in words.
-pub(crate) const MOMENTUM: &str = "from 0 to below 1";
-
-/// Whether something is left of the new at each step, in float32 too, which trainings compute in.
-pub(crate) fn is_momentum(value: f64) -> bool {
-    (0.0..1.0).contains(&value) && (value as f32) < 1.0
 }
 
 impl QatConfig {

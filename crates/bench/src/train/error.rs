@@ -1,6 +1,8 @@
 //! What can go wrong in training, said so that the next command is clear.
 
-use std::path::{Path, PathBuf};
+#[cfg(feature = "burn")]
+use std::path::Path;
+use std::path::PathBuf;
 
 use crate::evaluate::EvaluateError;
 

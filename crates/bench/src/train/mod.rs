@@ -18,6 +18,7 @@ mod error;
 #[cfg(feature = "burn")]
 pub mod learner;
 pub mod log;
+pub(crate) mod momentum;
 mod observer;
 #[cfg(feature = "burn")]
 pub mod qat;
