@@ -157,7 +157,7 @@ impl Sources {
             Some(entry) => (name.to_owned(), self.open_training(name, entry)?),
             None if Path::new(name).join("data_batch_1.bin").is_file() => (
                 stem(Path::new(name)),
-                dataset::cifar10::open_train(Path::new(name))?,
+                dataset::cifar::open_train(Path::new(name))?,
             ),
             None if Path::new(name).is_dir() && choice.dataset.is_some() => (
                 stem(Path::new(name)),
@@ -203,7 +203,7 @@ impl Sources {
             Some(entry) => (tested.to_owned(), self.open_training(tested, entry)?),
             None if Path::new(tested).join("data_batch_1.bin").is_file() => (
                 stem(Path::new(tested)),
-                dataset::cifar10::open_train(Path::new(tested))?,
+                dataset::cifar::open_train(Path::new(tested))?,
             ),
             None => bail!("no training images for {tested}: it has test images alone"),
         };
@@ -231,7 +231,7 @@ impl Sources {
             )),
             Format::Cifar10 => {
                 let folder = self.registry.find(&entry.path, name, name)?;
-                Ok(dataset::cifar10::open_train(&folder)?)
+                Ok(dataset::cifar::open_train(&folder)?)
             }
             Format::ImageFolder => bail!(
                 "no calibration images: {name} has test images alone; give a folder of others with calibration.dataset"
@@ -253,7 +253,7 @@ impl Sources {
             None => None,
         };
         match entry.format {
-            Format::Cifar10 => Ok(dataset::cifar10::open_test(&folder)?),
+            Format::Cifar10 => Ok(dataset::cifar::open_test(&folder)?),
             _ => self.open_images(&folder, class_list),
         }
     }
@@ -261,7 +261,7 @@ impl Sources {
     /// A folder that no registry knows: CIFAR-10's layout by its file, else class folders.
     fn open_folder(&self, folder: &Path, class_list: Option<PathBuf>) -> Result<Dataset> {
         if folder.join("test_batch.bin").is_file() {
-            Ok(dataset::cifar10::open_test(folder)?)
+            Ok(dataset::cifar::open_test(folder)?)
         } else {
             self.open_images(folder, class_list)
         }

@@ -16,7 +16,7 @@ use bench::train::config::FORMAT;
 use bench::train::{Config, Decay, Finish, Folder, Trainer};
 use clap::Parser;
 use dataset::synthetic::{self, Split};
-use dataset::{Dataset, cifar10};
+use dataset::{Dataset, cifar};
 use progress::Progress;
 use resnet::{Arch, StateDict};
 
@@ -253,9 +253,9 @@ fn open(arguments: &Arguments) -> Result<(Dataset, Option<Dataset>)> {
             let folder = registry.find(&entry.path, name, name)?;
             let test = match arguments.test_images {
                 Some(0) => None,
-                _ => Some(cifar10::open_test(&folder)?),
+                _ => Some(cifar::open_test(&folder)?),
             };
-            let train = cifar10::open_train(&folder)?;
+            let train = cifar::open_train(&folder)?;
             let test = test.unwrap_or_else(|| train.subset(0));
             (train, test)
         }
