@@ -6,13 +6,16 @@
 //! ```
 
 pub mod agreement;
+pub mod assumptions;
 pub mod calibration;
+pub mod chance;
 pub mod cli;
 pub mod device;
 pub mod environment;
 pub mod evaluate;
 pub mod experiment;
 pub mod fetch;
+pub mod input;
 pub mod inspect;
 pub mod measure;
 pub mod network;

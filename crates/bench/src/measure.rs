@@ -21,7 +21,7 @@ use crate::network::Network;
 use crate::plan::PlannedRun;
 use crate::qat::{Job, Trained};
 use crate::quantized::quantized;
-use crate::settings::{Quantization, Source, Training};
+use crate::settings::{ModelChoice, Quantization, Source, Training};
 use crate::sources::TestSet;
 use crate::train::{Observer, Row};
 
@@ -201,12 +201,19 @@ impl Bench<'_> {
     fn row(&self, run: &PlannedRun) -> RunRow {
         let checkpoint = &run.model.checkpoint;
         let now = SystemTime::now();
-        RunRow {
-            weights_file: run
+        // As it was given, where a path was given: many files have the same name.
+        let weights_file = match &run.cell.model {
+            ModelChoice::File { path, .. } => Some(path.clone()),
+            ModelChoice::Named(_) => run
                 .model
                 .file
                 .file_name()
                 .map(|name| name.to_string_lossy().into_owned()),
+        };
+        let data_folder = run.set.given.as_ref();
+        RunRow {
+            weights_file,
+            data_folder: data_folder.map(|folder| folder.to_string_lossy().into_owned()),
             git_revision: self.environment.git_revision.clone(),
             rustc: self.environment.rustc.to_owned(),
             burn: self.environment.burn.to_owned(),

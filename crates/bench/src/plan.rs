@@ -8,6 +8,7 @@ use resnet::BnMode;
 use results::Config;
 
 use crate::experiment::{Experiment, Scalar};
+use crate::input::Preparation;
 use crate::settings::{Cell, Settings, Source};
 use crate::sources::{Model, Sources, TestSet};
 
@@ -54,7 +55,8 @@ pub fn plan(experiment: &Experiment, sources: &mut Sources) -> Result<Vec<Planne
     let mut baselines: Vec<PlannedRun> = Vec::new();
     let mut runs: Vec<PlannedRun> = Vec::new();
     for settings in experiment.cells() {
-        let label = label(experiment, &settings);
+        let label = label(experiment, &settings, |_| true);
+        let float = label_of_float(experiment, &settings);
         let planned = plan_cell(&settings, sources, &label, Ranges::Images).with_context(|| {
             if label.is_empty() {
                 experiment.name.clone()
@@ -62,8 +64,9 @@ pub fn plan(experiment: &Experiment, sources: &mut Sources) -> Result<Vec<Planne
                 label.clone()
             }
         })?;
-        for run in planned {
+        for mut run in planned {
             let list = if run.is_baseline() {
+                run.label.clone_from(&float);
                 &mut baselines
             } else {
                 &mut runs
@@ -95,17 +98,20 @@ pub fn plan_cell(
     let Some(dataset) = cell.dataset.clone().or_else(|| model.dataset.clone()) else {
         bail!("no test set: a model given as a file needs `dataset`");
     };
-    let set = sources.test_set(&dataset, cell.images)?;
+    let how = Preparation::new(&cell.input, &model)?;
+    let set = sources.test_set(&dataset, cell.images, &how)?;
     let arch = &model.checkpoint.arch;
     let (classes, labels) = (arch.classes(), set.data.classes().len());
     if classes != labels {
         bail!(
-            "{} has {classes} classes, but the test set {} has {labels}",
+            "{} has {classes} classes, but the test set {} has {labels}{}",
             model.name,
-            set.name
+            set.name,
+            advice(classes, labels, set.crops.is_some())
         );
     }
-    if arch.image_size() != set.data.height() {
+    // Class folders are cut to what was asked for, and these networks take images of any size.
+    if arch.image_size() != set.data.height() && set.crops.is_none() {
         bail!(
             "{} is made for images of {} pixels, but those of {} have {}",
             arch.name(),
@@ -129,7 +135,7 @@ pub fn plan_cell(
         .and_then(|how| how.activations.as_ref());
     let calibration = match activations {
         Some(activations) if ranges == Ranges::Images => {
-            let calibration = sources.calibration_set(&dataset, &activations.calibration)?;
+            let calibration = sources.calibration_set(&dataset, &activations.calibration, &how)?;
             check_unseen(&calibration, &set, ["calibration", "calibrate"])?;
             Some(calibration)
         }
@@ -137,7 +143,7 @@ pub fn plan_cell(
     };
     let training = match cell.quantization.as_ref().map(|how| &how.source) {
         Some(Source::Training(training)) => {
-            let images = sources.training_set(&dataset, training.images)?;
+            let images = sources.training_set(&dataset, training.images, &how)?;
             check_unseen(&images, &set, ["training", "train"])?;
             Some(images)
         }
@@ -157,7 +163,7 @@ pub fn plan_cell(
             dataset: set.name.clone(),
             images: set.data.len() as u64,
             calibration_dataset: calibration_of(cell).map(|set| set.name.clone()),
-            ..own
+            ..set.columns.fill(own)
         };
         let calibration_sha256 = calibration_of(cell).map(|set| set.sha256.as_str());
         let run_id = results::run_id(&config, weights_sha256, data_sha256, calibration_sha256);
@@ -184,6 +190,23 @@ pub fn plan_cell(
     } else {
         vec![make(float, "float"), make(cell, label)]
     })
+}
+
+/// What to do about a number of classes that is not that of the network.
+fn advice(classes: usize, labels: usize, class_folders: bool) -> &'static str {
+    match (classes.checked_sub(labels), class_folders) {
+        (Some(1), false) => {
+            "; if the network's output 0 is no class (a background), set labels.offset = 1"
+        }
+        (Some(1), true) => {
+            "; if the network's output 0 is no class (a background), set labels.offset = 1; else name all its classes, one a line \
+             in the order of its outputs, in a file given as labels.class_list"
+        }
+        (_, true) => {
+            "; name all classes of the network, one a line in the order of its outputs, in a file given as labels.class_list"
+        }
+        (_, false) => "",
+    }
 }
 
 /// A cell's columns with what is known once its files are open.
@@ -229,11 +252,13 @@ fn check_unseen(images: &TestSet, tested: &TestSet, [noun, verb]: [&str; 2]) -> 
     Ok(())
 }
 
-fn label(experiment: &Experiment, settings: &Settings) -> String {
+/// The settings that vary and are `wanted`.
+fn label(experiment: &Experiment, settings: &Settings, wanted: impl Fn(&str) -> bool) -> String {
     let varying: Vec<String> = experiment
         .vary
         .iter()
         .flat_map(|variation| &variation.keys)
+        .filter(|key| wanted(key))
         .map(|key| {
             let value = settings
                 .get(key)
@@ -242,4 +267,13 @@ fn label(experiment: &Experiment, settings: &Settings) -> String {
         })
         .collect();
     varying.join(" ")
+}
+
+/// Of a float run: which network on which images, where that varies.
+fn label_of_float(experiment: &Experiment, settings: &Settings) -> String {
+    let subjects = ["model.", "input.", "labels."];
+    let subject = label(experiment, settings, |key| {
+        ["dataset", "images"].contains(&key) || subjects.iter().any(|of| key.starts_with(of))
+    });
+    format!("float {subject}").trim_end().to_owned()
 }

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, Result, bail};
 use results::{Run, Status, Store};
 
+use crate::chance::warning;
 use crate::device::Target;
 use crate::environment::Environment;
 use crate::experiment::Experiment;
@@ -139,6 +140,22 @@ impl Sweep<'_> {
             known.insert(run.baseline.clone(), by_image(&float));
         }
         Ok(known.get(&run.baseline))
+    }
+
+    /// One line for each finished float run of `runs` that is no better than guessing.
+    pub fn at_chance(&self, runs: &[&PlannedRun]) -> Result<Vec<String>> {
+        let mut lines = Vec::new();
+        for run in runs.iter().filter(|run| run.is_baseline()) {
+            if !self.store.is_complete(self.experiment, &run.run_id)? {
+                continue;
+            }
+            let finished = self.store.read(self.experiment, &run.run_id)?;
+            let hits = whole_network(&finished, results::metric::TOP1_CORRECT).unwrap_or_default();
+            let (n, outputs) = (run.set.data.len(), run.model.checkpoint.arch.classes());
+            let name = format!("{} on {}", run.model.name, run.set.name);
+            lines.extend(warning(&name, hits as u64, n as u64, outputs));
+        }
+        Ok(lines)
     }
 
     /// Compares finished runs with the experiment's checks. Returns one line for each check that fails, and how many

@@ -1,10 +1,25 @@
-//! CIFAR-10 in its official binary layout: rows of one label byte and 3072 pixel bytes, which are the red, the green
-//! and the blue plane of a 32 x 32 image (Krizhevsky 2009, <https://www.cs.toronto.edu/~kriz/cifar.html>).
+//! CIFAR-10 and CIFAR-100 (Krizhevsky 2009, <https://www.cs.toronto.edu/~kriz/cifar.html>), as published and as torchvision
+//! leaves them.
 //!
-//! Test images are in `test_batch.bin`, training images in `data_batch_1.bin` to `data_batch_5.bin`; whichever of
-//! those are present are read, in the order of their numbers.
+//! | set | version | files | folder in the archive |
+//! |---|---|---|---|
+//! | CIFAR-10 | binary | `test_batch.bin`, `data_batch_1.bin` to `data_batch_5.bin` | `cifar-10-batches-bin` |
+//! | CIFAR-10 | Python | the same without `.bin` | `cifar-10-batches-py` |
+//! | CIFAR-100 | binary | `test.bin`, `train.bin` | `cifar-100-binary` |
+//! | CIFAR-100 | Python | `test`, `train` | `cifar-100-python` |
+//!
+//! A folder is taken if it holds such files or one of those folders with them, binary ones first. Of training files, whichever
+//! are present are read, in the order of their numbers. Both versions of a set have the same images in the same order, and so
+//! one content hash.
+//!
+//! A binary row is a label byte (of CIFAR-100 a coarse and a fine one; the fine one counts) and 3072 pixel bytes: the red, the
+//! green and the blue plane of a 32 x 32 image. The Python version is read by [`python`].
+
+mod pickle;
+mod python;
 
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,113 +31,241 @@ use crate::{Dataset, Error, Normalization, Record, Sampling, Source};
 const SIDE: usize = 32;
 /// Bytes of an image.
 const IMAGE: usize = SIDE * SIDE * 3;
-/// Bytes of a row in a file.
-const ROW: usize = 1 + IMAGE;
-/// Class names by label.
-pub const CLASSES: [&str; 10] = [
-    "airplane",
-    "automobile",
-    "bird",
-    "cat",
-    "deer",
-    "dog",
-    "frog",
-    "horse",
-    "ship",
-    "truck",
-];
 
-/// The test images, from `test_batch.bin` in `folder`.
-///
-/// # Errors
-/// [`Error::NoImages`] if the file is missing or empty, [`Error::Io`], [`Error::Length`], [`Error::Label`].
-pub fn open_test(folder: &Path) -> Result<Dataset, Error> {
-    open("cifar10 test", folder, &["test_batch.bin".to_string()])
+/// Which of the two sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// CIFAR-10.
+    Ten,
+    /// CIFAR-100, with its 100 fine labels.
+    Hundred,
 }
 
-/// The training images, from those of `data_batch_1.bin` to `data_batch_5.bin` that are in `folder`.
-///
-/// # Errors
-/// [`Error::NoImages`] if all are missing or empty, [`Error::Io`], [`Error::Length`], [`Error::Label`].
-pub fn open_train(folder: &Path) -> Result<Dataset, Error> {
-    let names: Vec<String> = (1..=5)
-        .map(|batch| format!("data_batch_{batch}.bin"))
-        .collect();
-    open("cifar10 train", folder, &names)
+/// Which of its parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// 10,000 images.
+    Test,
+    /// 50,000 images.
+    Train,
 }
 
-fn open(name: &str, folder: &Path, names: &[String]) -> Result<Dataset, Error> {
-    let mut pixels = Vec::new();
-    let mut records = Vec::new();
-    for name in names {
-        let path = folder.join(name);
-        match fs::read(&path) {
-            Ok(rows) => append(&path, &rows, &mut pixels, &mut records)?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(Error::io(&path)(error)),
+/// How files are laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    Binary,
+    Python,
+}
+
+/// Class names of CIFAR-10 by label.
+const TEN: &str = "airplane automobile bird cat deer dog frog horse ship truck";
+/// Class names of CIFAR-100 by fine label.
+const HUNDRED: &str = "\
+    apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can \
+    castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin \
+    elephant flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster \
+    man maple_tree motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck \
+    pine_tree plain plate poppy porcupine possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk \
+    skyscraper snail snake spider squirrel streetcar sunflower sweet_pepper table tank telephone television tiger \
+    tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm";
+
+impl Kind {
+    /// Class names by label.
+    pub fn classes(self) -> impl Iterator<Item = &'static str> {
+        match self {
+            Kind::Ten => TEN,
+            Kind::Hundred => HUNDRED,
+        }
+        .split_whitespace()
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Ten => "cifar10",
+            Kind::Hundred => "cifar100",
         }
     }
-    if records.is_empty() {
+
+    /// Bytes of a row in a binary file, and which of them is the label.
+    fn row(self) -> (usize, usize) {
+        match self {
+            Kind::Ten => (1 + IMAGE, 0),
+            Kind::Hundred => (2 + IMAGE, 1),
+        }
+    }
+
+    /// The folder that the published archive makes.
+    fn folder(self, version: Version) -> &'static str {
+        match (self, version) {
+            (Kind::Ten, Version::Binary) => "cifar-10-batches-bin",
+            (Kind::Ten, Version::Python) => "cifar-10-batches-py",
+            (Kind::Hundred, Version::Binary) => "cifar-100-binary",
+            (Kind::Hundred, Version::Python) => "cifar-100-python",
+        }
+    }
+
+    fn files(self, version: Version, part: Part) -> Vec<String> {
+        let names: Vec<String> = match (self, part) {
+            (Kind::Ten, Part::Test) => vec!["test_batch".into()],
+            (Kind::Ten, Part::Train) => {
+                (1..=5).map(|batch| format!("data_batch_{batch}")).collect()
+            }
+            (Kind::Hundred, Part::Test) => vec!["test".into()],
+            (Kind::Hundred, Part::Train) => vec!["train".into()],
+        };
+        let ending = match version {
+            Version::Binary => ".bin",
+            Version::Python => "",
+        };
+        names.into_iter().map(|name| name + ending).collect()
+    }
+}
+
+/// Which set lies in `folder`, or in a folder there that is named as in the archive.
+pub fn find(folder: &Path) -> Option<Kind> {
+    let parts = [Part::Test, Part::Train];
+    [Kind::Ten, Kind::Hundred].into_iter().find(|kind| {
+        let mut found = parts.iter().map(|part| files(*kind, *part, folder));
+        found.any(|files| files.is_some())
+    })
+}
+
+/// The test images in `folder`.
+///
+/// # Errors
+/// [`Error::NoImages`] if the file is missing or empty, [`Error::Io`], [`Error::Length`], [`Error::Label`], [`Error::Pickle`].
+pub fn open_test(kind: Kind, folder: &Path) -> Result<Dataset, Error> {
+    open(kind, Part::Test, folder)
+}
+
+/// The training images in `folder`, of those files that are there.
+///
+/// # Errors
+/// As [`open_test`]; [`Error::NoImages`] if all files are missing or empty.
+pub fn open_train(kind: Kind, folder: &Path) -> Result<Dataset, Error> {
+    open(kind, Part::Train, folder)
+}
+
+fn open(kind: Kind, part: Part, folder: &Path) -> Result<Dataset, Error> {
+    let mut images = Images::default();
+    if let Some((version, paths)) = files(kind, part, folder) {
+        for path in paths {
+            match version {
+                Version::Binary => append_binary(&path, kind, &mut images)?,
+                Version::Python => python::append(&path, kind, &mut images)?,
+            }
+        }
+    }
+    if images.records.is_empty() {
+        let expected = kind.files(Version::Binary, part);
         return Err(Error::NoImages {
             folder: PathBuf::from(folder),
-            expected: match names {
-                [only] => only.clone(),
-                _ => "data_batch_1.bin .. data_batch_5.bin".into(),
+            expected: match &expected[..] {
+                [first, .., last] => format!("{first} .. {last}"),
+                _ => expected.concat(),
             },
-            advice: "unpack cifar-10-binary.tar.gz there, or let `cargo run --release --bin fetch -- cifar10` do it"
-                .into(),
+            advice: match kind {
+                Kind::Ten => "unpack cifar-10-binary.tar.gz or cifar-10-python.tar.gz there, or let `cargo run --release --bin \
+                    fetch -- cifar10` do it",
+                Kind::Hundred => "unpack cifar-100-binary.tar.gz or cifar-100-python.tar.gz there",
+            }
+            .into(),
         });
     }
+    let part = match part {
+        Part::Test => "test",
+        Part::Train => "train",
+    };
     let source = Source {
-        name: name.into(),
-        preprocessing: "cifar10-1".into(),
-        classes: CLASSES.map(String::from).to_vec(),
+        name: format!("{} {part}", kind.name()),
+        preprocessing: format!("{}-1", kind.name()),
+        classes: kind.classes().map(String::from).collect(),
         height: SIDE,
         width: SIDE,
         normalization: Normalization::IMAGENET,
         sampling: Sampling::First,
     };
-    Dataset::new(source, Arc::new(pixels), records)
+    Dataset::new(source, Arc::new(images.pixels), images.records)
 }
 
-/// Adds the rows of one file, their planes interleaved.
-fn append(
-    path: &Path,
-    rows: &[u8],
-    pixels: &mut Vec<u8>,
-    records: &mut Vec<Record>,
-) -> Result<(), Error> {
-    if !rows.len().is_multiple_of(ROW) {
-        return Err(Error::Length {
-            path: path.into(),
-            found: rows.len() as u64,
-            row: ROW as u64,
-        });
-    }
-    let start = pixels.len();
-    for (row, bytes) in rows.chunks_exact(ROW).enumerate() {
-        let label = u16::from(bytes[0]);
-        if usize::from(label) >= CLASSES.len() {
-            return Err(Error::Label {
-                path: path.into(),
-                row,
-                found: label,
-                classes: CLASSES.len(),
+/// The files of a part that are there, all in one folder.
+fn files(kind: Kind, part: Part, folder: &Path) -> Option<(Version, Vec<PathBuf>)> {
+    let versions = [Version::Binary, Version::Python];
+    let places = [false, true].into_iter().flat_map(|inside| {
+        versions.map(|version| match inside {
+            false => (version, folder.to_path_buf()),
+            true => (version, folder.join(kind.folder(version))),
+        })
+    });
+    places
+        .map(|(version, place)| {
+            let paths = kind.files(version, part).into_iter();
+            let paths = paths.map(|name| place.join(name));
+            let there = paths.filter(|path| path.is_file());
+            // `test` and `train` are names that other files have, too.
+            let real = |path: &PathBuf| version == Version::Binary || is_pickle(path);
+            (version, there.filter(real).collect::<Vec<_>>())
+        })
+        .find(|(_, paths)| !paths.is_empty())
+}
+
+/// Whether a file begins like a pickle of protocol 2 or later.
+fn is_pickle(path: &Path) -> bool {
+    let mut first = [0];
+    let read = fs::File::open(path).and_then(|mut file| file.read_exact(&mut first));
+    read.is_ok() && first == [0x80]
+}
+
+/// What has been read so far.
+#[derive(Default)]
+struct Images {
+    pixels: Vec<u8>,
+    records: Vec<Record>,
+}
+
+impl Images {
+    /// Adds the labels and planes of one file.
+    fn append(&mut self, path: &Path, kind: Kind, rows: &[(u16, &[u8])]) -> Result<(), Error> {
+        let start = self.pixels.len();
+        let classes = kind.classes().count();
+        for (row, (label, _)) in rows.iter().enumerate() {
+            if usize::from(*label) >= classes {
+                return Err(Error::Label {
+                    path: path.into(),
+                    row,
+                    found: *label,
+                    classes,
+                });
+            }
+            self.records.push(Record {
+                offset: start + row * IMAGE,
+                label: *label,
+                digest: None,
+                id: None,
             });
         }
-        records.push(Record {
-            offset: start + row * IMAGE,
-            label,
-            digest: None,
-            id: None,
+        self.pixels.resize(start + rows.len() * IMAGE, 0);
+        let images = self.pixels[start..].par_chunks_exact_mut(IMAGE);
+        images
+            .zip(rows)
+            .for_each(|(image, (_, planes))| interleave(planes, image));
+        Ok(())
+    }
+}
+
+fn append_binary(path: &Path, kind: Kind, images: &mut Images) -> Result<(), Error> {
+    let file = fs::read(path).map_err(Error::io(path))?;
+    let (row, label) = kind.row();
+    if !file.len().is_multiple_of(row) {
+        return Err(Error::Length {
+            path: path.into(),
+            found: file.len() as u64,
+            row: row as u64,
         });
     }
-    pixels.resize(start + rows.len() / ROW * IMAGE, 0);
-    let images = pixels[start..].par_chunks_exact_mut(IMAGE);
-    images
-        .zip(rows.par_chunks_exact(ROW))
-        .for_each(|(image, row)| interleave(&row[1..], image));
-    Ok(())
+    let rows = file.chunks_exact(row);
+    let rows = rows.map(|row| (u16::from(row[label]), &row[label + 1..]));
+    images.append(path, kind, &rows.collect::<Vec<_>>())
 }
 
 /// `[3, SIDE, SIDE]` to `[SIDE, SIDE, 3]`.
@@ -134,88 +277,4 @@ fn interleave(planes: &[u8], image: &mut [u8]) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A row whose byte at plane c, pixel p is c * 50 + p % 50 + shift.
-    fn row(label: u8, shift: u8) -> Vec<u8> {
-        let pixel = |i: usize| (i / (SIDE * SIDE) * 50 + i % (SIDE * SIDE) % 50) as u8 + shift;
-        std::iter::once(label)
-            .chain((0..IMAGE).map(pixel))
-            .collect()
-    }
-
-    #[test]
-    fn planes_become_interleaved_and_present_batches_are_read_in_order() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("data_batch_4.bin"), row(9, 7)).unwrap();
-        fs::write(
-            folder.path().join("data_batch_2.bin"),
-            [row(3, 0), row(0, 1)].concat(),
-        )
-        .unwrap();
-        let set = open_train(folder.path()).unwrap();
-        assert_eq!((0..3).map(|i| set.label(i)).collect::<Vec<_>>(), [3, 0, 9]);
-        assert_eq!(set.image(0)[..6], [0, 50, 100, 1, 51, 101]);
-        assert_eq!(set.image(2)[3 * 33..3 * 33 + 3], [40, 90, 140]);
-        assert_eq!(set.classes()[9], "truck");
-        assert_eq!(
-            (set.height(), set.width(), set.id(2)),
-            (32, 32, "2".to_string())
-        );
-    }
-
-    #[test]
-    fn damaged_files_are_named_with_what_is_wrong_and_what_to_do() {
-        let folder = tempfile::tempdir().unwrap();
-        let message = |bytes: Option<Vec<u8>>| {
-            let path = folder.path().join("test_batch.bin");
-            if let Some(bytes) = bytes {
-                fs::write(path, bytes).unwrap();
-            }
-            open_test(folder.path()).unwrap_err().to_string()
-        };
-        let missing = message(None);
-        assert!(
-            missing.contains("test_batch.bin missing or empty")
-                && missing.contains("fetch -- cifar10"),
-            "{missing}"
-        );
-        assert!(message(Some(Vec::new())).contains("test_batch.bin missing or empty"));
-        let short = message(Some([row(1, 0), vec![0; 3072]].concat()));
-        assert!(
-            short.contains("test_batch.bin: 6145 bytes")
-                && short.contains("1 rows and 3072 bytes left"),
-            "{short}"
-        );
-        let label = message(Some([row(1, 0), row(10, 0)].concat()));
-        assert!(
-            label.contains("test_batch.bin: row 1 has label 10, but labels go from 0 to 9"),
-            "{label}"
-        );
-        let none = open_train(&folder.path().join("absent"))
-            .unwrap_err()
-            .to_string();
-        assert!(
-            none.contains("absent: data_batch_1.bin .. data_batch_5.bin missing or empty"),
-            "{none}"
-        );
-    }
-
-    #[test]
-    fn the_real_test_set_has_a_thousand_images_of_each_class() {
-        let Some(data) = std::env::var_os("QUANTLAB_DATA") else {
-            eprintln!("skipped: QUANTLAB_DATA is not set");
-            return;
-        };
-        let folder = Path::new(&data).join("cifar10");
-        if !folder.join("test_batch.bin").is_file() {
-            eprintln!("skipped: QUANTLAB_DATA holds no cifar10/test_batch.bin");
-            return;
-        }
-        let set = open_test(&folder).unwrap();
-        let mut counts = [0; 10];
-        (0..set.len()).for_each(|i| counts[usize::from(set.label(i))] += 1);
-        assert_eq!(counts, [1000; 10]);
-    }
-}
+mod tests;

@@ -3,7 +3,7 @@
 //! - [`mod@dataset`]: the common type: pixels, labels, content hash, normalised batches.
 //! - [`normalization`]: from 8-bit values to what a network sees.
 //! - [`synthetic`]: ten kinds of things, generated from a seed; needs no file.
-//! - [`cifar`]: CIFAR-10 in its official binary layout.
+//! - [`cifar`]: CIFAR-10 and CIFAR-100, binary and Python versions.
 //! - [`mod@folder`]: class folders of JPEG and PNG images; [`decode`] and [`resize`] are its exact preprocessing, and a
 //!   cache keeps what they made.
 //! - [`mod@contact_sheet`]: many images on one sheet, to look at.

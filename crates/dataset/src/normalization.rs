@@ -147,18 +147,19 @@ impl fmt::Display for Normalization {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match NAMED.iter().find(|(_, named)| named == self) {
             Some((name, _)) => f.write_str(name),
-            None => self.write_numbers(f),
+            None => f.write_str(&self.numbers()),
         }
     }
 }
 
 impl Normalization {
-    fn write_numbers(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// `MEAN / STD`, each one number where that is the same for all channels.
+    pub fn numbers(&self) -> String {
         let numbers = |of: [f32; 3]| match of {
             [r, g, b] if r == g && g == b => r.to_string(),
             [r, g, b] => format!("{r} {g} {b}"),
         };
-        write!(f, "{} / {}", numbers(self.mean), numbers(self.std))
+        format!("{} / {}", numbers(self.mean), numbers(self.std))
     }
 }
 

@@ -61,6 +61,7 @@ fn main() -> ExitCode {
 fn run() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     let planned = open(&arguments)?;
+    bench::assumptions::tell(std::slice::from_ref(&planned));
     if let Some(path) = &arguments.contact_sheet {
         let set = &planned.set.data;
         dataset::contact_sheet(set, SHEET_COLUMNS.min(set.classes().len()), SHEET_ROWS, 2)
