@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use polars::prelude::*;
 use results::{EpochRow, MetricRow, PredictionRow, RunRow, Status, Store, metric};
 
+use crate::apart::tell_apart;
 use crate::error::Error;
 use crate::frames::{count, explain, polars_error, scalar, scan};
 
@@ -87,6 +88,7 @@ impl Loaded {
             counted: HashMap::new(),
             epochs: HashMap::new(),
         };
+        tell_apart(&mut loaded.rows);
         for row in loaded.rows.iter().filter(|row| row.status == Status::Ok) {
             let counted = loaded.count(&row.run_id)?;
             loaded.counted.insert(row.run_id.clone(), counted);
