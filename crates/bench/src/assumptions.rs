@@ -30,14 +30,7 @@ fn of(run: &PlannedRun) -> Vec<String> {
     let (model, set) = (&run.model, &run.set);
     let is_file = matches!(run.cell.model, ModelChoice::File { .. });
     let said = run.cell.input.or(&model.input);
-    let network = match is_file {
-        true => model.file.display().to_string(),
-        false => model.name.clone(),
-    };
-    let images = set
-        .given
-        .as_ref()
-        .map_or_else(|| set.name.clone(), |folder| folder.display().to_string());
+    let [network, images] = run.subject();
     let mut all = model.assumptions.clone();
     if is_file && said.normalization.is_none() {
         let normalization = set.data.normalization();

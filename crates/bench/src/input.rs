@@ -91,9 +91,11 @@ impl Preparation {
 
     /// How a class folder is read.
     pub fn folder(&self) -> FolderOptions {
+        // Outputs that are classes of the set: the offset leaves the others in front, or takes labels that have none.
+        let classes = self.outputs as i64 - i64::from(self.offset);
         FolderOptions {
             class_list: self.class_list.clone(),
-            outputs: Some(self.outputs),
+            outputs: usize::try_from(classes).ok(),
             resize: self.geometry.resize,
             crop: self.geometry.size,
             ..FolderOptions::default()

@@ -9,7 +9,7 @@ use results::Config;
 
 use crate::experiment::{Experiment, Scalar};
 use crate::input::Preparation;
-use crate::settings::{Cell, Settings, Source};
+use crate::settings::{Cell, ModelChoice, Settings, Source};
 use crate::sources::{Model, Sources, TestSet};
 
 /// One run of a sweep.
@@ -35,6 +35,29 @@ pub struct PlannedRun {
 }
 
 impl PlannedRun {
+    /// Network and images as the user named them, for people: an entry's name, or a path.
+    pub fn subject(&self) -> [String; 2] {
+        let network = match &self.cell.model {
+            ModelChoice::Named(_) => self.model.name.clone(),
+            ModelChoice::File { .. } => self.model.file.display().to_string(),
+        };
+        let folder = self.set.given.as_ref();
+        let images = folder.map(|folder| folder.display().to_string());
+        [network, images.unwrap_or_else(|| self.set.name.clone())]
+    }
+
+    /// The columns, those about images and labels filled in where they are empty because all is usual: for a comparison with what
+    /// somebody wrote.
+    pub fn spelled_out(&self) -> Config {
+        Config {
+            input_normalization: Some(self.set.data.normalization().to_string()),
+            input_resize: self.set.crops.map(|crops| crops.resize as u64),
+            input_size: self.set.crops.map(|crops| crops.size as u64),
+            labels_offset: Some(self.config.labels_offset.unwrap_or(0)),
+            ..self.config.clone()
+        }
+    }
+
     /// Whether this is a float run.
     pub fn is_baseline(&self) -> bool {
         self.run_id == self.baseline

@@ -152,7 +152,7 @@ impl Sweep<'_> {
             let finished = self.store.read(self.experiment, &run.run_id)?;
             let hits = whole_network(&finished, results::metric::TOP1_CORRECT).unwrap_or_default();
             let (n, outputs) = (run.set.data.len(), run.model.checkpoint.arch.classes());
-            let name = format!("{} on {}", run.model.name, run.set.name);
+            let name = run.subject().join(" on ");
             lines.extend(warning(&name, hits as u64, n as u64, outputs));
         }
         Ok(lines)
@@ -167,7 +167,7 @@ impl Sweep<'_> {
     ) -> Result<(usize, Vec<String>)> {
         let (mut compared, mut wrong) = (0, Vec::new());
         for check in &experiment.checks {
-            for run in runs.iter().filter(|run| check.applies(&run.config)) {
+            for run in runs.iter().filter(|run| check.applies(&run.spelled_out())) {
                 if !self.store.is_complete(self.experiment, &run.run_id)? {
                     continue;
                 }

@@ -186,6 +186,32 @@ fn class_folders_of_any_naming_give_the_hits_of_the_set_they_were_made_of() {
 }
 
 #[test]
+fn a_check_finds_its_run_however_the_normalization_is_written() {
+    let place = Place::new();
+    let check = |normalization: &str, expected: usize| {
+        let check = format!(
+            "[[check]]\nwhere = {{ input.normalization = '{normalization}' }}\nexpected = {expected}\n"
+        );
+        std::fs::write(place.path("e.toml"), format!("{EXPERIMENT}{check}")).unwrap();
+    };
+    let (expected, _) = place.hits(&["dataset=synthetic", "images=100"]);
+    check("0.44 0.440 0.44 / 0.22", expected);
+    let [_, said] = place.done(&["dataset=synthetic", "images=100"]);
+    assert!(said.contains("1 of 1 checks hold"), "{said}");
+    check("half", 0);
+    assert!(
+        !place
+            .sweep(&[
+                "dataset=synthetic",
+                "images=100",
+                "input.normalization=0.5/0.5"
+            ])
+            .status
+            .success()
+    );
+}
+
+#[test]
 fn what_is_missing_or_does_not_apply_is_said_in_one_line() {
     let place = Place::new();
     place.folders("flat", &["", "", "", "", "", "", "", "", "", ""]);
@@ -355,6 +381,23 @@ fn a_network_with_a_background_class_has_its_labels_moved_by_one() {
     assert!(refused.contains("labels.offset = 1"), "{refused}");
     let (hits, _) = place.hits(&[&more[..], &["labels.offset=1"]].concat());
     assert_eq!(hits, expected);
+    // As many folders as there are outputs behind the background; numbers from 1 are the outputs themselves.
+    let ids: Vec<String> = (0..10).map(|k| format!("n0000000{k}")).collect();
+    place.folders("ids", &ids.iter().map(String::as_str).collect::<Vec<_>>());
+    place.folders(
+        "counted",
+        &["1", "2", "3", "4", "5", "6", "7", "8", "9", "10"],
+    );
+    for set in [
+        &["dataset=ids", "labels.offset=1"][..],
+        &["dataset=counted"],
+    ] {
+        let (hits, said) = place.hits(&[&[more[2], OWN], set].concat());
+        assert_eq!(hits, expected, "{said}");
+    }
+    // And the other way round: labels from 1 for a network that counts from 0.
+    let (hits, said) = place.hits(&["dataset=counted", "labels.offset=-1", OWN]);
+    assert_eq!(hits, expected, "{said}");
 }
 
 #[test]

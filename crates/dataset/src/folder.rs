@@ -30,7 +30,7 @@ pub struct FolderOptions {
     /// A text file with one class name a line, in the order of the model's outputs. Without one: ImageNet's 1000 classes
     /// if folders are named by WordNet ids, else the folders sorted; `classes.rs` has the whole rule.
     pub class_list: Option<PathBuf>,
-    /// How many outputs the network has: as many folders are its classes in sorted order.
+    /// How many outputs of the network are classes: as many folders are these in sorted order.
     pub outputs: Option<usize>,
     /// Leave out images that cannot be decoded, and list them in [`Dataset::unreadable`]. Otherwise they are an error.
     pub skip_unreadable: bool,

@@ -61,7 +61,6 @@ fn main() -> ExitCode {
 fn run() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     let planned = open(&arguments)?;
-    bench::assumptions::tell(std::slice::from_ref(&planned));
     if let Some(path) = &arguments.contact_sheet {
         let set = &planned.set.data;
         dataset::contact_sheet(set, SHEET_COLUMNS.min(set.classes().len()), SHEET_ROWS, 2)
@@ -100,6 +99,7 @@ fn run() -> Result<ExitCode> {
     }
     let target = Target::open(&planned.config.device)?;
     let set = &planned.set;
+    bench::assumptions::tell(std::slice::from_ref(&planned));
     println!(
         "{} on {} images of {}",
         planned.model.name,
