@@ -8,12 +8,16 @@ default:
 sweep *arguments:
     cargo sweep {{arguments}}
 
+# the same with training (`method = "qat"`) and burn's devices built in
+sweep-all *arguments:
+    cargo sweep-all {{arguments}}
+
 # all tests; set QUANTLAB_DATA to include those on real data
 test *arguments:
     cargo test --release --workspace {{arguments}}
 
-# tables and plots from the results, spliced into the README
-table *arguments="--readme README.md":
+# tables and plots from the committed results, spliced into the pages
+table *arguments="--results results/reference --pages README.md docs":
     cargo table {{arguments}}
 
 # what quantization does to each layer

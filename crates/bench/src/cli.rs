@@ -5,20 +5,27 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Folders every binary knows.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Folders {
     /// The data folder: test sets, checkpoints, and registries of its own if it has any.
-    #[arg(long, env = "QUANTLAB_DATA", default_value = "data")]
+    #[arg(long, env = "QUANTLAB_DATA", default_value = "data", value_parser = path())]
     pub data: PathBuf,
     /// Where runs are kept.
-    #[arg(long, env = "QUANTLAB_RESULTS", default_value = "results")]
+    #[arg(long, env = "QUANTLAB_RESULTS", default_value = "results", value_parser = path())]
     pub results: PathBuf,
     /// Where decoded images are kept.
-    #[arg(long, env = "QUANTLAB_CACHE", default_value = "data/cache")]
+    #[arg(long, env = "QUANTLAB_CACHE", default_value = "data/cache", value_parser = path())]
     pub cache: PathBuf,
+}
+
+/// Reads a path of the command line; a leading `~` is the home folder ([`crate::home`]).
+pub fn path() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new()
+        .try_map(|path| crate::home::expand(&path).map_err(|error| error.to_string()))
 }
 
 /// One line on stderr for an error, and exit status 1.
@@ -27,6 +34,14 @@ pub fn exit_code(result: Result<ExitCode>) -> ExitCode {
         eprintln!("error: {}", format!("{error:#}").replace('\n', " "));
         ExitCode::FAILURE
     })
+}
+
+/// A line on stderr; on a terminal it is broken at spaces where the terminal ends.
+pub fn say(line: &str) {
+    match terminal_size::terminal_size_of(std::io::stderr()) {
+        Some((width, _)) => eprint!("{}", report::wrapped(line, usize::from(width.0))),
+        None => eprintln!("{line}"),
+    }
 }
 
 /// The number of worker threads: as asked, else one for each processor.

@@ -2,7 +2,12 @@
 //! never asked.
 
 use anyhow::{Result, bail};
+#[cfg(feature = "burn")]
 use burn::tensor::Device;
+
+/// What a program without the feature `burn` says when it is asked to train or for a device of burn's.
+pub const WITHOUT_BURN: &str = "this program was built without training and burn's devices; `cargo sweep-all` (with `just`: \
+     `just sweep-all`) builds and runs the same command with them";
 
 /// The CPU engine or one of burn's devices.
 #[derive(Clone, Debug)]
@@ -10,6 +15,7 @@ pub enum Target {
     /// The `engine` crate: inference on the CPU.
     Engine,
     /// A burn device.
+    #[cfg(feature = "burn")]
     Burn(Device),
 }
 
@@ -18,12 +24,16 @@ impl Target {
     pub fn open(name: &str) -> Result<Self> {
         match name {
             "engine" => Ok(Self::Engine),
+            #[cfg(feature = "burn")]
             "flex" | "cuda" | "vulkan" => open_burn(name).map(Self::Burn),
+            #[cfg(not(feature = "burn"))]
+            "flex" | "cuda" | "vulkan" => bail!("device = {name}: {WITHOUT_BURN}"),
             other => bail!("device = {other}: allowed are engine, flex, cuda, vulkan"),
         }
     }
 
     /// Where to test a network that trains on `device`, called `name`: the engine is the faster CPU.
+    #[cfg(feature = "burn")]
     pub fn beside(name: &str, device: &Device) -> Self {
         match name {
             "flex" => Self::Engine,
@@ -34,6 +44,7 @@ impl Target {
 
 /// Opens a device that networks can be trained on: `flex` (the CPU), or `cuda` or `vulkan` where built with that
 /// feature.
+#[cfg(feature = "burn")]
 pub fn open_burn(name: &str) -> Result<Device> {
     match name {
         "flex" => Ok(Device::flex()),
@@ -50,7 +61,7 @@ pub fn open_burn(name: &str) -> Result<Device> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "burn"))]
 mod tests {
     use super::*;
 

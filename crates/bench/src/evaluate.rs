@@ -10,7 +10,8 @@
 //!   classes, as for top-1 (PyTorch's `topk` leaves the order of equal values open);
 //! - loss = log(sum_j exp(z_j - max z)) - (z_y - max z), in f64.
 //!
-//! A NaN among the logits has no order: such an image gets top-1 [`NO_CLASS`], is not in the top 5, and its loss is NaN.
+//! Logits that are not finite have no order and no loss: they end the evaluation with an error that names the first image
+//! that has some, and the first layer, in execution order, whose output for it is not finite.
 
 use std::ops::Range;
 use std::sync::Mutex;
@@ -20,7 +21,7 @@ use dataset::Dataset;
 
 use crate::network::{Network, Worker};
 
-/// The top-1 class of an image whose logits hold a NaN; no label equals it.
+/// The top-1 class of an image whose logits hold a NaN, as [`outcome`] gives it; no label equals it, and no run has it.
 pub const NO_CLASS: u16 = u16::MAX;
 
 /// What the network made of one image.
@@ -55,15 +56,48 @@ pub enum EvaluateError {
         /// Logits per image.
         classes: usize,
     },
+    /// A network that makes numbers of no image: its weights or BatchNorm statistics overflow float32 on the way.
+    #[error("image {id}: a logit is {value}; {}", whose(layer.as_deref()))]
+    NotFinite {
+        /// Index of the first such image.
+        image: usize,
+        /// What the set calls it.
+        id: String,
+        /// The first logit that is not finite.
+        value: f32,
+        /// The first layer whose output for that image is not finite.
+        layer: Option<String>,
+    },
     /// The operating system refused a thread, or a worker died (its message is on stderr).
     #[error("evaluation worker failed: {0}; try fewer --threads")]
     Worker(String),
 }
 
+impl EvaluateError {
+    /// The image that it is about. Of several errors the first image's counts: batches are handed out in their order and
+    /// those in flight are finished, so that error is among them whatever the number of threads.
+    fn image(&self) -> usize {
+        match self {
+            Self::Label { image, .. } | Self::NotFinite { image, .. } => *image,
+            Self::Cancelled | Self::Zero(_) | Self::Worker(_) => usize::MAX,
+        }
+    }
+}
+
+/// The end of a message about logits that are not finite.
+fn whose(layer: Option<&str>) -> String {
+    match layer {
+        Some(layer) => format!(
+            "{layer} is the first layer whose output is not finite: look at its weights and BatchNorm statistics"
+        ),
+        None => "every layer's output is finite when it is looked at alone".to_owned(),
+    }
+}
+
 /// The network's logits, `[images, classes]` row-major. Parameters as in [`evaluate`].
 ///
 /// # Errors
-/// [`EvaluateError::Zero`], [`EvaluateError::Cancelled`], [`EvaluateError::Worker`].
+/// [`EvaluateError::Zero`], [`EvaluateError::NotFinite`], [`EvaluateError::Cancelled`], [`EvaluateError::Worker`].
 pub fn logits(
     net: &Network,
     data: &Dataset,
@@ -84,7 +118,8 @@ pub fn logits(
 /// raising `cancelled` stops at the end of the batches in flight.
 ///
 /// # Errors
-/// [`EvaluateError::Zero`], [`EvaluateError::Label`], [`EvaluateError::Cancelled`], [`EvaluateError::Worker`].
+/// [`EvaluateError::Zero`], [`EvaluateError::Label`], [`EvaluateError::NotFinite`], [`EvaluateError::Cancelled`],
+/// [`EvaluateError::Worker`].
 pub fn evaluate(
     net: &Network,
     data: &Dataset,
@@ -186,6 +221,7 @@ fn batches<T: Send>(
             let logits = &mut logits[..range.len() * net.classes()];
             data.write_batch(range.clone(), pixels);
             worker.run(pixels, logits)?;
+            check_finite(&mut worker, data, range.start, pixels, logits)?;
             let scores = score(range, logits)?;
             done.lock()
                 .map_err(|_| EvaluateError::Worker("another worker died".into()))?
@@ -211,11 +247,13 @@ fn batches<T: Send>(
                 scope.spawn(move || run(worker))
             })
             .collect();
-        let results: Vec<_> = handles.into_iter().map(|h| h.join()).collect();
-        results.into_iter().try_for_each(|result| match result {
-            Ok(result) => result,
-            Err(_) => Err(EvaluateError::Worker("it panicked".into())),
-        })
+        let panicked = |_| Err(EvaluateError::Worker("it panicked".into()));
+        let results = handles
+            .into_iter()
+            .map(|h| h.join().unwrap_or_else(panicked));
+        let errors = results.filter_map(Result::err).collect::<Vec<_>>();
+        let first = errors.into_iter().min_by_key(EvaluateError::image);
+        first.map_or(Ok(()), Err)
     })?;
     let mut done = done
         .into_inner()
@@ -224,7 +262,29 @@ fn batches<T: Send>(
     Ok(done.into_iter().map(|(_, scores)| scores).collect())
 }
 
-#[cfg(test)]
+/// Fails for the first image of a batch, which begins with image `start`, that has a logit that is not finite.
+fn check_finite(
+    worker: &mut Worker<'_>,
+    data: &Dataset,
+    start: usize,
+    pixels: &[f32],
+    logits: &[f32],
+) -> Result<(), EvaluateError> {
+    let Some(place) = logits.iter().position(|z| !z.is_finite()) else {
+        return Ok(());
+    };
+    let n = pixels.len() / data.image_len();
+    let index = place / (logits.len() / n);
+    let pixels = &pixels[index * data.image_len()..][..data.image_len()];
+    Err(EvaluateError::NotFinite {
+        image: start + index,
+        id: data.id(start + index),
+        value: logits[place],
+        layer: worker.first_not_finite(pixels)?,
+    })
+}
+
+#[cfg(all(test, feature = "burn"))]
 mod tests {
     use burn::tensor::Device;
     use resnet::{Arch, ResNet, StateDict};
@@ -347,6 +407,29 @@ mod tests {
                 assert_eq!((label, classes), (5, 5));
             }
             other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn logits_that_are_not_finite_name_the_first_image_and_the_first_layer() {
+        let (arch, mut state) = weights(10);
+        // The first convolution's outputs are finite, what the next makes of them is not.
+        let bn = state.get_mut("layer2.0.bn1.weight").unwrap();
+        bn.data.fill(f32::MAX);
+        let data = images(71);
+        for target in [Target::Engine, Target::Burn(Device::flex())] {
+            let net = Network::new(&target, &arch, state.clone(), [32, 32]).unwrap();
+            for threads in [1, 2, 8] {
+                let error = evaluate(&net, &data, threads, &|_, _| (), &RUNNING).unwrap_err();
+                let EvaluateError::NotFinite { image, layer, .. } = &error else {
+                    panic!("{error}");
+                };
+                assert_eq!((*image, layer.as_deref()), (0, Some("layer2.0.conv1")));
+                let text = error.to_string();
+                let says = text.starts_with(&format!("image {}: a logit is ", data.id(0)));
+                assert!(says && text.contains("layer2.0.conv1"), "{text}");
+                assert!(logits(&net, &data, threads, &|_| (), &RUNNING).is_err());
+            }
         }
     }
 

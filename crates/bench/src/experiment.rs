@@ -97,8 +97,10 @@ impl Experiment {
         let name = path
             .file_stem()
             .and_then(|stem| stem.to_str())
-            .filter(|stem| !stem.is_empty() && !stem.starts_with('.'))
             .ok_or_else(|| anyhow!("{}: the file name is no experiment name", path.display()))?;
+        // Its results go into a folder of this name: better told now than after the plan.
+        results::check_experiment(name)
+            .with_context(|| format!("{}: rename the file", path.display()))?;
         Self::parse(name, &text).with_context(|| PathBuf::from(path).display().to_string())
     }
 
@@ -337,6 +339,24 @@ mod tests {
         experiment.set("seed=[1, 2, 3]").unwrap();
         assert_eq!(experiment.cells().len(), 6);
         assert!(experiment.set("nonsense=1").is_err());
+    }
+
+    #[test]
+    fn a_file_whose_name_cannot_be_a_folder_of_results_is_refused_when_it_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a,b.toml", "a b.toml", ".hidden.toml", "\u{e9}.toml"] {
+            let path = folder.path().join(name);
+            std::fs::write(&path, TEXT).unwrap();
+            let message = format!("{:#}", Experiment::read(&path).unwrap_err());
+            assert!(
+                message.contains(name) && message.contains("rename the file"),
+                "{message}"
+            );
+            assert!(!message.contains('\n'), "{message}");
+        }
+        let path = folder.path().join("a-b_2.c.toml");
+        std::fs::write(&path, TEXT).unwrap();
+        assert_eq!(Experiment::read(&path).unwrap().name, "a-b_2.c");
     }
 
     #[test]

@@ -1,14 +1,16 @@
-//! What quantization does to each layer, seen three ways:
+//! What quantization does to each layer, seen four ways, the last of which says who is to blame ([`blame`]):
 //!
 //! - `weights`: the quantized weights against the float ones;
 //! - `layer`: the layer's output on the float network's own input, so that only this layer's weights matter (what the
 //!   original script's `test_layer` prints);
 //! - `network`: the same layer's output inside the quantized network, where the errors of all layers before it arrive
-//!   too (`test_net`).
+//!   too (`test_net`);
+//! - `layer_logits`: the logits of a network in which this layer alone is quantized.
 //!
 //! Activations stay in float in all of these; [`activations`] looks at theirs. [`table`] prints both.
 
 pub mod activations;
+pub mod blame;
 pub mod table;
 
 use anyhow::{Result, anyhow};
@@ -61,7 +63,7 @@ impl Error {
     }
 }
 
-/// One layer's three errors.
+/// One layer's errors.
 #[derive(Clone, Debug, Default)]
 pub struct LayerErrors {
     /// PyTorch name.
@@ -72,6 +74,8 @@ pub struct LayerErrors {
     pub alone: Error,
     /// Output inside the quantized network.
     pub network: Error,
+    /// At the logits, this layer alone being quantized; none where that was not measured.
+    pub logits: Option<Error>,
 }
 
 /// The errors of every layer, and how many of the images keep their predicted class.

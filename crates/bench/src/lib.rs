@@ -15,14 +15,17 @@ pub mod environment;
 pub mod evaluate;
 pub mod experiment;
 pub mod fetch;
+pub mod home;
 pub mod input;
 pub mod inspect;
 pub mod measure;
 pub mod network;
 pub mod plan;
 pub mod progress;
+#[cfg(feature = "burn")]
 pub mod qat;
 pub mod quantized;
+pub mod reference;
 pub mod registry;
 pub mod settings;
 pub mod sources;

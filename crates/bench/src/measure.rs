@@ -1,6 +1,8 @@
 //! One run: quantize, execute, count.
 
-use std::collections::{BTreeMap, HashMap};
+#[cfg(feature = "burn")]
+use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
@@ -19,7 +21,8 @@ use crate::environment::Environment;
 use crate::evaluate::{Outcome, evaluate};
 use crate::network::Network;
 use crate::plan::PlannedRun;
-use crate::qat::{Job, Trained};
+#[cfg(feature = "burn")]
+use crate::qat::Job;
 use crate::quantized::quantized;
 use crate::settings::{ModelChoice, Quantization, Source, Training};
 use crate::sources::TestSet;
@@ -127,9 +130,9 @@ impl Bench<'_> {
         epochs: &mut Vec<EpochRow>,
     ) -> Result<QuantizedNet> {
         if let Source::Training(training) = &how.source {
-            let trained = self.train(run, how, training)?;
-            epochs.extend(epoch_rows(&run.run_id, &trained.rows));
-            return Ok(trained.net);
+            let (net, rows) = self.train(run, how, training)?;
+            epochs.extend(epoch_rows(&run.run_id, &rows));
+            return Ok(net);
         }
         let images = run.calibration.as_ref();
         let statistics = images.map(|images| self.statistics(run, images));
@@ -141,7 +144,13 @@ impl Bench<'_> {
     }
 
     /// Trains the network, or goes on where an earlier process stopped, and leaves the trained file beside the checkpoint.
-    fn train(&self, run: &PlannedRun, how: &Quantization, training: &Training) -> Result<Trained> {
+    #[cfg(feature = "burn")]
+    fn train(
+        &self,
+        run: &PlannedRun,
+        how: &Quantization,
+        training: &Training,
+    ) -> Result<(QuantizedNet, Vec<Row>)> {
         let images = run
             .training
             .as_ref()
@@ -163,7 +172,17 @@ impl Bench<'_> {
         };
         let trained = job.run(&folder, 1, self.observer, self.cancelled)?;
         trained.save(&folder.join("trained.safetensors"), BTreeMap::new())?;
-        Ok(trained)
+        Ok((trained.net, trained.rows))
+    }
+
+    #[cfg(not(feature = "burn"))]
+    fn train(
+        &self,
+        _: &PlannedRun,
+        _: &Quantization,
+        _: &Training,
+    ) -> Result<(QuantizedNet, Vec<Row>)> {
+        anyhow::bail!("method = qat: {}", crate::device::WITHOUT_BURN)
     }
 
     fn statistics(&self, run: &PlannedRun, images: &TestSet) -> Result<Arc<SiteStatistics>> {

@@ -8,41 +8,34 @@
 //! Memory: the engine's weights once, activations of one group of images for each worker; on a burn device activations
 //! of one batch for each worker.
 
-use burn::tensor::{Device, Tensor, TensorData};
+#[cfg(feature = "burn")]
+mod on_burn;
+
 use engine::{Execution, Options, Program};
-use quant_core::QParams;
-use rayon::{ThreadPool, ThreadPoolBuilder};
-use resnet::{Arch, Epilogue, QuantizedNet, ResNet, StateDict};
+use resnet::{Arch, Epilogue, QuantizedNet, StateDict};
 
 use crate::device::Target;
 use crate::evaluate::EvaluateError;
-
-/// Images that a burn device takes at once.
-const BATCH: usize = 32;
 
 /// A network on the device that it was built for.
 pub struct Network {
     place: Place,
     classes: usize,
-    size: [usize; 2],
 }
 
 enum Place {
     Engine(Box<Program>),
-    Burn(Box<ResNet>, Device, Vec<Option<QParams>>),
+    #[cfg(feature = "burn")]
+    Burn(Box<on_burn::Module>),
 }
 
 /// One thread's way to run a [`Network`].
-pub struct Worker<'a> {
-    hands: Hands<'a>,
-    classes: usize,
-    size: [usize; 2],
-}
+pub struct Worker<'a>(Hands<'a>);
 
 enum Hands<'a> {
     Engine(&'a Program, engine::Workspace),
-    // A burn module can be sent to a thread but not shared: each worker has a clone, which shares the weights.
-    Burn(Box<ResNet>, &'a Device, &'a [Option<QParams>], ThreadPool),
+    #[cfg(feature = "burn")]
+    Burn(Box<on_burn::Worker<'a>>),
 }
 
 impl Network {
@@ -62,16 +55,15 @@ impl Network {
                 let graph = resnet::lower(arch, state, size, Epilogue::Fused)?;
                 Place::Engine(Box::new(Program::new(graph, Options::default())?))
             }
+            #[cfg(feature = "burn")]
             Target::Burn(device) => {
-                let folded = resnet::fold(arch, &state)?;
-                let net = ResNet::from_state(arch, &folded, device)?;
-                Place::Burn(Box::new(net), device.clone(), Vec::new())
+                let module = on_burn::Module::new(arch, &state, Vec::new(), size, device)?;
+                Place::Burn(Box::new(module))
             }
         };
         Ok(Self {
             place,
             classes: arch.classes(),
-            size,
         })
     }
 
@@ -96,16 +88,16 @@ impl Network {
                 };
                 Place::Engine(Box::new(Program::new(graph, options)?))
             }
+            #[cfg(feature = "burn")]
             Target::Burn(device) => {
-                let folded = resnet::fold(arch, &net.state)?;
-                let module = ResNet::from_state(arch, &folded, device)?;
-                Place::Burn(Box::new(module), device.clone(), net.site_codes(arch))
+                let codes = net.site_codes(arch);
+                let module = on_burn::Module::new(arch, &net.state, codes, size, device)?;
+                Place::Burn(Box::new(module))
             }
         };
         Ok(Self {
             place,
             classes: arch.classes(),
-            size,
         })
     }
 
@@ -118,7 +110,8 @@ impl Network {
     pub fn batch(&self) -> usize {
         match &self.place {
             Place::Engine(program) => program.group(),
-            Place::Burn(..) => BATCH,
+            #[cfg(feature = "burn")]
+            Place::Burn(_) => on_burn::BATCH,
         }
     }
 
@@ -129,19 +122,10 @@ impl Network {
     pub fn worker(&self) -> Result<Worker<'_>, EvaluateError> {
         let hands = match &self.place {
             Place::Engine(program) => Hands::Engine(program, program.workspace()),
-            Place::Burn(net, device, codes) => {
-                let pool = ThreadPoolBuilder::new()
-                    .num_threads(1)
-                    .build()
-                    .map_err(|e| EvaluateError::Worker(e.to_string()))?;
-                Hands::Burn(net.clone(), device, codes, pool)
-            }
+            #[cfg(feature = "burn")]
+            Place::Burn(module) => Hands::Burn(Box::new(module.worker()?)),
         };
-        Ok(Worker {
-            hands,
-            classes: self.classes,
-            size: self.size,
-        })
+        Ok(Worker(hands))
     }
 }
 
@@ -151,28 +135,45 @@ impl Worker<'_> {
     /// # Errors
     /// [`EvaluateError::Worker`] if the device fails.
     pub fn run(&mut self, images: &[f32], logits: &mut [f32]) -> Result<(), EvaluateError> {
-        match &mut self.hands {
-            Hands::Engine(program, workspace) => program
-                .run(workspace, images, logits)
-                .map_err(|e| EvaluateError::Worker(e.to_string())),
-            Hands::Burn(net, device, codes, pool) => {
-                let [height, width] = self.size;
-                let data = TensorData::new(
-                    images.to_vec(),
-                    [logits.len() / self.classes, 3, height, width],
-                );
-                let found = pool.install(|| {
-                    net.forward_quantized(Tensor::from_data(data, &**device), codes)
-                        .try_into_data()
-                });
-                let found = found
-                    .map_err(|e| EvaluateError::Worker(format!("{e:?}")))?
-                    .convert::<f32>()
-                    .try_to_vec::<f32>()
-                    .map_err(|e| EvaluateError::Worker(format!("{e:?}")))?;
-                logits.copy_from_slice(&found);
-                Ok(())
+        match &mut self.0 {
+            Hands::Engine(program, workspace) => {
+                program.run(workspace, images, logits).map_err(failed)
             }
+            #[cfg(feature = "burn")]
+            Hands::Burn(worker) => worker.run(images, logits),
         }
     }
+
+    /// The first layer in execution order whose output for `image`, `[3, height, width]`, holds a value that is not finite.
+    ///
+    /// # Errors
+    /// As [`Worker::run`].
+    pub fn first_not_finite(&mut self, image: &[f32]) -> Result<Option<String>, EvaluateError> {
+        match &mut self.0 {
+            Hands::Engine(program, workspace) => {
+                let mut first = None;
+                let mut logits = vec![0.0; program.output().len()];
+                let observe = &mut |seen: engine::Observation<'_>| {
+                    if first.is_none() && !all_finite(&seen.to_planar()) {
+                        first = Some(seen.node);
+                    }
+                };
+                program
+                    .run_observed(workspace, image, &mut logits, observe)
+                    .map_err(failed)?;
+                let name = |node| program.nodes().nth(node).map(|node| node.name.to_owned());
+                Ok(first.and_then(name))
+            }
+            #[cfg(feature = "burn")]
+            Hands::Burn(worker) => worker.first_not_finite(image),
+        }
+    }
+}
+
+fn failed(error: engine::Error) -> EvaluateError {
+    EvaluateError::Worker(error.to_string())
+}
+
+pub(crate) fn all_finite(values: &[f32]) -> bool {
+    values.iter().all(|value| value.is_finite())
 }

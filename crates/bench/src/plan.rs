@@ -9,7 +9,7 @@ use results::Config;
 
 use crate::experiment::{Experiment, Scalar};
 use crate::input::Preparation;
-use crate::settings::{Cell, ModelChoice, Settings, Source};
+use crate::settings::{Cell, ModelChoice, Settings, Source, does_not_apply, is_combination};
 use crate::sources::{Model, Sources, TestSet};
 
 /// One run of a sweep.
@@ -73,20 +73,45 @@ pub enum Ranges {
     Saved,
 }
 
-/// All runs, float runs first, then in the experiment's order.
+/// All runs, float runs first, then in the experiment's order. What [`plan_telling`] has to tell goes to stderr.
 pub fn plan(experiment: &Experiment, sources: &mut Sources) -> Result<Vec<PlannedRun>> {
+    plan_telling(experiment, sources, &mut |line| eprintln!("{line}"))
+}
+
+/// [`plan`], telling in one line which cells were left out.
+///
+/// A product of lists has cells whose settings do not go together (`weights.bits=[1, 2]` beside
+/// `weights.mapping=symmetric`: 1 bit would have the code 0 alone). Where others are left, such cells are left out, and
+/// the line says how many and why the first of them; who asked for 1 and 2 bits gets the answer for 2. A word or a number
+/// that is wrong whatever stands beside it, and cells that are all refused, end the plan.
+pub fn plan_telling(
+    experiment: &Experiment,
+    sources: &mut Sources,
+    tell: &mut dyn FnMut(&str),
+) -> Result<Vec<PlannedRun>> {
     let mut baselines: Vec<PlannedRun> = Vec::new();
     let mut runs: Vec<PlannedRun> = Vec::new();
-    for settings in experiment.cells() {
-        let label = label(experiment, &settings, |_| true);
-        let float = label_of_float(experiment, &settings);
-        let planned = plan_cell(&settings, sources, &label, Ranges::Images).with_context(|| {
+    let mut left_out: Vec<anyhow::Error> = Vec::new();
+    let cells = experiment.cells();
+    for settings in &cells {
+        let label = label(experiment, settings, |_| true);
+        let float = label_of_float(experiment, settings);
+        let planned = plan_cell(settings, sources, &label, Ranges::Images);
+        let refused = planned.as_ref().err().is_some_and(is_combination);
+        let planned = planned.with_context(|| {
             if label.is_empty() {
                 experiment.name.clone()
             } else {
                 label.clone()
             }
-        })?;
+        });
+        let planned = match planned {
+            Err(error) if refused => {
+                left_out.push(error);
+                continue;
+            }
+            planned => planned?,
+        };
         for mut run in planned {
             let list = if run.is_baseline() {
                 run.label.clone_from(&float);
@@ -98,6 +123,19 @@ pub fn plan(experiment: &Experiment, sources: &mut Sources) -> Result<Vec<Planne
                 list.push(run);
             }
         }
+    }
+    let n = left_out.len();
+    if let Some(first) = left_out.into_iter().next() {
+        if n == cells.len() {
+            return Err(first);
+        }
+        tell(&match n {
+            1 => format!("1 of {} cells left out: {first:#}", cells.len()),
+            _ => format!(
+                "{n} of {} cells left out, the first: {first:#}",
+                cells.len()
+            ),
+        });
     }
     baselines.extend(runs);
     Ok(baselines)
@@ -126,7 +164,7 @@ pub fn plan_cell(
     let arch = &model.checkpoint.arch;
     let (classes, labels) = (arch.classes(), set.data.classes().len());
     if classes != labels {
-        bail!(
+        does_not_apply!(
             "{} has {classes} classes, but the test set {} has {labels}{}",
             model.name,
             set.name,
@@ -135,7 +173,7 @@ pub fn plan_cell(
     }
     // Class folders are cut to what was asked for, and these networks take images of any size.
     if arch.image_size() != set.data.height() && set.crops.is_none() {
-        bail!(
+        does_not_apply!(
             "{} is made for images of {} pixels, but those of {} have {}",
             arch.name(),
             arch.image_size(),
@@ -147,7 +185,7 @@ pub fn plan_cell(
         && model.checkpoint.folded
         && how.weights.bn == BnMode::Kept
     {
-        bail!(
+        does_not_apply!(
             "{} comes without BatchNorm (it is folded already): set bn = folded",
             model.name
         );
@@ -170,7 +208,7 @@ pub fn plan_cell(
             check_unseen(&images, &set, ["training", "train"])?;
             Some(images)
         }
-        Some(Source::Stored) if model.checkpoint.quantizers.is_empty() => bail!(
+        Some(Source::Stored) if model.checkpoint.quantizers.is_empty() => does_not_apply!(
             "method = stored, but the file of {} has no quantizers; train one with `train --qat`",
             model.name
         ),

@@ -6,7 +6,9 @@ use std::io::IsTerminal;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use indicatif::{
+    HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle,
+};
 use results::metric as names;
 use results::{Run, Status};
 
@@ -90,7 +92,7 @@ impl Progress {
         };
         let bars = MultiProgress::with_draw_target(target);
         let total = bars.add(ProgressBar::new(runs as u64).with_style(style(
-            "sweep {pos}/{len} runs  {wide_bar}  {elapsed_precise}, {eta} left",
+            "sweep {pos}/{len} runs  {wide_bar}  {elapsed_precise}{left}",
         )));
         total.enable_steady_tick(Duration::from_millis(500));
         Self {
@@ -113,7 +115,7 @@ impl Progress {
         let bar = self.bars.insert_before(
             &self.total,
             ProgressBar::new(run.set.data.len() as u64).with_style(style(
-                "{prefix}  {wide_bar}  {pos}/{len}  {msg}  {rate}, {eta} left",
+                "{prefix}  {wide_bar}  {pos}/{len}  {msg}  {rate}{left}",
             )),
         );
         bar.set_prefix(format!("{}/{} {}", index + 1, self.runs, run.label));
@@ -168,5 +170,11 @@ fn style(template: &str) -> ProgressStyle {
         .progress_chars("=> ")
         .with_key("rate", |state: &ProgressState, out: &mut dyn Write| {
             let _ = write!(out, "{:.0} images/s", state.per_sec());
+        })
+        .with_key("left", |state: &ProgressState, out: &mut dyn Write| {
+            // Before anything is done nobody can say; indicatif would say 0.
+            if state.pos() > 0 {
+                let _ = write!(out, ", {:#} left", HumanDuration(state.eta()));
+            }
         })
 }

@@ -11,7 +11,7 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context, Result, bail};
 use dataset::Dataset;
 use resnet::qat::{Qat, StoredQuantizers};
-use resnet::{Checkpoint, QuantizedNet, SiteStatistics, StateDict};
+use resnet::{Checkpoint, QuantizedNet, SiteStatistics, Sites, StateDict};
 
 use crate::device::open_burn;
 use crate::settings::{Quantization, Training};
@@ -91,7 +91,10 @@ impl Job<'_> {
             Finish::Done => {}
             Finish::Stopped { epochs } => bail!("stopped; {epochs} epochs are kept"),
         }
-        let net = qat.finish(trainer.weights())?;
+        let mut net = qat.finish(trainer.weights())?;
+        if let Some(shortcut) = qat.shortcut() {
+            net.note_dead(&Sites::new(arch).dead(self.statistics, shortcut));
+        }
         Ok(Trained {
             state: qat.folded(trainer.weights(), &net)?,
             rows: trainer.rows().to_vec(),

@@ -28,8 +28,10 @@ pub fn quantized(
         let Some(statistics) = statistics else {
             bail!("activations cannot be quantized without calibration images");
         };
-        let codes = Sites::new(arch).fit(statistics, &activations.how)?;
-        net.quantize_activations(arch, &how.weights, codes, activations.how.shortcut)?;
+        let (sites, shortcut) = (Sites::new(arch), activations.how.shortcut);
+        let codes = sites.fit(statistics, &activations.how)?;
+        net.quantize_activations(arch, &how.weights, codes, shortcut)?;
+        net.note_dead(&sites.dead(statistics, shortcut));
     }
     Ok(net)
 }

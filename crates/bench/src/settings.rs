@@ -4,8 +4,10 @@
 //! is not given has the default listed in [`KEYS`]. What does not apply is left out of the run's identity: every run
 //! with `weights.bits = 32` and `activations.bits = 32` is the same float run, whatever else its cell says.
 
+mod applies;
 mod columns;
 mod input;
+mod keys;
 mod reader;
 mod training;
 
@@ -19,16 +21,18 @@ use results::Config;
 use toml::de::DeValue;
 
 use crate::experiment::{Scalar, scalar};
+pub(crate) use applies::{DoesNotApply, does_not_apply, is_combination};
 use columns::{float_config, quantized_config};
 use reader::Reader;
 
 pub use input::Input;
+pub use keys::{check_key, help};
 pub use training::Training;
 
 /// Settings by dotted key.
 pub type Settings = BTreeMap<String, Scalar>;
 
-/// Every key with its meaning and default, as `sweep --help` shows them.
+/// Every key with its meaning and default, as `sweep --help` shows them by subject (which the key's first part says).
 pub const KEYS: &[(&str, &str)] = &[
     ("model.name", "an entry of data/models.toml"),
     (
@@ -224,15 +228,6 @@ pub const KEYS: &[(&str, &str)] = &[
     ),
 ];
 
-/// Fails for a key that does not exist, naming the nearest ones.
-pub fn check_key(key: &str) -> Result<()> {
-    if KEYS.iter().any(|(known, _)| *known == key) {
-        return Ok(());
-    }
-    let known: Vec<_> = KEYS.iter().map(|(known, _)| *known).collect();
-    bail!("unknown key `{key}`; known are {}", known.join(", "))
-}
-
 /// Reads `key=value` or `key=[value, value]` from a command line: the key, known, and at least one value.
 pub fn parse_assignment(assignment: &str) -> Result<(String, Vec<Scalar>)> {
     let (key, value) = assignment
@@ -361,7 +356,7 @@ impl Cell {
         let mut read = Reader {
             settings: settings.clone(),
         };
-        let model = match (read.text("model.name")?, read.text("model.weights")?) {
+        let model = match (read.text("model.name")?, read.path("model.weights")?) {
             (Some(_), Some(_)) => bail!("model.name and model.weights name two models; give one"),
             (None, None) => bail!("no model: give model.name or model.weights"),
             (Some(name), None) => {
@@ -375,12 +370,12 @@ impl Cell {
                 arch: read.text("model.arch")?,
             },
         };
-        let dataset = read.text("dataset")?;
+        let dataset = read.path("dataset")?;
         let images = read.integer("images", 0..=100_000_000)?.unwrap_or(0);
         let input = read.input()?;
         let seed = read.integer("seed", 0..=i64::MAX)?.unwrap_or(0);
         let device = read.text("device")?.unwrap_or_else(|| "engine".to_owned());
-        let bits = read.integer("weights.bits", 1..=32)?.unwrap_or(8);
+        let bits = read.width("weights.bits")?.unwrap_or(8);
         let method = read.text("method")?.unwrap_or_else(|| "ptq".to_owned());
         let bn: Option<BnMode> = read.parsed("bn")?;
         let bias: Option<BiasPolicy> = read.parsed("bias")?;
@@ -393,7 +388,7 @@ impl Cell {
             "ptq" | "qat" | "stored" | "float" => false,
             other => bail!("method = {other}: allowed are linear, ptq, qat, stored, float"),
         };
-        let scheme = match bits as u32 {
+        let scheme = match bits {
             results::FLOAT_BITS => {
                 // Axes of the cells beside this one; they mean nothing here, but a wrong word is still wrong.
                 read.scheme(Bits::new(8)?, seed)?;
@@ -404,7 +399,7 @@ impl Cell {
         };
         if let Some(key) = read.settings.keys().next() {
             check_key(key)?;
-            bail!("{key} does not apply here; leave it out");
+            does_not_apply!("{key} does not apply here; leave it out");
         }
         let (quantization, mut config) = if method == "stored" {
             let quantization = Quantization {
@@ -420,7 +415,7 @@ impl Cell {
                 source: Source::Stored,
             };
             if execution != Execution::Simulate && device != "engine" {
-                bail!(
+                does_not_apply!(
                     "execution = integer: device = {device} computes in float; set device = engine"
                 );
             }
@@ -480,10 +475,14 @@ fn check_bias(weights: &WeightQuantization, activations: bool) -> Result<()> {
         return Ok(());
     }
     if !activations || weights.scheme.is_none() {
-        bail!("bias = int32: its scale is that of weights times activations; quantize both");
+        does_not_apply!(
+            "bias = int32: its scale is that of weights times activations; quantize both"
+        );
     }
     if weights.bn == BnMode::Kept {
-        bail!("bias = int32: a BatchNorm that is kept has no bias to round; set bn = folded");
+        does_not_apply!(
+            "bias = int32: a BatchNorm that is kept has no bias to round; set bn = folded"
+        );
     }
     Ok(())
 }
@@ -495,10 +494,10 @@ fn check_integer(how: &Quantization, device: &str) -> Result<()> {
     }
     let weights = &how.weights;
     let Some(activations) = &how.activations else {
-        bail!("activations.bits = 32 leaves nothing to do in integers; give 1 to 8");
+        does_not_apply!("activations.bits = 32 leaves nothing to do in integers; give 1 to 8");
     };
     let Some(scheme) = weights.scheme else {
-        bail!("weights.bits = 32 leaves real weights; give 1 to 8");
+        does_not_apply!("weights.bits = 32 leaves real weights; give 1 to 8");
     };
     for (key, bits) in [
         ("weights.bits", Some(scheme.bits())),
@@ -507,28 +506,30 @@ fn check_integer(how: &Quantization, device: &str) -> Result<()> {
         ("last.bits", weights.last_bits),
     ] {
         if let Some(bits) = bits.filter(|bits| bits.get() > 8) {
-            bail!(
+            does_not_apply!(
                 "{key} = {}, but the kernels hold 8 bits; give 1 to 8",
                 bits.get()
             );
         }
     }
     if matches!(scheme.granularity(), Granularity::Group(_)) {
-        bail!(
+        does_not_apply!(
             "weights.granularity = group has several scales in one sum; set weights.granularity = tensor or channel"
         );
     }
     if weights.bias != BiasPolicy::Int32 {
-        bail!(
+        does_not_apply!(
             "bias = {} is a real number to add; set bias = int32 and bn = folded",
             weights.bias
         );
     }
     if activations.how.shortcut == ShortcutPolicy::Float {
-        bail!("shortcut = float is a real number to add; set shortcut = rescale or shared");
+        does_not_apply!(
+            "shortcut = float is a real number to add; set shortcut = rescale or shared"
+        );
     }
     if device != "engine" {
-        bail!("device = {device} computes in float; set device = engine");
+        does_not_apply!("device = {device} computes in float; set device = engine");
     }
     Ok(())
 }
@@ -644,7 +645,7 @@ mod tests {
 
     #[test]
     fn values_out_of_range_and_wrong_words_say_what_is_allowed() {
-        assert!(error(&[bits(0)]).contains("1 to 32"));
+        assert!(error(&[bits(0)]).contains("1 to 16, or 32"));
         assert!(error(&[bits(20)]).contains("16"));
         assert!(error(&[("weights.mapping", text("afine"))]).contains("power_of_two"));
         assert!(error(&[("bias", text("int32"))]).contains("activations"));
@@ -653,6 +654,89 @@ mod tests {
         assert!(error(&[("method", text("qad"))]).contains("ptq, qat"));
         assert!(error(&[bits(1), ("weights.mapping", text("symmetric"))]).contains("2 bits"));
         assert!(error(&[("model.weights", text("a.pth"))]).contains("two models"));
+    }
+
+    #[test]
+    fn a_text_where_a_number_belongs_is_told_from_the_number() {
+        for key in ["weights.bits", "activations.bits"] {
+            let quoted = error(&[(key, text("8"))]);
+            let says = format!("{key} = \"8\" (a text; write 8 without quotes): expected 1 to 16");
+            assert!(quoted.starts_with(&says), "{quoted}");
+            for bits in [0, 17, 31, 33, -1] {
+                let message = error(&[(key, Scalar::Integer(bits))]);
+                let says = format!("{key} = {bits}: expected 1 to 16, or 32 for float");
+                assert_eq!(message, says);
+            }
+        }
+        let word = error(&[("images", text("many"))]);
+        assert!(
+            word.starts_with("images = \"many\": expected a whole"),
+            "{word}"
+        );
+        let share = error(&[("qat.freeze", text("0.5"))]);
+        assert!(share.contains("write 0.5 without quotes"), "{share}");
+        let momentum = error(&[("qat.momentum", Scalar::Float(1.0))]);
+        assert!(momentum.contains("from 0 to below 1"), "{momentum}");
+    }
+
+    #[test]
+    fn a_combination_that_cannot_be_is_told_from_a_word_that_is_wrong_anywhere() {
+        let combination = |pairs: &[(&str, Scalar)]| is_combination(&cell(pairs).unwrap_err());
+        let symmetric = ("weights.mapping", text("symmetric"));
+        for pairs in [
+            vec![bits(1), symmetric.clone()],
+            vec![("weights.group_size", Scalar::Integer(8))],
+            vec![("weights.percentile", Scalar::Float(99.0))],
+            vec![("weights.narrow", Scalar::Bool(true))],
+            vec![("method", text("linear")), symmetric],
+            vec![("bias", text("int32"))],
+            vec![("execution", text("integer"))],
+            vec![
+                ("method", text("qat")),
+                bits(32),
+                ("activations.bits", Scalar::Integer(8)),
+            ],
+            vec![("method", text("qat")), ("bn", text("kept"))],
+            vec![
+                ("method", text("qat")),
+                ("weights.granularity", text("group")),
+            ],
+        ] {
+            assert!(combination(&pairs), "{pairs:?}");
+        }
+        for pairs in [
+            vec![bits(17)],
+            vec![("weights.bits", text("8"))],
+            vec![("weights.mapping", text("afine"))],
+            vec![("weights.range", text("max"))],
+            vec![("method", text("qad"))],
+            vec![("no.such", Scalar::Integer(1))],
+            vec![("model.weights", text("a.pth"))],
+        ] {
+            assert!(!combination(&pairs), "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn a_tilde_is_the_home_folder_in_every_setting_that_is_a_path() {
+        let home = std::env::var("HOME").unwrap();
+        let calibration = ("calibration.dataset", text("~/c"));
+        let activations = ("activations.bits", Scalar::Integer(8));
+        let of = cell(&[("dataset", text("~/images")), calibration, activations]).unwrap();
+        assert_eq!(of.dataset, Some(format!("{home}/images")));
+        let calibration = of.quantization.unwrap().activations.unwrap().calibration;
+        assert_eq!(calibration.dataset, Some(format!("{home}/c")));
+        let mut settings = Settings::from([("model.weights".to_owned(), text("~/net.pth"))]);
+        let named = Cell::new(&settings).unwrap().model;
+        assert!(
+            matches!(named, ModelChoice::File { path, .. } if path == format!("{home}/net.pth"))
+        );
+        settings.insert("model.weights".into(), text("~other/net.pth"));
+        let message = format!("{:#}", Cell::new(&settings).unwrap_err());
+        assert!(
+            message.starts_with("model.weights: ~other/net.pth: "),
+            "{message}"
+        );
     }
 
     #[test]

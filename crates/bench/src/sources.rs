@@ -222,9 +222,7 @@ impl Sources {
                     all.len()
                 );
             }
-            // In the order drawn: a moving average depends on it, and so on the seed alone.
-            let mut random = ChaCha8Rng::seed_from_u64(choice.seed);
-            let drawn = rand::seq::index::sample(&mut random, all.len(), n).into_vec();
+            let drawn = drawn(choice.seed, n, all.len());
             let data = how.normalized(all.select(&drawn));
             Ok(TestSet {
                 sha256: data.sha256(),
@@ -386,6 +384,13 @@ fn cifar_kind(format: Format) -> Option<Kind> {
     }
 }
 
+/// Which `n` of `images` are calibrated on, in the order drawn: a moving average depends on it, and so on the seed alone.
+/// The run id says the seed and not the images, so what a seed draws may never change; a test holds it.
+fn drawn(seed: u64, n: usize, images: usize) -> Vec<usize> {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    rand::seq::index::sample(&mut random, images, n).into_vec()
+}
+
 fn load(file: &Path, arch: Option<&Arch>) -> Result<Checkpoint> {
     resnet::load(file, arch).with_context(|| "cannot load the model".to_owned())
 }
@@ -395,4 +400,50 @@ fn stem(path: &Path) -> String {
         || path.display().to_string(),
         |s| s.to_string_lossy().into_owned(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+
+    /// `rand` has three ways to draw, by the share of the images that is wanted; each is here.
+    #[test]
+    fn a_seed_draws_the_images_that_it_has_always_drawn() {
+        for (seed, n, images, first, all) in [
+            (0, 512, 50_000, [32734, 35454, 36494], "75df60d92c4b"),
+            (0, 512, 20_000, [13093, 14181, 14597], "39f91b9d29af"),
+            (
+                0,
+                512,
+                synthetic::TRAIN_IMAGES,
+                [6546, 7091, 7299],
+                "96e870e78216",
+            ),
+            (7, 64, 64, [8, 10, 13], "20399445f119"),
+            (1, 8, 1000, [545, 400, 979], "0e27a8a65e50"),
+            (u64::MAX, 1000, 5_000, [4446, 3420, 2964], "9d953b7088ab"),
+        ] {
+            let found = drawn(seed, n, images);
+            let mut text = Sha256::new();
+            for index in &found {
+                text.update((*index as u32).to_le_bytes());
+            }
+            let text: String = text.finalize()[..6]
+                .iter()
+                .map(|b| format!("{b:02x}"))
+                .collect();
+            let mut once = found.clone();
+            once.sort_unstable();
+            once.dedup();
+            assert_eq!((once.len(), found.len()), (n, n));
+            assert!(once.iter().all(|&index| index < images));
+            assert_eq!(
+                (&found[..3], text.as_str()),
+                (&first[..], all),
+                "{seed}, {n} of {images}"
+            );
+        }
+    }
 }

@@ -3,12 +3,14 @@
 //! On the engine, additions and ReLUs run as nodes of their own, so that a convolution's output is what BatchNorm hands
 //! on, as in PyTorch.
 
+#[cfg(feature = "burn")]
+mod on_burn;
+
 use std::collections::HashMap;
 
 use anyhow::{Result, anyhow};
-use burn::tensor::{Device, Tensor, TensorData};
 use engine::{Options, Program, Shape, WHOLE_GROUPS};
-use resnet::{Arch, Epilogue, ResNet, StateDict};
+use resnet::{Arch, Epilogue, StateDict};
 
 use crate::device::Target;
 
@@ -23,7 +25,7 @@ pub struct Map {
     pub values: Vec<f32>,
 }
 
-/// A network, ready to be looked at. Layers are counted as in [`resnet::Tap`].
+/// A network, ready to be looked at. Layers are counted in the order of execution, the classifier last.
 pub struct Tapped {
     place: Place,
     classes: usize,
@@ -34,7 +36,8 @@ enum Place {
         program: Box<Program>,
         layers: Vec<Layer>,
     },
-    Burn(Box<ResNet>, Device),
+    #[cfg(feature = "burn")]
+    Burn(Box<on_burn::Module>),
 }
 
 /// A layer on the engine.
@@ -70,10 +73,9 @@ impl Tapped {
                     program: Box::new(program),
                 }
             }
+            #[cfg(feature = "burn")]
             Target::Burn(device) => {
-                let folded = resnet::fold(arch, state)?;
-                let net = ResNet::from_state(arch, &folded, device)?;
-                Place::Burn(Box::new(net), device.clone())
+                Place::Burn(Box::new(on_burn::Module::new(arch, state, device)?))
             }
         };
         Ok(Self {
@@ -134,19 +136,8 @@ impl Tapped {
                 })?;
                 result?;
             }
-            Place::Burn(net, device) => {
-                let mut result = Ok(());
-                let found = net.forward_tapped(to_device(&images, device), &mut |number, x, y| {
-                    if result.is_ok() {
-                        result = to_host(x.clone())
-                            .and_then(|x| Ok((x, to_host(y.clone())?)))
-                            .and_then(|(x, y)| tap(number, &x, &y));
-                    }
-                });
-                result?;
-                let [n, classes] = found.dims();
-                logits = to_host(found.reshape([n, classes, 1, 1]))?.values;
-            }
+            #[cfg(feature = "burn")]
+            Place::Burn(module) => logits = module.run(&images, tap)?,
         }
         Ok(logits)
     }
@@ -166,10 +157,8 @@ impl Tapped {
                     values,
                 })
             }
-            Place::Burn(net, device) => {
-                let output = net.forward_layer(number, to_device(input, device));
-                to_host(output.ok_or_else(unknown)?)
-            }
+            #[cfg(feature = "burn")]
+            Place::Burn(module) => module.layer(number, input)?.ok_or_else(unknown),
         }
     }
 }
@@ -200,29 +189,4 @@ fn layers(
         });
     }
     Ok(layers)
-}
-
-fn to_device(map: &Map, device: &Device) -> Tensor<4> {
-    let Shape {
-        channels,
-        height,
-        width,
-    } = map.shape;
-    let data = TensorData::new(map.values.clone(), [map.n, channels, height, width]);
-    Tensor::from_data(data, device)
-}
-
-fn to_host(tensor: Tensor<4>) -> Result<Map> {
-    let [n, c, h, w] = tensor.dims();
-    let values = tensor
-        .try_into_data()
-        .map_err(|e| anyhow!("the device failed: {e:?}"))?
-        .convert::<f32>()
-        .try_to_vec()
-        .map_err(|e| anyhow!("the device failed: {e:?}"))?;
-    Ok(Map {
-        n,
-        shape: Shape::new(c, h, w),
-        values,
-    })
 }

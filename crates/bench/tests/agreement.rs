@@ -1,13 +1,14 @@
 //! Simulation and integers side by side over the shipped model and the synthetic set: one code that differs is a bug.
 
-use std::path::Path;
+mod shipped;
+
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use bench::agreement::{Agreement, compare};
 use bench::calibration::collect;
 use dataset::Dataset;
-use dataset::synthetic::{self, Split};
+use dataset::synthetic::Split;
 use engine::{Execution, IntegerArithmetic, Requantize};
 use quant_core::{
     ActivationRange, ActivationScheme, Bits, CodeRange, Granularity, Mapping, RangeMethod,
@@ -18,8 +19,6 @@ use resnet::{
     SiteStatistics, Sites, WeightQuantization, quantize,
 };
 
-/// The seed of the shipped set in `data/datasets.toml`.
-const SEED: u64 = 1;
 const IMAGES: usize = 200;
 const THREADS: usize = 2;
 
@@ -32,10 +31,8 @@ struct Shipped {
 
 impl Shipped {
     fn open() -> Self {
-        let file = "../../data/resnet20-synthetic.safetensors";
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
-        let checkpoint = resnet::load(&file, None).unwrap();
-        let training = synthetic::generate(SEED, Split::Train, 64);
+        let checkpoint = shipped::checkpoint();
+        let training = shipped::images(Split::Train, 64);
         let statistics = collect(
             &checkpoint.arch,
             &checkpoint.state,
@@ -45,7 +42,7 @@ impl Shipped {
         );
         Self {
             statistics: statistics.unwrap(),
-            tested: synthetic::generate(SEED, Split::Test, IMAGES),
+            tested: shipped::images(Split::Test, IMAGES),
             checkpoint,
         }
     }

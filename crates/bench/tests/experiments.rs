@@ -2,6 +2,9 @@
 //! Plans need the files that a run needs: those of the shipped model are always made, those of CIFAR-10 where
 //! `QUANTLAB_DATA` has it.
 
+#[path = "../../../testing/data.rs"]
+mod testing;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -98,15 +101,9 @@ fn experiments_on_the_shipped_model_plan_and_their_checks_have_runs() {
 
 #[test]
 fn experiments_on_cifar10_plan_and_their_checks_have_runs() {
-    let Some(data) = std::env::var_os("QUANTLAB_DATA") else {
-        eprintln!("skipped: QUANTLAB_DATA is not set");
+    let Some(data) = testing::data(&["cifar10/test_batch.bin"]) else {
         return;
     };
-    let data = root().join(data);
-    if !data.join("cifar10/test_batch.bin").exists() {
-        eprintln!("skipped: {} has no cifar10/", data.display());
-        return;
-    }
     let planned = planned(&data, "-cifar10");
     every_check_has_its_run(&planned);
     let names: Vec<&str> = planned.iter().map(|pair| pair.0.name.as_str()).collect();

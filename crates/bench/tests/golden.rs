@@ -1,6 +1,9 @@
 //! The counts of other people's software on real data, through the binary that users run: PyTorch's hits on CIFAR-10
 //! and ImageNet images stand as checks in the experiments themselves. Skipped, saying so, without a data folder.
 
+#[path = "../../../testing/data.rs"]
+mod testing;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -16,21 +19,7 @@ use dataset::{Dataset, Normalization, Record, Sampling, Source};
 use quant_core::{Bits, Scheme};
 use resnet::{BiasPolicy, BnMode, WeightQuantization};
 use tempfile::TempDir;
-
-/// The data folder, if it is set and holds `needed`.
-fn data(needed: &str) -> Option<PathBuf> {
-    let Some(folder) = std::env::var_os("QUANTLAB_DATA").map(PathBuf::from) else {
-        eprintln!("skipped: QUANTLAB_DATA is not set");
-        return None;
-    };
-    // Tests run in the crate's folder; a relative setting is meant from the repository's root.
-    let folder = root().join(folder);
-    if !folder.join(needed).exists() {
-        eprintln!("skipped: {} has no {needed}", folder.display());
-        return None;
-    }
-    Some(folder)
-}
+use testing::data;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -72,14 +61,14 @@ fn the_shipped_model_hits_what_the_committed_results_say() {
 
 #[test]
 fn cifar10_hits_of_the_original_method_are_those_of_pytorch() {
-    if let Some(data) = data("cifar10/test_batch.bin") {
+    if let Some(data) = data(&["cifar10/test_batch.bin"]) {
         sweep(&data, &["experiments/cifar10-weight-bits.toml"], 9 - 1);
     }
 }
 
 #[test]
 fn cifar10_hits_by_mapping_granularity_and_folding_are_those_of_pytorch() {
-    if let Some(data) = data("cifar10/test_batch.bin") {
+    if let Some(data) = data(&["cifar10/test_batch.bin"]) {
         // All of the grid takes half an hour on two cores; 4 bits is where the schemes differ most.
         let experiment = "experiments/cifar10-granularity.toml";
         sweep(&data, &[experiment, "--set", "weights.bits=4"], 8);
@@ -88,14 +77,14 @@ fn cifar10_hits_by_mapping_granularity_and_folding_are_those_of_pytorch() {
 
 #[test]
 fn resnet56_hits_on_cifar10_are_those_published() {
-    if let Some(data) = data("weights/resnet56-4bfd9763.th") {
+    if let Some(data) = data(&["weights/resnet56-4bfd9763.th"]) {
         sweep(&data, &["experiments/cifar10-resnet56.toml"], 1);
     }
 }
 
 #[test]
 fn imagenet_hits_are_those_of_torchvision() {
-    if let Some(data) = data("imagenet/val") {
+    if let Some(data) = data(&["imagenet/val"]) {
         sweep(&data, &["experiments/imagenet-weight-bits.toml"], 14);
         sweep(&data, &["experiments/imagenet-channel.toml"], 6);
     }
@@ -146,14 +135,11 @@ fn crops(pixels: &[Vec<u8>]) -> Dataset {
 
 #[test]
 fn imagenet_crops_are_those_of_pillow_and_logits_those_of_torchvision() {
-    let Some(data) = data("imagenet/samples") else {
+    let golden = "../golden/imagenet-resnet18";
+    let Some(data) = data(&["imagenet/samples", golden]) else {
         return;
     };
-    let golden = data.join("../golden/imagenet-resnet18");
-    if !golden.exists() {
-        eprintln!("skipped: {} is not there", golden.display());
-        return;
-    }
+    let golden = data.join(golden);
     let mut names: Vec<String> = std::fs::read_dir(data.join("imagenet/samples"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())

@@ -1,7 +1,9 @@
 //! `inspect` on the shipped model: what it says about activations, and calibrations that go to disk and back.
 
+mod shipped;
+
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
 use bench::calibration::collect;
@@ -10,13 +12,9 @@ use bench::inspect::activations::{SiteInspection, Subject};
 use bench::quantized::quantized;
 use bench::settings::{Cell, Quantization, Settings};
 use dataset::Dataset;
-use dataset::synthetic::{self, Split};
+use dataset::synthetic::Split;
 use engine::{Execution, IntegerArithmetic};
 use resnet::{Checkpoint, QuantizedNet, SiteStatistics};
-
-fn data() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data")
-}
 
 /// The shipped model, calibrated.
 struct Shipped {
@@ -26,12 +24,11 @@ struct Shipped {
 
 impl Shipped {
     fn open() -> Self {
-        Self::calibrated_on(&synthetic::generate(1, Split::Train, 64))
+        Self::calibrated_on(&shipped::images(Split::Train, 64))
     }
 
     fn calibrated_on(images: &Dataset) -> Self {
-        let file = data().join("resnet20-synthetic.safetensors");
-        let checkpoint = resnet::load(&file, None).unwrap();
+        let checkpoint = shipped::checkpoint();
         let running = std::sync::atomic::AtomicBool::new(false);
         let Checkpoint { arch, state, .. } = &checkpoint;
         let statistics = collect(arch, state, images, 2, &running).unwrap();
@@ -80,7 +77,7 @@ impl Shipped {
 }
 
 fn tested(n: usize) -> Dataset {
-    synthetic::generate(1, Split::Test, n)
+    shipped::images(Split::Test, n)
 }
 
 #[test]
@@ -174,7 +171,10 @@ fn more_images_than_are_looked_at_in_one_go_count_once_each() {
 fn inspect(folder: &Path, arguments: &[&str]) -> Output {
     let few = ["--set", "images=8", "--set", "method=ptq"];
     let mut command = Command::new(env!("CARGO_BIN_EXE_inspect"));
-    command.current_dir(folder).arg("--data").arg(data());
+    command
+        .current_dir(folder)
+        .arg("--data")
+        .arg(shipped::data());
     command.args(few).args(arguments).output().unwrap()
 }
 
@@ -220,6 +220,59 @@ fn a_saved_calibration_gives_the_same_numbers_as_the_images_did() {
     let svg = text("sites.svg");
     for site in ["input", "layer1.0.add", "linear"] {
         assert_eq!(svg.matches(&format!("\n{site}\n")).count(), 1, "{site}");
+    }
+}
+
+/// The shipped network with one channel of a layer a thousand times as large, which its BatchNorm undoes: in float the same
+/// function; with one scale for the layer's weights its other channels are lost.
+#[test]
+fn the_layer_that_ruins_the_network_comes_first_though_its_weights_are_near() {
+    const LAYER: &str = "layer2.1.conv1";
+    let folder = tempfile::tempdir().unwrap();
+    let mut state = shipped::checkpoint().state;
+    for (name, channel, factor) in [
+        ("layer2.1.conv1.weight", 32 * 9, 1000.0),
+        ("layer2.1.bn1.running_mean", 1, 1000.0),
+        ("layer2.1.bn1.running_var", 1, 1e6),
+    ] {
+        let values = &mut state.get_mut(name).unwrap().data[..channel];
+        values.iter_mut().for_each(|v| *v *= factor);
+    }
+    let file = folder.path().join("ruined.safetensors");
+    resnet::save_safetensors(&state, &file, &BTreeMap::new()).unwrap();
+    let model = [
+        "--set",
+        "model.weights=ruined.safetensors",
+        "--set",
+        "dataset=synthetic",
+        "--csv",
+        "a.csv",
+    ];
+    let db = |part: &str| -> f64 {
+        let text = std::fs::read_to_string(folder.path().join("a.csv")).unwrap();
+        let row = text
+            .lines()
+            .find(|row| row.starts_with(&format!("{LAYER},{part},")));
+        row.unwrap().rsplit(',').next().unwrap().parse().unwrap()
+    };
+    // Folded, the channel would be as it was.
+    let kept = ["activations.bits=8", "bn=kept", "bias=float"].map(|pair| ["--set", pair]);
+    for activations in [&[][..], kept.as_flattened()] {
+        let output = inspect(folder.path(), &[&model[..], activations].concat());
+        let [stdout, stderr] = texts(&output);
+        assert!(output.status.success(), "{stderr}");
+        let heading = stdout.lines().position(|line| line.starts_with("layer "));
+        let first = stdout.lines().nth(heading.unwrap() + 1).unwrap();
+        assert!(first.starts_with(LAYER), "{stdout}");
+        assert!(
+            stdout.lines().all(|line| line.chars().count() <= 80),
+            "{stdout}"
+        );
+        // Its weights look as good as those of any layer.
+        assert!(
+            db("weights") > 35.0 && db("layer_logits") < 15.0,
+            "{stdout}"
+        );
     }
 }
 

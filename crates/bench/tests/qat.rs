@@ -1,5 +1,7 @@
 //! The shipped model trained with its quantizers for a handful of steps: what comes out is one network, whoever runs it.
 
+mod shipped;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -18,13 +20,11 @@ use bench::train::step::Gradients;
 use bench::train::{Batch, Learner, Observer, QatConfig, Row, StepReport};
 use burn::tensor::Device;
 use dataset::Dataset;
-use dataset::synthetic::{self, Split};
+use dataset::synthetic::Split;
 use engine::{Execution, IntegerArithmetic};
 use resnet::qat::Qat;
 use resnet::{Checkpoint, SiteStatistics, StateDict};
 
-/// The seed of the shipped set in `data/datasets.toml`.
-const SEED: u64 = 2024;
 const THREADS: usize = 2;
 
 struct Shipped {
@@ -36,15 +36,13 @@ struct Shipped {
 
 impl Shipped {
     fn open(images: usize) -> Self {
-        let file = "../../data/resnet20-synthetic.safetensors";
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
-        let checkpoint = resnet::load(&file, None).unwrap();
-        let images = synthetic::generate(SEED, Split::Train, images);
+        let checkpoint = shipped::checkpoint();
+        let images = shipped::images(Split::Train, images);
         let running = AtomicBool::new(false);
         let (arch, state) = (&checkpoint.arch, &checkpoint.state);
         Self {
             statistics: collect(arch, state, &images, THREADS, &running).unwrap(),
-            tested: synthetic::generate(SEED, Split::Test, 200),
+            tested: shipped::images(Split::Test, 200),
             images,
             checkpoint,
         }

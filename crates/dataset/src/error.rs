@@ -103,7 +103,7 @@ pub enum Error {
     },
     /// Some images of a folder cannot be decoded.
     #[error(
-        "{}: {count} of {total} images cannot be read: {examples}; repair or remove them, or set skip_unreadable to go on without them",
+        "{}: {count} of {total} images cannot be read: {examples}; repair or remove them, or go on without them by --skip-unreadable",
         root.display()
     )]
     Unreadable {

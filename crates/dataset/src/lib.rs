@@ -20,6 +20,9 @@ mod mmap;
 pub mod normalization;
 pub mod resize;
 pub mod synthetic;
+#[cfg(test)]
+#[path = "../../../testing/data.rs"]
+mod testing;
 
 pub use contact_sheet::{Picture, contact_sheet};
 pub use dataset::{Dataset, Pixels, Record, Sampling, Source};

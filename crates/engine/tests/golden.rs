@@ -8,6 +8,9 @@
 //! `sum * s_in * s_w / s_out` once, in float64 and half away from zero, where all others multiply as gemmlowp does. To
 //! compare tensors it is a program of its own; two of the thirty logits show the difference, none of the classes.
 
+#[path = "../../../testing/data.rs"]
+mod testing;
+
 use std::collections::HashMap;
 use std::path::PathBuf;
 
@@ -32,6 +35,9 @@ const ONCE: IntegerArithmetic = IntegerArithmetic {
     accumulator: Accumulator::Wide,
 };
 
+/// CIFAR-10's test images, in the data folder.
+const IMAGES: &str = "cifar10/test_batch.bin";
+
 struct Golden {
     data: PathBuf,
     folder: PathBuf,
@@ -40,18 +46,9 @@ struct Golden {
 }
 
 fn golden() -> Option<Golden> {
-    let Some(data) = std::env::var_os("QUANTLAB_DATA") else {
-        eprintln!("skipped: QUANTLAB_DATA is not set");
-        return None;
-    };
-    // Tests run in the crate's folder; a relative setting is meant from the repository's root.
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let data = root.join(data);
-    let folder = data.join("../golden/int8-resnet8");
-    if !folder.exists() {
-        eprintln!("skipped: {} is not there", folder.display());
-        return None;
-    }
+    const FOLDER: &str = "../golden/int8-resnet8";
+    let data = testing::data(&[FOLDER, IMAGES])?;
+    let folder = data.join(FOLDER);
     Some(Golden {
         json: serde_json::from_slice(&std::fs::read(folder.join("graph.json")).unwrap()).unwrap(),
         bytes: std::fs::read(folder.join("tensors.safetensors")).unwrap(),
@@ -295,16 +292,11 @@ fn every_tensor_of_the_int8_resnet8_is_tensorflow_lite_s_code_for_code() {
 #[test]
 fn the_classes_of_2000_images_are_tensorflow_lite_s() {
     let Some(golden) = golden() else { return };
-    let test = golden.data.join("cifar10/test_batch.bin");
-    if !test.exists() {
-        eprintln!("skipped: {} is not there", test.display());
-        return;
-    }
     let expected = std::fs::read_to_string(golden.folder.join("predictions.txt")).unwrap();
     let expected: Vec<usize> = expected.lines().map(|line| line.parse().unwrap()).collect();
     assert_eq!(expected.len(), 2000);
     // One byte for the label, then the pixels, [c, h, w].
-    let records = std::fs::read(test).unwrap();
+    let records = std::fs::read(golden.data.join(IMAGES)).unwrap();
     let images: Vec<f32> = records
         .chunks_exact(1 + 3 * 32 * 32)
         .take(expected.len())

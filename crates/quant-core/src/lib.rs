@@ -9,8 +9,8 @@
 //! `narrow` or `full` for the signed two), [`Granularity`] (`tensor`, `channel`, `group`), [`RangeMethod`] (`minmax`, `percentile`,
 //! `mse`, `entropy`, `gaussian`, `laplacian`) and [`Rounding`] (`half_even`, `half_away`, `floor`, `stochastic`).
 //! [`Scheme::linear`] is the original method to the letter. [`quantize`] applies a scheme to [`Values`]; [`compare`] and
-//! [`bits_per_value`] measure what that cost. The feature `tensor` adds the same on burn tensors, and [`qat`], training with the
-//! quantizers in place.
+//! [`bits_per_value`] measure what that cost. [`qat`] is training with the quantizers in place. The feature
+//! `tensor` adds the same on burn tensors, and gradients.
 //!
 //! Activations pass by and are not kept: their [`Statistics`] are, from which [`fit_activation`] finds the parameters of an
 //! [`ActivationScheme`]; [`bias_codes`] gives the int32 biases of integer arithmetic.
@@ -76,7 +76,6 @@ mod kernel;
 mod mapping;
 mod maths;
 mod params;
-#[cfg(feature = "tensor")]
 pub mod qat;
 mod quantize;
 mod range;

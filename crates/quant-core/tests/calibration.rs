@@ -394,7 +394,16 @@ fn every_degenerate_site_has_the_documented_outcome() {
         let scheme = scheme(8, mapping, name.parse().unwrap());
         let fit = |x: &[f32]| fit_activation(&of(&[(0, x)]), &scheme);
         assert_eq!(fit(&[]), Err(Reason::Unseen));
-        assert_eq!(fit(&[0.0, -0.0]), Err(Reason::AllZero));
+        let dead = QParams {
+            scale: 1.0,
+            zero_point: 0,
+            quant_min: 0,
+            quant_max: 255,
+        };
+        for zeros in [&[0.0, -0.0][..], &[-0.0], &[0.0; 9]] {
+            assert_eq!(fit(zeros), Ok(dead), "{scheme}");
+        }
+        assert_eq!(dead.fake_quant(0.0, Rounding::HalfEven, 0), 0.0);
         assert_eq!(
             fit(&[1e-45, -1e-40]),
             Err(Reason::ScaleUnderflow),

@@ -3,17 +3,15 @@
 //! PyTorch multiplies by a rounded 1/scale where equation (1) divides. The two may round to neighbouring codes only where x / scale is
 //! within a few ulp of a tie; anywhere else every value must have PyTorch's bits.
 
+#[path = "../../../testing/data.rs"]
+mod testing;
+
 use quant_core::{QParams, Rounding};
 use serde_json::Value;
 
 fn cases() -> Option<Vec<Value>> {
-    let path = std::env::var_os("QUANTLAB_DATA")
-        .map(|data| std::path::Path::new(&data).join("../golden/fake_quant.json"))
-        .filter(|path| path.exists());
-    let Some(path) = path else {
-        eprintln!("skipped: QUANTLAB_DATA is not set");
-        return None;
-    };
+    const FILE: &str = "../golden/fake_quant.json";
+    let path = testing::data(&[FILE])?.join(FILE);
     let text = std::fs::read_to_string(path).expect("the golden file is readable");
     Some(serde_json::from_str(&text).expect("the golden file is JSON"))
 }

@@ -10,7 +10,7 @@ pub enum Error {
     /// A run folder could not be read, or is of another schema.
     #[error(transparent)]
     Results(#[from] results::Error),
-    /// polars could not read or combine files.
+    /// polars could not combine rows.
     #[error("{path}: {problem}", path = path.display(), problem = first_line(error))]
     Polars {
         /// The file or the experiment's folder.
@@ -36,7 +36,7 @@ pub enum Error {
         /// The metric.
         metric: String,
         /// Number of rows.
-        rows: i64,
+        rows: usize,
     },
     /// Files of one run, or a run and its float run, that contradict each other.
     #[error("{path}: {problem}", path = path.display())]

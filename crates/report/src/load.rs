@@ -1,18 +1,17 @@
 //! The run folders of one experiment, read and checked.
 //!
-//! `run.csv` is read as the typed row that it is; the long files go through polars. Refused: a file of another schema, a
-//! run whose id is not that of its own configuration, a metric that is there twice, a count that its predictions do not
-//! give, a run and its float run with other images or labels.
+//! Files are read as the typed rows that they are; the long ones become polars frames, which count and group. Refused: a
+//! file of another schema, a run whose id is not that of its own configuration, a metric that is there twice, a count that
+//! its predictions do not give, a run and its float run with other images or labels.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use polars::prelude::*;
-use results::{EpochRow, MetricRow, PredictionRow, RunRow, Status, Store, metric};
+use results::{EpochRow, MetricRow, RunRow, Status, Store, metric};
 
 use crate::apart::tell_apart;
 use crate::error::Error;
-use crate::frames::{count, explain, polars_error, scalar, scan};
+use crate::frames::{Predictions, polars_error, repeated};
 
 /// A metric of a layer or, with an empty layer, of the network.
 #[derive(Clone, Debug)]
@@ -133,55 +132,30 @@ impl Loaded {
     /// Compares two runs by their predictions.
     pub fn pairs(&self, run_id: &str, float_id: &str) -> Result<Pairs, Error> {
         let path = self.predictions_file(run_id);
-        let float = scan::<PredictionRow>(&self.predictions_file(float_id))?.select([
-            col("image"),
-            col("label").alias("float_label"),
-            col("top1").alias("float_top1"),
-        ]);
-        let (right, float_right) = (
-            col("top1").eq(col("label")),
-            col("float_top1").eq(col("label")),
-        );
-        let joined = scan::<PredictionRow>(&path)?
-            .join(
-                float,
-                [col("image")],
-                [col("image")],
-                JoinArgs::new(JoinType::Inner),
-            )
-            .select([
-                len().cast(DataType::Int64).alias("n"),
-                count(col("label").neq(col("float_label"))).alias("relabelled"),
-                count(float_right.clone().and(right.clone().not())).alias("lost"),
-                count(float_right.not().and(right)).alias("won"),
-                count(col("top1").neq(col("float_top1"))).alias("flips"),
-            ])
-            .collect()
-            .map_err(|e| explain::<PredictionRow>([path.clone()], e, &path))?;
-        let get = |name: &str| scalar(&joined, name).map_err(polars_error(&path));
-        let (n, ours, theirs) = (get("n")?, self.counted[run_id].n, self.counted[float_id].n);
+        let ours = Predictions::read(&path)?;
+        let float = Predictions::read(&self.predictions_file(float_id))?;
         let disagree = |problem| {
             Err(Error::Disagree {
                 path: path.clone(),
                 problem,
             })
         };
-        if n != ours || n != theirs {
+        let both = ours.shared(&float).map_err(polars_error(&path))?;
+        if both != ours.len() || both != float.len() {
             return disagree(format!(
-                "{ours} images, {theirs} in float run {float_id}, {n} in both"
+                "{} images, {} in float run {float_id}, {both} in both",
+                ours.len(),
+                float.len()
             ));
         }
-        if get("relabelled")? != 0 {
+        let beside = ours.beside(&float).map_err(polars_error(&path))?;
+        if beside.relabelled != 0 {
             return disagree(format!(
                 "{} labels differ from float run {float_id}",
-                get("relabelled")?
+                beside.relabelled
             ));
         }
-        Ok(Pairs {
-            lost: get("lost")?,
-            won: get("won")?,
-            flips: get("flips")?,
-        })
+        Ok(beside.pairs)
     }
 
     fn predictions_file(&self, run_id: &str) -> PathBuf {
@@ -191,39 +165,16 @@ impl Loaded {
     /// Counts the predictions of a run and holds them against its metrics.
     fn count(&self, run_id: &str) -> Result<Counted, Error> {
         let path = self.predictions_file(run_id);
-        let counts = scan::<PredictionRow>(&path)?
-            .select([
-                len().cast(DataType::Int64).alias("n"),
-                col("image")
-                    .n_unique()
-                    .cast(DataType::Int64)
-                    .alias("images"),
-                count(col("top1").eq(col("label"))).alias("hits"),
-                count(col("label").is_null().or(col("top1").is_null())).alias("holes"),
-                col("label").max().fill_null(lit(0)).alias("label"),
-                col("top1").max().fill_null(lit(0)).alias("top1"),
-            ])
-            .collect()
-            .map_err(|e| explain::<PredictionRow>([path.clone()], e, &path))?;
-        let get = |name: &str| scalar(&counts, name).map_err(polars_error(&path));
-        let counted = Counted {
-            n: get("n")?,
-            hits: get("hits")?,
-            classes: 1 + get("label")?.max(get("top1")?),
-        };
+        let predictions = Predictions::read(&path)?;
+        let (counted, images) = predictions.count().map_err(polars_error(&path))?;
         let disagree = |problem| {
             Err(Error::Disagree {
                 path: path.clone(),
                 problem,
             })
         };
-        // polars fills a line that is too short; the row reader says which it is.
-        if get("holes")? != 0 {
-            results::read_rows::<PredictionRow>(&path)?;
-            return disagree(format!("{} rows without a class", get("holes")?));
-        }
-        if get("images")? != counted.n {
-            return disagree(format!("{} rows for {} images", counted.n, get("images")?));
+        if images != counted.n {
+            return disagree(format!("{} rows for {images} images", counted.n));
         }
         match self.network(run_id, metric::TOP1_CORRECT) {
             None => Err(Error::Disagree {
@@ -264,103 +215,33 @@ fn read_row(store: &Store, experiment: &str, run_id: &str) -> Result<RunRow, Err
     Ok(row)
 }
 
-/// All metrics of all runs as one frame, then as values.
+/// All metrics of all runs, each once.
 fn metrics(folder: &Path, rows: &[RunRow]) -> Result<Vec<Value>, Error> {
-    let mut frames = Vec::new();
+    let mut values = Vec::new();
     for row in rows {
         let path = folder.join(&row.run_id).join(results::METRICS_FILE);
-        frames
-            .push(scan::<MetricRow>(&path)?.with_column(lit(row.run_id.as_str()).alias("folder")));
-    }
-    let error = || polars_error(folder);
-    let all = concat(frames, UnionArgs::default())
-        .and_then(LazyFrame::collect)
-        .map_err(|e| {
-            let paths = rows
-                .iter()
-                .map(|row| folder.join(&row.run_id).join(results::METRICS_FILE));
-            explain::<MetricRow>(paths, e, folder)
-        })?;
-
-    let repeated = all
-        .clone()
-        .lazy()
-        .group_by([col("run_id"), col("layer"), col("metric")])
-        .agg([len().cast(DataType::Int64).alias("rows")])
-        .filter(col("rows").gt(lit(1)))
-        .sort(
-            ["run_id", "layer", "metric"],
-            SortMultipleOptions::default(),
-        )
-        .collect()
-        .map_err(error())?;
-    if repeated.height() > 0 {
-        let text = |name: &str| -> PolarsResult<String> {
-            Ok(repeated
-                .column(name)?
-                .str()?
-                .get(0)
-                .unwrap_or_default()
-                .to_string())
-        };
-        return Err(Error::Duplicate {
-            path: folder.to_path_buf(),
-            run_id: text("run_id").map_err(error())?,
-            layer: text("layer").map_err(error())?,
-            metric: text("metric").map_err(error())?,
-            rows: scalar(&repeated, "rows").map_err(error())? as i64,
-        });
-    }
-    values(&all, folder)
-}
-
-fn values(all: &DataFrame, folder: &Path) -> Result<Vec<Value>, Error> {
-    let text = |name: &str| -> PolarsResult<Vec<String>> {
-        Ok(all
-            .column(name)?
-            .str()?
-            .iter()
-            .map(|v| v.unwrap_or_default().to_string())
-            .collect())
-    };
-    let read = || -> PolarsResult<_> {
-        let value: Vec<Option<f64>> = all.column("value")?.f64()?.iter().collect();
-        let n: Vec<Option<i64>> = all.column("n")?.i64()?.iter().collect();
-        Ok((
-            text("folder")?,
-            text("run_id")?,
-            text("layer")?,
-            text("metric")?,
-            value,
-            n,
-        ))
-    };
-    let (folders, run_ids, layers, names, value, n) = read().map_err(polars_error(folder))?;
-    let mut values = Vec::with_capacity(run_ids.len());
-    for (i, run_id) in run_ids.into_iter().enumerate() {
-        let disagree = |problem| {
-            Err(Error::Disagree {
-                path: folder.join(&folders[i]).join(results::METRICS_FILE),
-                problem,
-            })
-        };
-        if run_id != folders[i] {
-            return disagree(format!("a row of run {run_id}"));
+        for metric in results::read_rows::<MetricRow>(&path)? {
+            if metric.run_id != row.run_id {
+                let problem = format!("a row of run {}", metric.run_id);
+                return Err(Error::Disagree { path, problem });
+            }
+            values.push(Value {
+                run_id: metric.run_id,
+                layer: metric.layer,
+                metric: metric.metric,
+                value: metric.value,
+                n: metric.n,
+            });
         }
-        let (Some(value), Some(n)) = (value[i], n[i]) else {
-            return disagree(format!(
-                "metric `{}` of layer `{}` has no value or no n",
-                names[i], layers[i]
-            ));
-        };
-        let (layer, metric) = (layers[i].clone(), names[i].clone());
-        values.push(Value {
-            run_id,
-            layer,
-            metric,
-            value,
-            n: n.max(0) as u64,
-        });
     }
-    Ok(values)
+    match repeated(&values).map_err(polars_error(folder))? {
+        None => Ok(values),
+        Some((index, rows)) => Err(Error::Duplicate {
+            path: folder.to_path_buf(),
+            run_id: values[index].run_id.clone(),
+            layer: values[index].layer.clone(),
+            metric: values[index].metric.clone(),
+            rows,
+        }),
+    }
 }

@@ -7,6 +7,8 @@
 //!                                                                           └--from_state--> ResNet (burn module)
 //! ```
 //!
+//! The burn module, and training, are behind the feature `burn`; the rest builds without it.
+//!
 //! [`Arch`] says which tensors a network has and in which order its layers run; everything else asks it.
 
 mod arch;
@@ -14,11 +16,13 @@ mod checkpoint;
 mod error;
 mod fold;
 mod lower;
+#[cfg(feature = "burn")]
 mod module;
+#[cfg(feature = "burn")]
 pub mod ops;
 pub mod qat;
 mod quantize;
-#[cfg(test)]
+#[cfg(all(test, feature = "burn"))]
 mod quantized_tests;
 mod random;
 mod sites;
@@ -29,6 +33,7 @@ pub use checkpoint::{Checkpoint, load, read_tensors, save_safetensors};
 pub use error::Error;
 pub use fold::fold;
 pub use lower::{Epilogue, lower, lower_layer, lower_quantized};
+#[cfg(feature = "burn")]
 pub use module::{Block, Downsample, ResNet, Tap};
 pub use quantize::{
     BiasPolicy, BnMode, Decision, LayerReport, QuantizedNet, WeightCodes, WeightQuantization,

@@ -19,7 +19,6 @@ use engine::{Code, Conv, Graph, INPUT, Linear, Node, Op, Shape, Window};
 use crate::arch::{Arch, ConvUnit, Shortcut};
 use crate::error::{Error, quoted};
 use crate::fold::BatchNorm;
-use crate::module::ResNet;
 use crate::quantize::QuantizedNet;
 use crate::sites::{INPUT_SITE, POOL_SITE, ShortcutPolicy, SiteCodes, Sites, sum_node};
 use crate::state_dict::StateDict;
@@ -147,13 +146,6 @@ pub fn lower_layer(
         None => linear(arch, &mut own)?,
     };
     Ok(Graph::new(input, vec![Node::new(name, INPUT, op)], name)?)
-}
-
-impl ResNet {
-    /// This network's graph for images `[3, height, width]`; see [`lower`].
-    pub fn lower(&self, arch: &Arch, size: [usize; 2]) -> Result<Graph, Error> {
-        lower(arch, self.to_state(arch), size, Epilogue::Fused)
-    }
 }
 
 struct Nodes {
@@ -289,7 +281,7 @@ fn linear(arch: &Arch, state: &mut StateDict) -> Result<Op, Error> {
     }))
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "burn"))]
 mod tests {
     use burn::tensor::{Device, Tensor, TensorData};
     use engine::{Options, Program};
@@ -297,7 +289,7 @@ mod tests {
 
     use super::*;
     use crate::fold::fold;
-    use crate::random_state;
+    use crate::{ResNet, random_state};
 
     /// Largest distance, relative to the largest logit.
     fn distance(a: &[f32], b: &[f32]) -> f32 {
@@ -330,7 +322,8 @@ mod tests {
                 let data = TensorData::new(pixels.clone(), [2, 3, side, side]);
                 let expected = net.forward(Tensor::from_data(data, &device)).into_data();
                 let expected = expected.try_to_vec::<f32>().unwrap();
-                let graph = net.lower(&arch, [side, side]).unwrap();
+                let graph =
+                    lower(&arch, net.to_state(&arch), [side, side], Epilogue::Fused).unwrap();
                 let program = Program::new(graph, Options::default()).unwrap();
                 let mut found = vec![0.0; 22];
                 let mut workspace = program.workspace();

@@ -185,6 +185,17 @@ impl ResNet {
         self.run(images, &mut codes.iter())
     }
 
+    /// [`ResNet::forward_quantized`], showing every layer's input and output to `tap` on the way.
+    pub fn forward_watched(
+        &self,
+        images: Tensor<4>,
+        codes: &[Option<QParams>],
+        tap: Tap<'_>,
+    ) -> Tensor<2> {
+        let taps = Taps { tap, index: 0 };
+        self.run(images, &mut Watched(taps, codes.iter()))
+    }
+
     fn run(&self, images: Tensor<4>, hooks: &mut impl Hooks) -> Tensor<2> {
         let images = hooks.site(images);
         let x = activated(&self.conv1, self.bn1.as_ref(), images, hooks);
@@ -355,6 +366,21 @@ impl Hooks for std::slice::Iter<'_, Option<QParams>> {
             Some(Some(code)) => round_to(x, code),
             _ => x,
         }
+    }
+}
+
+/// Shows layers and rounds sites.
+struct Watched<'a, 'b>(Taps<'a>, std::slice::Iter<'b, Option<QParams>>);
+
+impl Hooks for Watched<'_, '_> {
+    const SEES_LAYERS: bool = true;
+
+    fn layer(&mut self, x: &Tensor<4>, y: &Tensor<4>) {
+        self.0.layer(x, y);
+    }
+
+    fn site(&mut self, x: Tensor<4>) -> Tensor<4> {
+        self.1.site(x)
     }
 }
 

@@ -12,7 +12,7 @@
 //! with the same number of bits, affine, range as found. [`BiasPolicy::Int32`] needs the scale of the layer's input, so
 //! it is done by [`QuantizedNet::quantize_activations`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -232,6 +232,16 @@ impl QuantizedNet {
         Ok(())
     }
 
+    /// Says in the manifest of `sites` that calibration saw zeros alone there ([`Sites::dead`]), as far as they are quantized.
+    pub fn note_dead(&mut self, sites: &BTreeSet<String>) {
+        for decision in &mut self.manifest {
+            let is_site = decision.kind == "activation" && decision.quantized;
+            if is_site && sites.contains(&decision.tensor) {
+                decision.reason += "; every value was zero in calibration";
+            }
+        }
+    }
+
     /// What [`crate::ResNet::forward_quantized`] rounds sites to, in the order of [`Sites`]; empty where activations stay in
     /// float.
     pub fn site_codes(&self, arch: &Arch) -> Vec<Option<QParams>> {
@@ -427,8 +437,13 @@ pub(crate) fn float_sites(arch: &Arch) -> impl Iterator<Item = Decision> {
     sites.map(|(site, _)| Decision::float(site, "activation", "activations.bits = 32"))
 }
 
+/// The scale of weights that are zeros alone. Any is exact; the layer's bias, which is all that comes out of it, is rounded
+/// to multiples of this one times that of the input.
+const SCALE_OF_ZEROS: f32 = 1.0 / 1024.0;
+
 /// Quantized weights as integers, if every output channel has one scale. A channel left in float for want of anything but
-/// zeros has codes 0; it takes another channel's scale, so that its bias has a fine enough unit.
+/// zeros has codes 0; it takes another channel's scale, so that its bias has a fine enough unit ([`SCALE_OF_ZEROS`] where
+/// no channel has one).
 fn integers(quantized: &Quantized, channels: usize) -> Option<WeightCodes> {
     let params = &quantized.params;
     let per_channel = match params.len() {
@@ -438,7 +453,8 @@ fn integers(quantized: &Quantized, channels: usize) -> Option<WeightCodes> {
     };
     let each = quantized.codes.len() / channels;
     let fine = params.iter().filter(|p| !p.is_float());
-    let finest = fine.map(|p| p.scale).fold(f32::INFINITY, f32::min);
+    let finest = fine.map(|p| p.scale).reduce(f32::min);
+    let finest = finest.unwrap_or(SCALE_OF_ZEROS);
     let mut out = WeightCodes {
         codes: Vec::with_capacity(quantized.codes.len()),
         scale: Vec::with_capacity(channels),
@@ -450,7 +466,7 @@ fn integers(quantized: &Quantized, channels: usize) -> Option<WeightCodes> {
             out.codes
                 .extend(codes.iter().map(|q| q - params.zero_point));
             out.scale.push(params.scale);
-        } else if values.iter().all(|&v| v == 0.0) && finest.is_finite() {
+        } else if values.iter().all(|&v| v == 0.0) {
             out.codes.extend(codes.iter().map(|_| 0));
             out.scale.push(finest);
         } else {

@@ -174,6 +174,71 @@ fn simulation_and_integers_agree_on_every_code_of_every_value() {
     }
 }
 
+/// Nothing comes out of this convolution and its BatchNorm.
+fn kill(state: &mut StateDict, bn: &str) {
+    for part in ["weight", "bias"] {
+        let tensor = state.get_mut(&format!("{bn}.{part}")).unwrap();
+        tensor.data.fill(0.0);
+    }
+}
+
+#[test]
+fn a_dead_branch_has_scale_1_and_a_note_and_integers_still_are_the_simulation() {
+    let mut case = Case::new("cifar-resnet20", 32);
+    // In front of a convolution, and a summand.
+    for bn in ["layer2.1.bn1", "layer1.0.bn2"] {
+        kill(&mut case.state, bn);
+    }
+    case.statistics = calibrated(&case.arch, &case.state, &case.pixels, case.side);
+    let sites = Sites::new(&case.arch);
+    for mapping in Mapping::ALL {
+        for shortcut in [ShortcutPolicy::Shared, ShortcutPolicy::Rescale] {
+            let scheme = ActivationScheme::new(
+                Bits::new(8).unwrap(),
+                mapping,
+                CodeRange::Narrow,
+                ActivationRange::MinMax,
+                Rounding::HalfEven,
+            );
+            let how = ActivationQuantization {
+                scheme: scheme.unwrap(),
+                ..activations(shortcut)
+            };
+            let of_weights = weights(Mapping::Symmetric, Granularity::Channel, BiasPolicy::Int32);
+            let mut net = quantize(&case.arch, &case.state, &of_weights).unwrap();
+            let codes = sites.fit(&case.statistics, &how).unwrap();
+            net.quantize_activations(&case.arch, &of_weights, codes, shortcut)
+                .unwrap();
+            net.note_dead(&sites.dead(&case.statistics, shortcut));
+            let noted: Vec<_> = net
+                .manifest
+                .iter()
+                .filter(|d| d.reason.contains("every value was zero"))
+                .collect();
+            let expected = match shortcut {
+                // With the scale of the other summand.
+                ShortcutPolicy::Shared => &["layer2.1.conv1"][..],
+                _ => &["layer1.0.conv2", "layer2.1.conv1"],
+            };
+            assert!(noted.iter().map(|d| &d.tensor).eq(expected), "{noted:?}");
+            for decision in noted {
+                assert!(decision.quantized && decision.bits == 8, "{decision:?}");
+                let scale = "scale 1e0, zero point 0, codes 0 to 255; ";
+                assert!(decision.reason.starts_with(scale), "{decision:?}");
+            }
+            let (logits, simulated) = case.run(&net, Epilogue::Separate, Execution::Simulate);
+            let (found, integers) = case.run(&net, Epilogue::Separate, EXACT());
+            assert_eq!(simulated, integers, "{mapping} {shortcut}");
+            assert_eq!(logits, found, "{mapping} {shortcut}");
+            assert!(logits.iter().any(|z| *z != logits[0]));
+            // Zero's code, whatever the images.
+            let dead = simulated.iter().find(|(node, _)| node == "layer2.1.conv1");
+            let codes = dead.unwrap().1.as_ref().unwrap();
+            assert!(codes.iter().all(|&q| q == 0), "{mapping} {shortcut}");
+        }
+    }
+}
+
 #[test]
 fn eight_bits_are_close_to_float_and_the_burn_module_to_the_engine() {
     let case = Case::new("cifar-resnet20", 32);

@@ -8,7 +8,8 @@
 //! they are; the range is that of both sites together), or the convolution's result is not rounded before it is added
 //! ([`ShortcutPolicy::Float`]).
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -131,10 +132,10 @@ impl Sites {
         sum.unwrap_or_else(|| site.to_owned())
     }
 
-    /// The codes of every site from what was seen there.
+    /// The codes of every site from what was seen there. A site that saw zeros alone is quantized too (see [`Sites::dead`]).
     ///
     /// # Errors
-    /// [`Error::Site`] for a site that cannot be quantized, such as one that saw zeros alone.
+    /// [`Error::Site`] for a site that cannot be quantized, such as one that saw nothing.
     pub fn fit(
         &self,
         statistics: &SiteStatistics,
@@ -143,25 +144,42 @@ impl Sites {
         let mut codes = SiteCodes::new();
         for (site, _) in &self.sites {
             let scheme = self.scheme(site, how)?;
-            let unseen = Statistics::new();
-            let own = statistics.get(site).unwrap_or(&unseen);
-            let fitted = match self.partners(site, how.shortcut) {
-                partners if partners.is_empty() => fit_activation(own, &scheme),
-                partners => {
-                    let mut together = own.clone();
-                    for partner in partners {
-                        together.merge(statistics.get(&partner).unwrap_or(&unseen));
-                    }
-                    fit_activation(&together, &scheme)
-                }
-            };
-            let code = fitted.map_err(|reason| Error::Site {
+            let seen = self.seen(site, statistics, how.shortcut);
+            let code = fit_activation(&seen, &scheme).map_err(|reason| Error::Site {
                 site: site.clone(),
                 reason,
             })?;
             codes.insert(site.clone(), code);
         }
         Ok(codes)
+    }
+
+    /// The sites that have no range of their own, since they and all that share their scale saw zeros alone: behind a branch
+    /// that adds nothing. Zero is exact there with any scale.
+    pub fn dead(&self, statistics: &SiteStatistics, shortcut: ShortcutPolicy) -> BTreeSet<String> {
+        let names = self.sites.iter().map(|(site, _)| site);
+        let dead = names.filter(|site| self.seen(site, statistics, shortcut).is_dead());
+        dead.cloned().collect()
+    }
+
+    /// What was seen at a site, together with the sites that share its scale.
+    fn seen<'a>(
+        &self,
+        site: &str,
+        statistics: &'a SiteStatistics,
+        shortcut: ShortcutPolicy,
+    ) -> Cow<'a, Statistics> {
+        let own = match statistics.get(site) {
+            Some(own) => Cow::Borrowed(own),
+            None => Cow::Owned(Statistics::new()),
+        };
+        let partners = self.partners(site, shortcut);
+        partners.iter().fold(own, |mut all, partner| {
+            if let Some(other) = statistics.get(partner) {
+                all.to_mut().merge(other);
+            }
+            all
+        })
     }
 
     /// A site's own scheme: the images and the classifier's two sites can have bits of their own.
@@ -327,26 +345,43 @@ mod tests {
     }
 
     #[test]
-    fn a_site_that_saw_only_zeros_or_nothing_is_named() {
+    fn a_site_that_saw_nothing_is_named() {
         let sites = Sites::new(&Arch::parse("cifar-resnet20").unwrap());
         let mut statistics = seen(&sites);
-        let mut zeros = Statistics::new();
-        zeros.add("layer2.0.conv1", 0, &[0.0; 8]).unwrap();
-        statistics.insert("layer2.0.conv1".into(), zeros);
-        let message = |statistics: &SiteStatistics| {
-            let error = sites.fit(statistics, &how(ShortcutPolicy::Rescale));
-            error.unwrap_err().to_string()
-        };
-        let zero = message(&statistics);
-        assert!(
-            zero.contains("layer2.0.conv1") && zero.contains("zero"),
-            "{zero}"
-        );
         statistics.remove("conv1");
-        let unseen = message(&statistics);
+        let error = sites.fit(&statistics, &how(ShortcutPolicy::Rescale));
+        let unseen = error.unwrap_err().to_string();
         assert!(
             unseen.contains("conv1") && unseen.contains("no value"),
             "{unseen}"
         );
+    }
+
+    #[test]
+    fn a_site_that_saw_only_zeros_is_dead_unless_it_shares_a_scale_with_one_that_lives() {
+        let sites = Sites::new(&Arch::parse("cifar-resnet20").unwrap());
+        let mut statistics = seen(&sites);
+        for site in ["layer2.0.conv1", "layer2.0.conv2"] {
+            let mut zeros = Statistics::new();
+            zeros.add(site, 0, &[0.0; 8]).unwrap();
+            statistics.insert(site.into(), zeros);
+        }
+        for (shortcut, expected) in [
+            (
+                ShortcutPolicy::Rescale,
+                &["layer2.0.conv1", "layer2.0.conv2"][..],
+            ),
+            (ShortcutPolicy::Shared, &["layer2.0.conv1"]),
+        ] {
+            let dead = sites.dead(&statistics, shortcut);
+            assert!(dead.iter().eq(expected), "{shortcut}: {dead:?}");
+            let codes = sites.fit(&statistics, &how(shortcut)).unwrap();
+            for site in expected {
+                let code = codes[*site];
+                assert_eq!((code.scale, code.zero_point), (1.0, 0), "{site}");
+                assert_eq!((code.quant_min, code.quant_max), (0, 15), "{site}");
+            }
+            assert_ne!(codes["conv1"].scale, 1.0);
+        }
     }
 }

@@ -1,6 +1,9 @@
 //! Small files that PyTorch wrote (`fixtures/make.py`), and the real ones of the data folder: what they hold is what is
 //! read.
 
+#[path = "../../../testing/data.rs"]
+mod testing;
+
 use std::path::{Path, PathBuf};
 
 use resnet::{Arch, StateDict, load, read_tensors};
@@ -139,11 +142,7 @@ fn small_files_are_no_network_and_say_so() {
 
 #[test]
 fn published_checkpoints_load_and_keep_their_identity_as_safetensors() {
-    let Some(data) = std::env::var_os("QUANTLAB_DATA")
-        .map(PathBuf::from)
-        .filter(|data| data.exists())
-    else {
-        eprintln!("skipped: QUANTLAB_DATA is not set");
+    let Some(data) = testing::data(&["weights/resnet18-pqf.pth"]) else {
         return;
     };
     let folder = tempfile::tempdir().unwrap();

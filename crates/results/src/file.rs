@@ -105,30 +105,6 @@ pub fn read_rows<R: Row>(path: &Path) -> Result<Vec<R>, Error> {
     Ok(rows)
 }
 
-/// Compares the header of a file with [`Row::columns`], for readers that read the rest by other means.
-///
-/// # Errors
-/// [`Error::Io`], [`Error::Columns`], [`Error::Line`].
-pub fn check_columns<R: Row>(path: &Path) -> Result<(), Error> {
-    let file = File::open(path).map_err(Error::io("read", path))?;
-    let mut reader = csv::ReaderBuilder::new()
-        .has_headers(false)
-        .from_reader(BufReader::new(file));
-    let mut header = csv::StringRecord::new();
-    let expected = R::columns();
-    if !reader
-        .read_record(&mut header)
-        .map_err(|e| read_error(path, e, &expected, 1))?
-    {
-        return Err(Error::Columns {
-            path: path.into(),
-            problem: "empty file".into(),
-            allowed: SCHEMA,
-        });
-    }
-    check_header(path, &header, &expected, R::later())
-}
-
 /// A record with an empty field for each column that its file lacks.
 fn filled(
     record: &csv::StringRecord,
@@ -285,7 +261,6 @@ mod tests {
         writer.write_record(&kept(&header)).unwrap();
         writer.write_record(&kept(&row)).unwrap();
         writer.flush().unwrap();
-        assert!(check_columns::<RunRow>(&path).is_ok());
         assert_eq!(read_rows::<RunRow>(&path).unwrap(), [run]);
     }
 

@@ -8,6 +8,8 @@
 //!                                  epochs.csv       one row an epoch, where the run was a training
 //! ```
 //!
+//! `results/reference/` is a results folder of its own, with the same layout: what is committed, to compare with.
+//!
 //! Rules of the format: snake_case headers, units in the unit column, plain decimals (never an exponent), an empty
 //! field means "not measured" or "does not apply" (never 0), one spelling per enum, and a failed run is a row like any
 //! other. A reader may rely on this: a folder with a run id for its name is complete, because [`Store::write`] fills a
@@ -34,10 +36,11 @@ pub use calibration::{
 };
 pub use config::{Config, FLOAT_BITS, METHOD_FLOAT, run_id};
 pub use error::Error;
-pub use file::{check_columns, read_rows, rows_text, write_rows};
+pub use file::{read_rows, rows_text, write_rows};
 pub use lock::{FileLock, Wait};
 pub use rows::{EpochRow, ManifestRow, MetricRow, PredictionRow, Row, Run, RunRow, SCHEMA, Status};
 pub use store::{
-    EPOCHS_FILE, MANIFEST_FILE, METRICS_FILE, PREDICTIONS_FILE, RUN_FILE, Store, is_run_id,
+    EPOCHS_FILE, MANIFEST_FILE, METRICS_FILE, PREDICTIONS_FILE, REFERENCE, RUN_FILE, Store,
+    check_experiment, is_run_id,
 };
 pub use throughput::{LayerRow, ThroughputRow};

@@ -15,6 +15,9 @@ use crate::folder::{TEMPORARY, new_folder, sync_folder};
 use crate::lock::{FileLock, LOCKS, Wait};
 use crate::rows::{EpochRow, Row, Run, RunRow, Status};
 
+/// Folder in a results folder for runs to compare with; it has experiments of its own and is none.
+pub const REFERENCE: &str = "reference";
+
 /// File of the run row.
 pub const RUN_FILE: &str = "run.csv";
 /// File of the metrics.
@@ -67,16 +70,7 @@ impl Store {
     /// # Errors
     /// [`Error::Name`].
     pub fn experiment_dir(&self, experiment: &str) -> Result<PathBuf, Error> {
-        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        if experiment.is_empty() || experiment.starts_with('.') || !experiment.chars().all(allowed)
-        {
-            let allowed = "letters, digits, `-`, `_` and `.`, not starting with a dot";
-            return Err(Error::Name {
-                what: "experiment",
-                name: experiment.into(),
-                allowed,
-            });
-        }
+        check_experiment(experiment)?;
         Ok(self.root.join(experiment))
     }
 
@@ -336,6 +330,23 @@ impl Store {
             }
         }
     }
+}
+
+/// Fails for a name that cannot be an experiment's folder.
+///
+/// # Errors
+/// [`Error::Name`].
+pub fn check_experiment(name: &str) -> Result<(), Error> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let taken = name.is_empty() || name.starts_with('.') || name == REFERENCE;
+    if taken || !name.chars().all(allowed) {
+        return Err(Error::Name {
+            what: "experiment",
+            name: name.into(),
+            allowed: "letters, digits, `-`, `_` and `.`, not starting with a dot, and not `reference`",
+        });
+    }
+    Ok(())
 }
 
 /// Whether `name` has the form of a run id: 12 lower-case hex digits.

@@ -242,7 +242,7 @@ fn a_damaged_folder_is_an_error_that_says_what_to_do() {
 fn names_cannot_lead_out_of_the_results_folder() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
-    for experiment in ["", "..", ".hidden", "a/b", "a\\b", "a b"] {
+    for experiment in ["", "..", ".hidden", "a/b", "a\\b", "a b", "reference"] {
         assert!(
             matches!(store.runs(experiment), Err(Error::Name { .. })),
             "{experiment}"
@@ -254,6 +254,19 @@ fn names_cannot_lead_out_of_the_results_folder() {
             "{run_id}"
         );
     }
+}
+
+#[test]
+fn the_reference_is_no_experiment_of_the_folder_that_it_lies_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    // Even an experiment of the reference that is called like a run does not make it one.
+    let mut run = run(4);
+    let reference = Store::open(folder.path().join(results::REFERENCE)).unwrap();
+    run.row.experiment = "0123456789ab".into();
+    reference.write(&run).unwrap();
+    assert!(store.experiments().unwrap().is_empty());
+    assert_eq!(reference.experiments().unwrap(), ["0123456789ab"]);
 }
 
 #[test]

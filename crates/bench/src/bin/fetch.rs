@@ -23,7 +23,7 @@ struct Arguments {
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     /// The data folder; made if it does not exist.
-    #[arg(long, env = "QUANTLAB_DATA", default_value = "data")]
+    #[arg(long, env = "QUANTLAB_DATA", default_value = "data", value_parser = bench::cli::path())]
     data: PathBuf,
     /// List what can be fetched, what of it is there, and where it goes.
     #[arg(long)]

@@ -10,6 +10,7 @@ use bench::cli::{Folders, decoding_bar, exit_code};
 use bench::device::Target;
 use bench::experiment::Scalar;
 use bench::inspect::activations::{SiteInspection, Subject};
+use bench::inspect::blame::{Blame, take_over};
 use bench::inspect::{Inspection, LayerErrors, inspect, table};
 use bench::plan::{PlannedRun, plan_cell};
 use bench::quantized::quantized;
@@ -44,6 +45,9 @@ struct Arguments {
     picture: Option<PathBuf>,
     #[command(flatten)]
     calibration: CalibrationOptions,
+    /// Leave out images that cannot be decoded, instead of failing.
+    #[arg(long)]
+    skip_unreadable: bool,
     /// Worker threads; default: one for each processor.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
@@ -106,20 +110,28 @@ fn run() -> Result<ExitCode> {
         set.data.len(),
         set.name
     );
+    let sites = match sited {
+        true => Some(activations(&arguments, &planned, how, &net, &target)?),
+        false => None,
+    };
     let layers = match how.weights.scheme {
-        Some(scheme) => Some(weights(&arguments, &planned, how, &scheme, &net, &target)?),
+        Some(scheme) => {
+            let sites = sites.as_ref();
+            let found = weights(&arguments, &planned, how, &scheme, (&net, sites), &target)?;
+            let (bias, bn) = (how.weights.bias, how.weights.bn);
+            println!("\nweights {scheme}\nbias {bias}, bn {bn}");
+            print!("{}", table::layers_text(&found));
+            Some(found)
+        }
         None if arguments.picture.is_some() => {
             bail!("--picture: there are no weights to quantize here, and so no grid to show")
         }
         None => None,
     };
-    let sites = match sited {
-        true => {
-            println!("\nactivations {scheme}\n{source}");
-            Some(activations(&arguments, &planned, how, &net, &target)?)
-        }
-        false => None,
-    };
+    if let Some(sites) = &sites {
+        println!("\nactivations {scheme}\n{source}");
+        print!("{}", table::sites_text(sites, &arguments.layers));
+    }
     if let Some(path) = &arguments.csv {
         write(
             path,
@@ -129,13 +141,14 @@ fn run() -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Weights and the outputs of layers: a picture where one is asked for, and the tables.
+/// Weights, the outputs of layers, and what each costs at the logits, which `sites` may know; a picture where one is asked
+/// for.
 fn weights(
     arguments: &Arguments,
     planned: &PlannedRun,
     how: &Quantization,
     scheme: &Scheme,
-    net: &QuantizedNet,
+    (net, sites): (&QuantizedNet, Option<&SiteInspection>),
     target: &Target,
 ) -> Result<Inspection> {
     let checkpoint = &planned.model.checkpoint;
@@ -158,18 +171,30 @@ fn weights(
         target,
         &|images| bar.inc(images as u64),
     )?;
-    bar.finish_and_clear();
     if !arguments.layers.is_empty() {
         let chosen = |errors: &LayerErrors| arguments.layers.contains(&errors.layer);
         inspection.layers.retain(chosen);
     }
-    let (bias, bn) = (how.weights.bias, how.weights.bn);
-    println!("\nweights {scheme}\nbias {bias}, bn {bn}");
-    print!("{}", table::layers_text(&inspection));
+    match sites {
+        Some(sites) => take_over(&mut inspection, sites),
+        None => {
+            let blame = Blame {
+                arch: &checkpoint.arch,
+                float: &reference,
+                quantized: &net.state,
+                target,
+                threads: bench::cli::threads(arguments.threads),
+            };
+            let data = &planned.set.data;
+            bar.set_length((data.len() * (2 + inspection.layers.len())) as u64);
+            blame.layers(&mut inspection, data, &|images| bar.inc(images as u64))?;
+        }
+    }
+    bar.finish_and_clear();
     Ok(inspection)
 }
 
-/// The table of activation sites.
+/// What happens at activation sites.
 fn activations(
     arguments: &Arguments,
     planned: &PlannedRun,
@@ -192,7 +217,6 @@ fn activations(
     let bar = ProgressBar::new((subject.passes() * data.len()) as u64);
     let inspection = subject.inspect(data, &|images| bar.inc(images as u64))?;
     bar.finish_and_clear();
-    print!("{}", table::sites_text(&inspection, &arguments.layers));
     Ok(inspection)
 }
 
@@ -233,7 +257,7 @@ fn open(arguments: &Arguments) -> Result<PlannedRun> {
     let mut sources = Sources::new(
         Registry::open(&arguments.folders.data)?,
         &arguments.folders.cache,
-        false,
+        arguments.skip_unreadable,
         decoding_bar(),
     );
     plan_cell(&settings, &mut sources, "inspect", ranges)?

@@ -1,24 +1,25 @@
 //! `sweep EXPERIMENT.toml`: runs every cell of an experiment that has not been run yet, then prints its table.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, anyhow, bail};
-use bench::cli::{Folders, exit_code};
+use bench::cli::{Folders, exit_code, say};
 use bench::experiment::Experiment;
 use bench::plan::{PlannedRun, in_shard, plan};
+use bench::reference::Reference;
 use bench::registry::Registry;
-use bench::settings::KEYS;
 use bench::sources::Sources;
 use bench::sweep::Sweep;
 use clap::Parser;
 use results::Store;
 
-/// Run an experiment's cells, skipping those already done, and print the accuracy table.
+/// Run an experiment's cells, skipping those already done, print the accuracy table, and compare the runs with the
+/// committed ones.
 #[derive(Parser)]
-#[command(version, after_help = keys_help())]
+#[command(version, after_help = bench::settings::help())]
 struct Arguments {
     /// The experiment.
     #[arg(default_value = "experiments/weight-bits.toml")]
@@ -28,8 +29,14 @@ struct Arguments {
     set: Vec<String>,
     #[command(flatten)]
     folders: Folders,
-    /// Print the plan, and which of it is done, and stop.
+    /// Folder of committed results to compare with [default: results/reference].
+    #[arg(long, env = "QUANTLAB_REFERENCE", value_name = "DIR")]
+    reference: Option<PathBuf>,
+    /// Fail when a run differs from the reference, or is not in it.
     #[arg(long)]
+    verify: bool,
+    /// Print the plan, and which of it is done, and stop.
+    #[arg(long, conflicts_with = "verify")]
     list: bool,
     /// Take share I of N of the plan; the other shares can run at the same time.
     #[arg(long, value_name = "I/N", value_parser = parse_shard)]
@@ -40,14 +47,6 @@ struct Arguments {
     /// Leave out images that cannot be decoded, instead of failing.
     #[arg(long)]
     skip_unreadable: bool,
-}
-
-fn keys_help() -> String {
-    let lines: Vec<String> = KEYS
-        .iter()
-        .map(|(key, meaning)| format!("  {key:<22} {meaning}"))
-        .collect();
-    format!("Settings:\n{}", lines.join("\n"))
 }
 
 fn parse_shard(text: &str) -> Result<(usize, usize)> {
@@ -72,6 +71,7 @@ fn run() -> Result<ExitCode> {
         experiment.set(assignment)?;
     }
     let folders = &arguments.folders;
+    let reference = Reference::find(arguments.reference.as_deref(), &folders.results)?;
     let registry = Registry::open(&folders.data)?;
     let mut sources = Sources::new(
         registry,
@@ -89,7 +89,10 @@ fn run() -> Result<ExitCode> {
         .map(|(_, run)| run)
         .collect();
     if arguments.list {
-        return list(&experiment, &folders.results, &runs);
+        return list(&experiment, &folders.results, &reference, &runs);
+    }
+    if arguments.verify {
+        reference.require(&experiment.name, &runs)?;
     }
     let store = Store::open(&folders.results)?;
     let cancelled = Arc::new(AtomicBool::new(false));
@@ -109,7 +112,10 @@ fn run() -> Result<ExitCode> {
         eprintln!("stopping after the images in flight; once more stops at once");
     })
     .context("cannot listen for Ctrl-C")?;
-    eprintln!("{}: {}", experiment.name, experiment.question);
+    say(&format!("{}: {}", experiment.name, experiment.question));
+    if matches!(reference, Reference::Itself) {
+        say("runs go to the reference itself: they are added to it and compared with nothing");
+    }
     let summary = sweep.run(&runs)?;
     eprintln!(
         "{} runs made, {} were there already, {} failed",
@@ -125,11 +131,18 @@ fn run() -> Result<ExitCode> {
     }
     let (compared, wrong) = sweep.check(&experiment, &runs)?;
     for line in &wrong {
-        eprintln!("check failed: {line}");
+        say(&format!("check failed: {line}"));
     }
     if compared > 0 {
         eprintln!("{} of {compared} checks hold", compared - wrong.len());
     }
+    compare(
+        &reference,
+        &store,
+        &experiment.name,
+        &runs,
+        arguments.verify,
+    )?;
     Ok(if summary.failed > 0 || !wrong.is_empty() {
         ExitCode::FAILURE
     } else {
@@ -139,7 +152,8 @@ fn run() -> Result<ExitCode> {
 
 fn list(
     experiment: &Experiment,
-    results: &std::path::Path,
+    results: &Path,
+    reference: &Reference,
     runs: &[&PlannedRun],
 ) -> Result<ExitCode> {
     let store = results.is_dir().then(|| Store::open(results)).transpose()?;
@@ -161,8 +175,16 @@ fn list(
             run.label
         );
     }
+    let in_reference = runs
+        .iter()
+        .filter(|run| reference.has(&experiment.name, &run.run_id))
+        .count();
+    let compared = match in_reference {
+        0 => String::new(),
+        n => format!("; {n} are in the reference"),
+    };
     println!(
-        "{} runs, {done} done, {} due",
+        "{} runs, {done} done, {} due{compared}",
         runs.len(),
         runs.len() - done
     );
@@ -178,8 +200,41 @@ fn report(store: &Store, experiment: &str) -> Result<()> {
         Some((width, _)) => println!("\n{}", table.text(usize::from(width.0))),
         None => println!("{}", table.markdown()),
     }
-    for path in written {
-        eprintln!("wrote {}", path.display());
+    let name = |path: &PathBuf| Some(path.file_name()?.to_str()?.to_owned());
+    let names: Vec<String> = written.iter().filter_map(name).collect();
+    say(&format!(
+        "in {}: {}",
+        store.experiment_dir(experiment)?.display(),
+        names.join(", ")
+    ));
+    Ok(())
+}
+
+/// What the reference says of the runs, as the last line. A difference is an error only where one was asked to be.
+fn compare(
+    reference: &Reference,
+    store: &Store,
+    experiment: &str,
+    runs: &[&PlannedRun],
+    verify: bool,
+) -> Result<()> {
+    let comparison = match reference.compare(store, experiment, runs) {
+        Ok(comparison) => comparison,
+        Err(error) if !verify => {
+            say(&format!("cannot compare with the reference: {error:#}"));
+            return Ok(());
+        }
+        Err(error) => return Err(error),
+    };
+    let Some(comparison) = comparison else {
+        return Ok(());
+    };
+    for difference in &comparison.differing {
+        say(&difference.to_string());
     }
+    if verify && !comparison.is_same() {
+        bail!("--verify: {}", comparison.summary());
+    }
+    say(&comparison.summary());
     Ok(())
 }

@@ -1,9 +1,9 @@
-//! `table`: from run folders to the table, the plots and the README.
+//! `table`: from run folders to the table, the plots and the pages that show them.
 //!
 //! The same run folders give the same bytes, so that `--check` can tell whether everything is up to date.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
@@ -18,7 +18,7 @@ use report::{Output, outputs, splice};
 struct Args {
     /// Experiments: names of folders in the results folder; all of them when none is given.
     experiments: Vec<String>,
-    /// Results folder.
+    /// Results folder; results/reference holds the committed runs.
     #[arg(
         long,
         env = "QUANTLAB_RESULTS",
@@ -26,12 +26,12 @@ struct Args {
         value_name = "DIR"
     )]
     results: PathBuf,
-    /// Put each table between `<!-- EXPERIMENT:begin -->` and `<!-- EXPERIMENT:end -->` of this file, or its wide form
-    /// alone between `<!-- EXPERIMENT/wide:begin -->` and `<!-- EXPERIMENT/wide:end -->`. An experiment that was named
-    /// must have its markers; of the others, those without are left out.
-    #[arg(long, value_name = "FILE")]
-    readme: Option<PathBuf>,
-    /// Write nothing; fail when a file or the README is not up to date.
+    /// Put each table between `<!-- EXPERIMENT:begin -->` and `<!-- EXPERIMENT:end -->` of these pages, or its wide form
+    /// alone between `<!-- EXPERIMENT/wide:begin -->` and `<!-- EXPERIMENT/wide:end -->`; a folder stands for its `.md`
+    /// files. An experiment that was named must have its markers in one of them; of the others, those without are left out.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pages: Vec<PathBuf>,
+    /// Write nothing; fail when a file or a page is not up to date.
     #[arg(long)]
     check: bool,
 }
@@ -41,6 +41,9 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<()> {
+    if !args.results.exists() {
+        bail!(nothing_in(&args.results));
+    }
     let store = results::Store::existing(&args.results)?;
     let named = !args.experiments.is_empty();
     let experiments = if named {
@@ -49,50 +52,91 @@ fn run(args: &Args) -> Result<()> {
         store.experiments()?
     };
     if experiments.is_empty() {
-        bail!(
-            "no runs in {}; `sweep` puts them there",
-            args.results.display()
-        );
+        bail!(nothing_in(&args.results));
     }
-    let mut readme = match &args.readme {
-        Some(path) => Some(
-            fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?,
-        ),
-        None => None,
-    };
+    let mut pages = read_pages(&args.pages)?;
     let mut files: Vec<Output> = Vec::new();
     for experiment in &experiments {
+        if store.runs(experiment)?.is_empty() {
+            bail!(nothing_in(&store.experiment_dir(experiment)?));
+        }
         let (table, written) = outputs(&args.results, experiment)?;
         let markdown = table.markdown();
         if !args.check {
             println!("## {experiment}\n\n{markdown}");
         }
-        if let Some(text) = &mut readme {
-            let wide = format!("{experiment}/wide");
-            let has = |marker: &str| text.contains(&format!("<!-- {marker}:"));
-            let (has_table, has_wide) = (has(experiment), has(&wide));
-            if has_table || (named && !has_wide) {
-                *text = splice(text, experiment, &markdown)?;
+        let wide = format!("{experiment}/wide");
+        let mut shown = false;
+        for page in &mut pages {
+            let (has_table, has_wide) = (page.has(experiment), page.has(&wide));
+            shown |= has_table || has_wide;
+            if has_table {
+                page.text = splice(&page.text, experiment, &markdown)?;
             }
             if has_wide {
-                let content = table.markdown_wide().unwrap_or(markdown);
-                *text = splice(text, &wide, &content)?;
+                let content = table.markdown_wide().unwrap_or_else(|| markdown.clone());
+                page.text = splice(&page.text, &wide, &content)?;
             }
+        }
+        if named && !shown && !pages.is_empty() {
+            bail!(
+                "no page has the markers `<!-- {experiment}:begin -->` and `<!-- {experiment}:end -->`"
+            );
         }
         files.extend(written);
     }
-    if let (Some(path), Some(text)) = (&args.readme, readme) {
-        files.push(Output {
-            path: path.clone(),
-            text: Some(text),
-        });
-    }
+    files.extend(pages.into_iter().map(|page| Output {
+        path: page.path,
+        text: Some(page.text),
+    }));
     if args.check {
         return check(&files);
     }
     files
         .iter()
         .try_for_each(|file| file.write().map_err(Into::into))
+}
+
+/// A page that tables are put into.
+struct Page {
+    path: PathBuf,
+    text: String,
+}
+
+impl Page {
+    fn has(&self, marker: &str) -> bool {
+        self.text.contains(&format!("<!-- {marker}:"))
+    }
+}
+
+/// The files, and the `.md` files of the folders, in the order of their names.
+fn read_pages(paths: &[PathBuf]) -> Result<Vec<Page>> {
+    let cannot = |path: &Path| format!("cannot read {}", path.display());
+    let mut pages = Vec::new();
+    for path in paths {
+        let mut files = vec![path.clone()];
+        if path.is_dir() {
+            let entries = fs::read_dir(path).with_context(|| cannot(path))?;
+            files = entries
+                .map(|entry| entry.map(|entry| entry.path()))
+                .collect::<Result<_, _>>()
+                .with_context(|| cannot(path))?;
+            files.retain(|file| file.extension().is_some_and(|extension| extension == "md"));
+            files.sort();
+        }
+        for path in files {
+            let text = fs::read_to_string(&path).with_context(|| cannot(&path))?;
+            pages.push(Page { path, text });
+        }
+    }
+    Ok(pages)
+}
+
+fn nothing_in(folder: &Path) -> String {
+    let (folder, reference) = (folder.display(), bench::reference::DEFAULT);
+    format!(
+        "no runs in {folder}; `sweep` puts them there, `--results {reference}` shows the committed ones"
+    )
 }
 
 fn check(files: &[Output]) -> Result<()> {
@@ -117,8 +161,6 @@ fn check(files: &[Output]) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use results::{Config, MetricRow, PredictionRow, Run, RunRow, Store, metric};
 
     use super::*;
@@ -163,7 +205,7 @@ mod tests {
         Args {
             experiments: experiments.iter().map(|e| e.to_string()).collect(),
             results: folder.join("results"),
-            readme: Some(folder.join("README.md")),
+            pages: vec![folder.join("README.md")],
             check,
         }
     }
@@ -219,12 +261,51 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_of_pages_gets_each_table_where_its_markers_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        write_run(&folder.join("results"), "a", 4);
+        write_run(&folder.join("results"), "b", 3);
+        let docs = folder.join("docs");
+        fs::create_dir(&docs).unwrap();
+        let page = |name: &str, experiment: &str| {
+            let text = format!("<!-- {experiment}:begin -->\n<!-- {experiment}:end -->\n");
+            fs::write(folder.join(name), text).unwrap();
+        };
+        page("README.md", "a");
+        page("docs/b.md", "b");
+        fs::write(docs.join("notes.txt"), "<!-- a:begin -->").unwrap();
+        let mut args = args(folder, &["a", "b"], false);
+        args.pages.push(docs.clone());
+        run(&args).unwrap();
+        let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
+        assert!(read("README.md").contains("| 4 | 1 | 1 | 100.00 |"));
+        assert!(read("docs/b.md").contains("| 3 | 1 | 1 | 100.00 |"));
+        assert_eq!(read("docs/notes.txt"), "<!-- a:begin -->");
+        args.check = true;
+        run(&args).unwrap();
+        args.pages.remove(0);
+        let error = run(&args).unwrap_err().to_string();
+        assert!(error.contains("<!-- a:begin -->"), "{error}");
+    }
+
+    #[test]
     fn nothing_to_show_is_an_error_that_says_what_to_do() {
         let folder = tempfile::tempdir().unwrap();
         let mut args = args(folder.path(), &[], false);
-        args.readme = None;
+        args.pages.clear();
         assert!(run(&args).unwrap_err().to_string().contains("results"));
         fs::create_dir(folder.path().join("results")).unwrap();
         assert!(run(&args).unwrap_err().to_string().contains("sweep"));
+        // The committed runs beside them are not a user's own.
+        write_run(&folder.path().join("results/reference"), "a", 4);
+        for experiments in [vec![], vec!["a".to_owned()]] {
+            args.experiments = experiments;
+            let error = run(&args).unwrap_err().to_string();
+            assert!(error.contains("sweep"), "{error}");
+            assert!(error.contains("--results results/reference"), "{error}");
+        }
+        args.results = folder.path().join("results/reference");
+        run(&args).unwrap();
     }
 }

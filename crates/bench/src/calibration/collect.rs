@@ -94,7 +94,7 @@ pub fn collect(
     Ok(all)
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "burn"))]
 mod tests {
     use super::*;
     use crate::testing::small_images;

@@ -1,7 +1,7 @@
 //! Statistics and the codes chosen for them as pictures.
 
 use anyhow::Result;
-use quant_core::{ActivationScheme, QParams, Reason, Statistics, fit_activation};
+use quant_core::{ActivationScheme, QParams, Statistics, fit_activation};
 use report::{BinnedCount, CodeGrid, SiteHistogram};
 
 /// SVG of one site: its histogram with the codes that `scheme` gives it.
@@ -12,7 +12,11 @@ pub fn site_picture(
 ) -> Result<String> {
     let fitted = fit_activation(statistics, scheme);
     let bins = bins(statistics);
-    let words = words(scheme, fitted);
+    let words = match fitted {
+        Ok(_) if statistics.is_dead() => format!("{scheme}, every value was zero"),
+        Ok(_) => scheme.to_string(),
+        Err(reason) => format!("left in float, {reason}"),
+    };
     Ok(report::site_histogram(&SiteHistogram {
         site,
         scheme: &words,
@@ -58,13 +62,6 @@ fn grid(q: QParams) -> CodeGrid {
     }
 }
 
-fn words(scheme: &ActivationScheme, fitted: Result<QParams, Reason>) -> String {
-    match fitted {
-        Ok(_) => scheme.to_string(),
-        Err(reason) => format!("left in float, {reason}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use quant_core::{ActivationRange, Bits, CodeRange, Mapping, Rounding, uniform};
@@ -107,6 +104,10 @@ mod tests {
             assert!(svg.contains(&format!("layer1.0.add: {scheme}")));
             keep(&format!("site-{bits}.svg"), &svg);
         }
+        let mut dead = Statistics::new();
+        dead.add("dead", 0, &[0.0; 100]).unwrap();
+        let svg = site_picture("dead", &dead, &scheme(8, Mapping::Affine, "mse")).unwrap();
+        assert!(svg.contains("every value was zero"));
         let svg =
             site_picture("fc", &Statistics::new(), &scheme(8, Mapping::Affine, "mse")).unwrap();
         assert!(svg.contains("fc: left in float, no value was seen in calibration"));

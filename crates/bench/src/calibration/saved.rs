@@ -79,7 +79,7 @@ pub fn load(folder: &Path, model: &Model) -> Result<(SourceRow, SiteStatistics)>
     Ok((table.source, sites.into_iter().collect()))
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "burn"))]
 mod tests {
     use std::path::PathBuf;
 

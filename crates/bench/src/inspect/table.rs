@@ -6,18 +6,19 @@ use super::{Error, Inspection, LayerErrors};
 /// A part of [`LayerErrors`] with its name and heading.
 type Part = (&'static str, &'static str, fn(&LayerErrors) -> &Error);
 
+/// What is nearest to the logits first; weights can be near to the float ones and ruin the network all the same.
 const PARTS: [Part; 3] = [
-    ("weights", "weights", |errors| &errors.weights),
-    (
-        "layer",
-        "output of the layer alone, on float inputs",
-        |errors| &errors.alone,
-    ),
     (
         "network",
         "output of the layer inside the network with quantized weights",
         |errors| &errors.network,
     ),
+    (
+        "layer",
+        "output of the layer alone, on float inputs",
+        |errors| &errors.alone,
+    ),
+    ("weights", "weights", |errors| &errors.weights),
 ];
 
 /// A part of [`SiteErrors`] with its name.
@@ -36,9 +37,10 @@ const COSTS: [SitePart; 2] = [
     ("weights", |errors| errors.weights.as_ref()),
 ];
 
-/// Three tables, of weights and what they do to the outputs of layers.
+/// Who is to blame, the worst layer first, and then three tables in execution order, of weights and what they do to the
+/// outputs of layers.
 pub fn layers_text(inspection: &Inspection) -> String {
-    let mut text = String::new();
+    let mut text = blame_text(&inspection.layers);
     for (_, heading, part) in PARTS {
         text += &format!(
             "\n{heading}\n{:<22}{:>11}{:>11}{:>11}{:>11}{:>9}\n",
@@ -61,9 +63,54 @@ pub fn layers_text(inspection: &Inspection) -> String {
     text + &kept("quantized weights", inspection.unchanged, inspection.images)
 }
 
-/// One table, of activation sites; of those in `only`, where there are any.
-pub fn sites_text(inspection: &SiteInspection, only: &[String]) -> String {
+/// The layers in the order of what they cost: at the logits where that was measured, else at their own output.
+fn blame_text(layers: &[LayerErrors]) -> String {
+    let cost = |errors: &LayerErrors| errors.logits.unwrap_or(errors.alone);
+    let mut worst: Vec<&LayerErrors> = layers.iter().collect();
+    // Stable: layers that cost the same stay in execution order.
+    worst.sort_by(|one, other| rank(&cost(one)).total_cmp(&rank(&cost(other))));
     let mut text = format!(
+        "\nwhat each layer's weights cost, the worst first: SQNR in dB\n{:<22}{:>14}{:>14}{:>14}{:>14}\n",
+        "", "logits, with", "its output,", "its output in", ""
+    );
+    text += &format!(
+        "{:<22}{:>14}{:>14}{:>14}{:>14}\n",
+        "layer", "only it", "with only it", "the network", "its weights"
+    );
+    for errors in worst {
+        text += &format!(
+            "{:<22}{:>14}{:>14}{:>14}{:>14}\n",
+            errors.layer,
+            decibel(errors.logits.as_ref()),
+            decibel(Some(&errors.alone)),
+            decibel(Some(&errors.network)),
+            decibel(Some(&errors.weights))
+        );
+    }
+    text
+}
+
+/// What an error sorts by, the worst first: without signal before any, without noise after all.
+fn rank(error: &Error) -> f64 {
+    match error.sqnr_db() {
+        Some(db) => db,
+        None if error.mse() == 0.0 => f64::INFINITY,
+        None => f64::NEG_INFINITY,
+    }
+}
+
+/// Which sites and layers cost most, and one table, of activation sites in execution order; of those in `only`, where
+/// there are any.
+pub fn sites_text(inspection: &SiteInspection, only: &[String]) -> String {
+    let mut text = String::from("\n");
+    for (what, part) in COSTS {
+        let cost = |errors: &SiteErrors| Some((part(errors)?.sqnr_db()?, errors.site.clone()));
+        let costs = chosen(inspection, only).filter_map(cost);
+        if let Some((db, site)) = costs.min_by(|(one, _), (other, _)| one.total_cmp(other)) {
+            text += &format!("{what} that cost most at the logits: {site}, {db:.2} dB\n");
+        }
+    }
+    text += &format!(
         "\nactivations: SQNR in dB against the float network\n{:<24}{:>5}{:>22}{:>26}\n",
         "", "", "at the site with", "at the logits with only"
     );
@@ -85,13 +132,6 @@ pub fn sites_text(inspection: &SiteInspection, only: &[String]) -> String {
         );
     }
     text += "\n";
-    for (what, part) in COSTS {
-        let cost = |errors: &SiteErrors| Some((part(errors)?.sqnr_db()?, errors.site.clone()));
-        let costs = chosen(inspection, only).filter_map(cost);
-        if let Some((db, site)) = costs.min_by(|(one, _), (other, _)| one.total_cmp(other)) {
-            text += &format!("{what} that cost most at the logits: {site}, {db:.2} dB\n");
-        }
-    }
     text + &kept(
         "everything quantized",
         inspection.unchanged,
@@ -154,6 +194,10 @@ pub fn csv(layers: Option<&Inspection>, sites: Option<&SiteInspection>, only: &[
         for (name, _, part) in PARTS {
             row(&errors.layer, name, part(errors));
         }
+        // Where sites were inspected, theirs say it.
+        if let (Some(error), None) = (&errors.logits, sites) {
+            row(&errors.layer, "layer_logits", error);
+        }
     }
     for errors in sites.iter().flat_map(|inspection| chosen(inspection, only)) {
         for (name, part) in SITE_PARTS {
@@ -213,6 +257,7 @@ mod tests {
             weights: error(1.0, 1.1),
             alone: error(3e9, 1e-9),
             network: error(-1.0, 1.0),
+            logits: None,
         };
         Inspection {
             layers: vec![errors("layer3.35.downsample.0"), errors("fc")],
@@ -226,6 +271,42 @@ mod tests {
         for line in (layers_text(&layers()) + &sites_text(&sites(), &[])).lines() {
             assert!(line.chars().count() <= 80, "{line}");
         }
+    }
+
+    #[test]
+    fn the_layer_that_costs_most_at_the_logits_comes_first_whatever_its_weights_say() {
+        let layer = |layer: &str, weights: f32, logits: Option<f32>| LayerErrors {
+            layer: layer.into(),
+            weights: error(1.0, 1.0 + weights),
+            alone: error(1.0, 1.1),
+            network: error(1.0, 1.1),
+            logits: logits.map(|noise| error(1.0, 1.0 + noise)),
+        };
+        let inspection = |layers| Inspection {
+            layers,
+            images: 1,
+            unchanged: 1,
+        };
+        let shown = |inspection: &Inspection| -> Vec<String> {
+            let text = layers_text(inspection);
+            let rows = text.lines().skip(4).take(inspection.layers.len());
+            rows.map(|row| row.split_whitespace().next().unwrap().to_owned())
+                .collect()
+        };
+        let measured = vec![
+            layer("conv1", 0.5, Some(0.01)),
+            layer("ruined", 0.001, Some(2.0)),
+            layer("exact", 0.5, Some(0.0)),
+            layer("fc", 0.5, Some(0.1)),
+        ];
+        let order = ["ruined", "fc", "conv1", "exact"];
+        assert_eq!(shown(&inspection(measured.clone())), order);
+        let first = layers_text(&inspection(measured));
+        let heading = first.lines().nth(1).unwrap();
+        assert!(heading.contains("the worst first"), "{heading}");
+        let mut not = vec![layer("conv1", 0.5, None), layer("fc", 0.5, None)];
+        not[1].alone = error(1.0, 3.0);
+        assert_eq!(shown(&inspection(not)), ["fc", "conv1"]);
     }
 
     #[test]

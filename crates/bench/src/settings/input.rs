@@ -43,7 +43,7 @@ impl Reader {
             normalization: self.parsed("input.normalization")?,
             resize: self.integer("input.resize", side.clone())?.map(size),
             size: self.integer("input.size", side)?.map(size),
-            class_list: self.text("labels.class_list")?,
+            class_list: self.path("labels.class_list")?,
             // Two's complement: what was below 0 is again.
             offset: offset.map(|n| n as i32),
         })

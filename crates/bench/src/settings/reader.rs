@@ -1,5 +1,6 @@
 //! Takes settings out of a table one by one, each checked.
 
+use std::path::Path;
 use std::str::FromStr;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -10,8 +11,10 @@ use quant_core::{
 };
 use resnet::{ActivationQuantization, ShortcutPolicy};
 
+use super::applies::does_not_apply;
 use super::{Activations, CalibrationChoice, Settings};
 use crate::experiment::Scalar;
+use crate::home;
 
 /// Weights that share a scale where `weights.granularity = group` and no size is given.
 const DEFAULT_GROUP_SIZE: usize = 64;
@@ -28,7 +31,7 @@ impl Reader {
         match self.settings.remove(key) {
             None => Ok(None),
             Some(Scalar::Text(text)) if !text.is_empty() => Ok(Some(text)),
-            Some(other) => Err(anyhow!("{key} = {other}: expected a word")),
+            Some(other) => Err(anyhow!("{key} = {}: expected a word", shown(&other))),
         }
     }
 
@@ -41,11 +44,34 @@ impl Reader {
             None => Ok(None),
             Some(Scalar::Integer(value)) if allowed.contains(&value) => Ok(Some(value as u64)),
             Some(other) => Err(anyhow!(
-                "{key} = {other}: expected a whole number from {} to {}",
+                "{key} = {}: expected a whole number from {} to {}",
+                shown(&other),
                 allowed.start(),
                 allowed.end()
             )),
         }
+    }
+
+    /// Bits of a code, or 32 for float.
+    pub fn width(&mut self, key: &str) -> Result<Option<u32>> {
+        match self.settings.remove(key) {
+            None => Ok(None),
+            Some(Scalar::Integer(bits @ (1..=16 | 32))) => Ok(Some(bits as u32)),
+            Some(other) => Err(anyhow!(
+                "{key} = {}: expected 1 to 16, or 32 for float",
+                shown(&other)
+            )),
+        }
+    }
+
+    /// The path of a file or folder, or a name; a leading `~` is the home folder.
+    pub fn path(&mut self, key: &str) -> Result<Option<String>> {
+        let Some(text) = self.text(key)? else {
+            return Ok(None);
+        };
+        let path = home::expand(Path::new(&text)).with_context(|| key.to_owned())?;
+        // Whatever a text begins with, what comes of it is text.
+        Ok(Some(path.into_os_string().into_string().unwrap_or(text)))
     }
 
     pub fn number(&mut self, key: &str) -> Result<Option<f64>> {
@@ -53,7 +79,7 @@ impl Reader {
             None => Ok(None),
             Some(Scalar::Integer(value)) => Ok(Some(value as f64)),
             Some(Scalar::Float(value)) => Ok(Some(value)),
-            Some(other) => Err(anyhow!("{key} = {other}: expected a number")),
+            Some(other) => Err(anyhow!("{key} = {}: expected a number", shown(&other))),
         }
     }
 
@@ -70,7 +96,7 @@ impl Reader {
     fn only(&mut self, key: &str, allowed: &str, why: &str) -> Result<()> {
         match self.settings.remove(key) {
             Some(value) if value.to_string() != allowed => {
-                bail!("{key} = {value}: only {allowed} is possible ({why})")
+                does_not_apply!("{key} = {value}: only {allowed} is possible ({why})")
             }
             _ => Ok(()),
         }
@@ -86,7 +112,9 @@ impl Reader {
         let group = match (granularity, group) {
             ("group", None) => Some(DEFAULT_GROUP_SIZE),
             ("group", size) => size.map(|size| size as usize),
-            (_, Some(_)) => bail!("weights.group_size goes with weights.granularity = group"),
+            (_, Some(_)) => {
+                does_not_apply!("weights.group_size goes with weights.granularity = group")
+            }
             (_, None) => None,
         };
         let granularity = Granularity::named(granularity, group)?;
@@ -99,7 +127,7 @@ impl Reader {
             ("weights.mse_exponent", exponent, "mse"),
         ] {
             if value.is_some() && range != goes_with {
-                bail!("{key} goes with weights.range = {goes_with}");
+                does_not_apply!("{key} goes with weights.range = {goes_with}");
             }
         }
         let range = RangeMethod::named(range, percentile.or(exponent))?;
@@ -141,7 +169,9 @@ impl Reader {
         seed: u64,
         [first_bits, last_bits]: [Option<Bits>; 2],
     ) -> Result<Option<Activations>> {
-        let bits = self.integer("activations.bits", 1..=32)?.unwrap_or(32) as u32;
+        let bits = self
+            .width("activations.bits")?
+            .unwrap_or(results::FLOAT_BITS);
         let mapping = self
             .parsed("activations.mapping")?
             .unwrap_or(Mapping::Affine);
@@ -157,7 +187,7 @@ impl Reader {
         ] {
             if let Some(value) = self.number(key)? {
                 if range != goes_with {
-                    bail!("{key} goes with calibration.method = {goes_with}");
+                    does_not_apply!("{key} goes with calibration.method = {goes_with}");
                 }
                 parameter = Some(value);
             }
@@ -165,7 +195,7 @@ impl Reader {
         let range = ActivationRange::named(range, parameter)
             .with_context(|| format!("calibration.method = {range}"))?;
         let calibration = CalibrationChoice {
-            dataset: self.text("calibration.dataset")?,
+            dataset: self.path("calibration.dataset")?,
             images: self
                 .integer("calibration.images", 0..=100_000_000)?
                 .unwrap_or(DEFAULT_CALIBRATION_IMAGES),
@@ -232,11 +262,22 @@ impl Reader {
         match self.settings.remove(&key) {
             None => Ok(CodeRange::Narrow),
             Some(Scalar::Bool(_)) if mapping == Mapping::Affine => {
-                bail!("{key} does not apply to {what}.mapping = affine")
+                does_not_apply!("{key} does not apply to {what}.mapping = affine")
             }
             Some(Scalar::Bool(true)) => Ok(CodeRange::Narrow),
             Some(Scalar::Bool(false)) => Ok(CodeRange::Full),
-            Some(other) => bail!("{key} = {other}: expected true or false"),
+            Some(other) => bail!("{key} = {}: expected true or false", shown(&other)),
         }
+    }
+}
+
+/// A value as a message shows it: a text in quotes, so that `"8"` is told from 8.
+pub(super) fn shown(value: &Scalar) -> String {
+    match value {
+        Scalar::Text(text) if text.parse::<f64>().is_ok() => {
+            format!("\"{text}\" (a text; write {text} without quotes)")
+        }
+        Scalar::Text(text) => format!("\"{text}\""),
+        other => other.to_string(),
     }
 }

@@ -7,10 +7,12 @@ use quant_core::qat::Method;
 use resnet::qat::{QatBn, QatSpec, Start};
 use resnet::{Arch, BiasPolicy, BnMode, WeightQuantization};
 
-use super::reader::Reader;
+use super::applies::does_not_apply;
+use super::reader::{Reader, shown};
 use super::{Activations, Quantization};
 use crate::experiment::Scalar;
 use crate::train::Decay;
+use crate::train::config::{MOMENTUM, is_momentum};
 
 /// How a network is trained with its quantizers.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,22 +69,26 @@ impl Training {
         activations: Option<&Activations>,
     ) -> Result<()> {
         if weights.bn == BnMode::Kept {
-            bail!("bn = kept: a training ends folded; what BatchNorm does meanwhile is qat.bn");
+            does_not_apply!(
+                "bn = kept: a training ends folded; what BatchNorm does meanwhile is qat.bn"
+            );
         }
         let expected = match activations {
             Some(_) => BiasPolicy::Int32,
             None => BiasPolicy::Float,
         };
         if weights.bias != expected {
-            bail!(
+            does_not_apply!(
                 "bias = {}: a trained network has bias = int32 with quantized activations, else float",
                 weights.bias
             );
         }
         // Any architecture will do: what can be refused does not depend on it.
         let arch = Arch::parse("cifar-resnet20")?;
-        resnet::qat::Qat::new(&arch, self.spec(weights, activations)?)?;
-        Ok(())
+        match resnet::qat::Qat::new(&arch, self.spec(weights, activations)?) {
+            Ok(_) => Ok(()),
+            Err(error) => does_not_apply!("{error}"),
+        }
     }
 
     fn spec(
@@ -91,7 +97,7 @@ impl Training {
         activations: Option<&Activations>,
     ) -> Result<QatSpec> {
         let Some(scheme) = weights.scheme else {
-            bail!("weights.bits = 32 with method = qat: give the weights 1 to 16 bits");
+            does_not_apply!("weights.bits = 32 with method = qat: give the weights 1 to 16 bits");
         };
         Ok(QatSpec {
             scheme,
@@ -131,7 +137,7 @@ impl Reader {
             scale_lr: scale_lr.unwrap_or(lr),
             warmup: self.number_in("qat.warmup", 0.0..=1e6)?.unwrap_or(0.0),
             schedule: schedule.unwrap_or_default(),
-            momentum: self.number_in("qat.momentum", 0.0..=0.9999)?.unwrap_or(0.9),
+            momentum: self.momentum("qat.momentum")?.unwrap_or(0.9),
             weight_decay: self
                 .number_in("qat.weight_decay", 0.0..=1.0)?
                 .unwrap_or(1e-4),
@@ -141,13 +147,11 @@ impl Reader {
             freeze: self.number_in("qat.freeze", share.clone())?.unwrap_or(0.7),
             distillation: self.number_in("qat.distillation", share)?.unwrap_or(0.0),
             temperature: self.positive("qat.temperature")?.unwrap_or(1.0),
-            range_momentum: self
-                .number_in("qat.range_momentum", 0.0..=0.99999)?
-                .unwrap_or(0.99),
+            range_momentum: self.momentum("qat.range_momentum")?.unwrap_or(0.99),
             seed,
         };
         if training.shards > training.batch {
-            bail!(
+            does_not_apply!(
                 "qat.shards = {}: at most qat.batch = {}",
                 training.shards,
                 training.batch
@@ -171,6 +175,15 @@ impl Reader {
         }
     }
 
+    fn momentum(&mut self, key: &str) -> Result<Option<f64>> {
+        match self.number(key)? {
+            Some(value) if !is_momentum(value) => {
+                bail!("{key} = {value}: expected a number {MOMENTUM}")
+            }
+            value => Ok(value),
+        }
+    }
+
     fn positive(&mut self, key: &str) -> Result<Option<f64>> {
         match self.number(key)? {
             Some(value) if !(value.is_finite() && value > 0.0) => {
@@ -184,7 +197,7 @@ impl Reader {
         match self.settings.remove(key) {
             None => Ok(None),
             Some(Scalar::Bool(value)) => Ok(Some(value)),
-            Some(other) => bail!("{key} = {other}: expected true or false"),
+            Some(other) => bail!("{key} = {}: expected true or false", shown(&other)),
         }
     }
 }

@@ -90,6 +90,14 @@ pub struct QatConfig {
     pub temperature: f64,
 }
 
+/// What a momentum may be, in words.
+pub(crate) const MOMENTUM: &str = "from 0 to below 1";
+
+/// Whether something is left of the new at each step, in float32 too, which trainings compute in.
+pub(crate) fn is_momentum(value: f64) -> bool {
+    (0.0..1.0).contains(&value) && (value as f32) < 1.0
+}
+
 impl QatConfig {
     fn check(&self) -> Result<(), TrainError> {
         let refuse = |key: &'static str, value: f64, allowed: &'static str| {
@@ -111,8 +119,8 @@ impl QatConfig {
                 return refuse(key, share, "from 0 to 1");
             }
         }
-        if !(0.0..1.0).contains(&self.range_momentum) {
-            return refuse("range-momentum", self.range_momentum, "from 0 to below 1");
+        if !is_momentum(self.range_momentum) {
+            return refuse("range-momentum", self.range_momentum, MOMENTUM);
         }
         if !(self.temperature.is_finite() && self.temperature > 0.0) {
             return refuse("temperature", self.temperature, "a positive number");
@@ -152,8 +160,8 @@ impl Config {
                 return refuse(key, value.to_string(), "0 or a positive number");
             }
         }
-        if !(0.0..1.0).contains(&self.momentum) {
-            return refuse("momentum", self.momentum.to_string(), "from 0 to below 1");
+        if !is_momentum(self.momentum) {
+            return refuse("momentum", self.momentum.to_string(), MOMENTUM);
         }
         if self.nesterov && self.momentum == 0.0 {
             return refuse("nesterov", "true".into(), "false where momentum is 0");
@@ -247,6 +255,10 @@ pub(super) mod tests {
         assert!(refused(|c| c.batch = 0).contains("batch"));
         assert!(refused(|c| c.shards = 17).contains("shards"));
         assert!(refused(|c| c.lr = f64::NAN).contains("lr"));
+        for momentum in [1.0, -0.1, f64::NAN, 1.0 - 1e-12] {
+            assert!(!is_momentum(momentum), "{momentum}");
+        }
+        assert!(is_momentum(0.0) && is_momentum(0.99999));
         assert!(refused(|c| c.momentum = 1.0).contains("momentum"));
         assert!(refused(|c| c.weight_decay = -1.0).contains("weight-decay"));
         assert!(refused(|c| c.seed = u64::MAX).contains("seed"));

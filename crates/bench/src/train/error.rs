@@ -115,6 +115,7 @@ pub enum TrainError {
 }
 
 impl TrainError {
+    #[cfg(feature = "burn")]
     pub(super) fn io(path: &Path, source: std::io::Error) -> Self {
         Self::Io {
             path: path.to_path_buf(),
@@ -122,6 +123,7 @@ impl TrainError {
         }
     }
 
+    #[cfg(feature = "burn")]
     pub(super) fn header(error: impl std::fmt::Display) -> Self {
         Self::Header(error.to_string())
     }

@@ -12,40 +12,9 @@ use super::checkpoint::{Checkpoint, Folder};
 use super::schedule::Schedule;
 use super::sgd::{Sgd, at_rest, is_trained};
 use super::step::Engine;
-use super::{Batch, Config, Learner, Row, TrainError};
+use super::{Batch, Config, Learner, Observer, Row, StepReport, TrainError};
 use crate::device::Target;
 use crate::evaluate::{EvaluateError, evaluate};
-
-/// Told what happens, as it happens.
-pub trait Observer: Sync {
-    /// A step is done.
-    fn step(&self, report: &StepReport);
-    /// The test after the epoch has seen `images` more of its `of` images.
-    fn tested(&self, images: usize, of: usize);
-    /// An epoch is done and its checkpoint is on disk.
-    fn epoch(&self, row: &Row, epochs: usize);
-}
-
-/// Where a training is; loss and accuracy are means over the epoch so far.
-#[derive(Clone, Copy, Debug)]
-pub struct StepReport {
-    /// From 1.
-    pub epoch: usize,
-    /// Epochs in all.
-    pub epochs: usize,
-    /// From 1, within the epoch.
-    pub step: usize,
-    /// Steps in an epoch.
-    pub steps: usize,
-    /// Images of this step.
-    pub images: usize,
-    /// Mean cross-entropy in nats.
-    pub loss: f64,
-    /// Share of correct predictions.
-    pub top1: f64,
-    /// Training images per second in this epoch.
-    pub images_per_second: f64,
-}
 
 /// How [`Trainer::run`] ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -235,6 +204,8 @@ impl<'a> Trainer<'a> {
             if let Some(test) = self.test.filter(|test| due && !test.is_empty()) {
                 row.test_top1 = match self.top1(test, observer, stop) {
                     Ok(top1) => Some(top1),
+                    // Running statistics can be behind the weights for an epoch; the training's own loss is finite.
+                    Err(TrainError::Evaluate(EvaluateError::NotFinite { .. })) => None,
                     Err(TrainError::Evaluate(EvaluateError::Cancelled)) => return Ok(stopped),
                     Err(e) => return Err(e),
                 };

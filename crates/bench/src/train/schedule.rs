@@ -28,6 +28,7 @@ pub enum Decay {
     Step,
 }
 
+#[cfg(feature = "burn")]
 impl Decay {
     /// Whether it is the one that a configuration does not mention.
     pub(super) fn is_default(&self) -> bool {

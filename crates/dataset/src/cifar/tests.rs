@@ -202,16 +202,10 @@ fn damaged_pickles_are_errors_and_never_panics() {
 
 #[test]
 fn the_real_test_set_has_a_thousand_images_of_each_class() {
-    let Some(data) = std::env::var_os("QUANTLAB_DATA") else {
-        eprintln!("skipped: QUANTLAB_DATA is not set");
+    let Some(data) = crate::testing::data(&["cifar10/test_batch.bin"]) else {
         return;
     };
-    let folder = Path::new(&data).join("cifar10");
-    if !folder.join("test_batch.bin").is_file() {
-        eprintln!("skipped: QUANTLAB_DATA holds no cifar10/test_batch.bin");
-        return;
-    }
-    let set = open_test(Kind::Ten, &folder).unwrap();
+    let set = open_test(Kind::Ten, &data.join("cifar10")).unwrap();
     let mut counts = [0; 10];
     (0..set.len()).for_each(|i| counts[usize::from(set.label(i))] += 1);
     assert_eq!(counts, [1000; 10]);

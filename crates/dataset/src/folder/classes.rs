@@ -224,12 +224,10 @@ mod tests {
 
     #[test]
     fn the_shipped_class_ids_are_those_of_the_reference() {
-        let Some(data) = std::env::var_os("QUANTLAB_DATA") else {
-            eprintln!("skipped: QUANTLAB_DATA is not set");
+        let Some(data) = crate::testing::data(&["imagenet/wnids.txt"]) else {
             return;
         };
-        let reference =
-            std::fs::read_to_string(Path::new(&data).join("imagenet/wnids.txt")).unwrap();
+        let reference = std::fs::read_to_string(data.join("imagenet/wnids.txt")).unwrap();
         assert!(reference.split_whitespace().eq(imagenet_wnids()));
     }
 

@@ -94,7 +94,7 @@ fn unreadable_images_are_an_error_with_a_list_or_are_skipped_and_named() {
             "cat/0.jpg (the file is empty)",
             "cat/bad3.png",
             "and 3 more",
-            "skip_unreadable",
+            "--skip-unreadable",
         ] {
             assert!(error.contains(part), "{part}: {error}");
         }
@@ -168,21 +168,17 @@ fn sizes_out_of_range_are_errors() {
     }
 }
 
-/// The data folder, or a word on why the test does nothing.
 fn data() -> Option<PathBuf> {
-    let data = std::env::var_os("QUANTLAB_DATA")
-        .map(PathBuf::from)
-        .filter(|data| data.join("imagenet").is_dir());
-    if data.is_none() {
-        eprintln!("skipped: QUANTLAB_DATA is not set");
-    }
-    data
+    crate::testing::data(&["imagenet/val", "imagenet/odd"])
 }
 
 #[test]
 fn crops_are_those_of_the_reference_to_the_last_bit() {
-    let Some(data) = data() else { return };
-    let crops = data.join("../golden/imagenet-resnet18/crops");
+    let crops = "../golden/imagenet-resnet18/crops";
+    let Some(data) = crate::testing::data(&["imagenet", crops]) else {
+        return;
+    };
+    let crops = data.join(crops);
     let mut compared = 0;
     for entry in fs::read_dir(crops).unwrap() {
         let reference = entry.unwrap().path();

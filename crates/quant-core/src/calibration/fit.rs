@@ -12,18 +12,17 @@ use crate::fit::{Estimate, settle_affine, settle_centred};
 use crate::{Mapping, QParams, Reason};
 
 /// The parameters of a site under `scheme`; 0 is one of the numbers they represent exactly. For several sites that share a scale, merge
-/// their statistics first ([`Statistics::merge`]).
+/// their statistics first ([`Statistics::merge`]). A dead site ([`Statistics::is_dead`]) gets [`ActivationScheme::dead`].
 ///
 /// # Errors
-/// The [`Reason`] why the site cannot be quantized: [`Reason::Unseen`], [`Reason::AllZero`], [`Reason::ScaleUnderflow`] or
-/// [`Reason::ScaleOverflow`].
+/// The [`Reason`] why the site cannot be quantized: [`Reason::Unseen`], [`Reason::ScaleUnderflow`] or [`Reason::ScaleOverflow`].
 pub fn fit_activation(
     statistics: &Statistics,
     scheme: &ActivationScheme,
 ) -> Result<QParams, Reason> {
     let (min, max) = statistics.range().ok_or(Reason::Unseen)?;
-    if min == 0.0 && max == 0.0 {
-        return Err(Reason::AllZero);
+    if statistics.is_dead() {
+        return Ok(scheme.dead());
     }
     match scheme.mapping() {
         Mapping::Affine => fit_affine(statistics, scheme, (min.min(0.0), max.max(0.0))),

@@ -13,7 +13,8 @@
 //! | codes | affine: 0 ..= 2^b - 1, range widened to 0; symmetric and power of two: signed, but 0 ..= 2^b - 1 for a site that never was negative |
 //! | 0 | always exactly representable |
 //! | several sites with one scale | merge their statistics, fit once |
-//! | every value 0 | [`crate::Reason::AllZero`]; nothing added at all: [`crate::Reason::Unseen`] |
+//! | every value 0 (a dead branch) | scale 1, zero point 0, codes 0 ..= 2^b - 1 ([`ActivationScheme::dead`]) |
+//! | nothing added at all | [`crate::Reason::Unseen`] |
 //! | NaN or infinity | [`crate::Error::SiteNotFinite`] when it is added; the statistics stay as they were |
 //! | estimated range empty, values not all 0 | minimum and maximum instead |
 //! | range too small or too large for float32 | [`crate::Reason::ScaleUnderflow`], [`crate::Reason::ScaleOverflow`] |

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::range::ActivationRange;
 use crate::grid::Centred;
-use crate::{Bits, CodeRange, Error, Granularity, Mapping, RangeMethod, Rounding, Scheme};
+use crate::{Bits, CodeRange, Error, Granularity, Mapping, QParams, RangeMethod, Rounding, Scheme};
 
 /// The choices for the activations of a network (or of one layer).
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -84,6 +84,17 @@ impl ActivationScheme {
     /// How a quotient becomes an integer; never `stochastic`.
     pub fn rounding(&self) -> Rounding {
         self.scheme.rounding()
+    }
+
+    /// The grid of a dead site, where every value was 0: scale 1 and zero point 0, so that 0 is exact and integers have a scale to
+    /// multiply by; the codes are those of a site that never was negative.
+    pub fn dead(&self) -> QParams {
+        QParams {
+            scale: 1.0,
+            zero_point: 0,
+            quant_min: 0,
+            quant_max: self.bits().steps(),
+        }
     }
 
     /// The affine grid over a range that contains 0.

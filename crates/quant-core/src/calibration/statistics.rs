@@ -99,6 +99,11 @@ impl Statistics {
         self.histogram.range()
     }
 
+    /// Whether there were values and every one of them was 0, as behind a branch that adds nothing.
+    pub fn is_dead(&self) -> bool {
+        self.range() == Some((0.0, 0.0))
+    }
+
     /// `(batch, (min, max))` in the order of the batches.
     pub fn batches(&self) -> impl ExactSizeIterator<Item = (u64, (f32, f32))> {
         self.batches.iter().map(|(&batch, &range)| (batch, range))

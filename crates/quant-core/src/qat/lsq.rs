@@ -8,9 +8,12 @@
 //! N is the number of weights that share the step, or of a site's values for one image. A quant_max of 0 (1 bit) counts as 1.
 //! Without the factor g the gradient of a step is larger than that of a weight, relative to each, by about sqrt(N quant_max).
 
+#[cfg(feature = "tensor")]
 use burn::tensor::Tensor;
 
-use super::{Grid, Learns, SMALLEST_STEP};
+use super::SMALLEST_STEP;
+#[cfg(feature = "tensor")]
+use super::{Grid, Learns};
 
 /// `s_0` for values of mean magnitude `mean_abs`; never below [`SMALLEST_STEP`].
 pub fn initial_step(mean_abs: f64, quant_max: i32) -> f32 {
@@ -24,6 +27,7 @@ pub fn gradient_factor(n: usize, quant_max: i32) -> f32 {
 }
 
 /// The grid of a learned `step`, `[1]` or `[channels]`, shared by `n` values each; the zero point, if there is one, stays.
+#[cfg(feature = "tensor")]
 pub fn grid(
     step: Tensor<1>,
     zero_point: Option<Tensor<1>>,

@@ -13,11 +13,16 @@
 //! Weights have no offset (section 4.1 of the paper): their grid is that of [`super::lsq`], begun with
 //! `s_0 = max(|mean - 3 sd|, |mean + 3 sd|) / 2^(b-1)` (section 4.2).
 
+#[cfg(feature = "tensor")]
 use burn::tensor::Tensor;
 
+use super::SMALLEST_STEP;
+#[cfg(feature = "tensor")]
 use super::fake_quant::round;
+#[cfg(feature = "tensor")]
 use super::lsq::gradient_factor;
-use super::{Grid, Learns, SMALLEST_STEP};
+#[cfg(feature = "tensor")]
+use super::{Grid, Learns};
 
 /// The step that weights begin with; `steps` is 2^(bits - 1).
 pub fn initial_weight_step(mean: f64, standard_deviation: f64, steps: i32) -> f32 {
@@ -32,6 +37,7 @@ pub fn zero_point(step: f32, offset: f32, (quant_min, quant_max): (i32, i32)) ->
 }
 
 /// The grid of a learned step and offset, `[1]` each, shared by `n` values.
+#[cfg(feature = "tensor")]
 pub fn grid(
     step: Tensor<1>,
     offset: Tensor<1>,

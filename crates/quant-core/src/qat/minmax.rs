@@ -11,13 +11,16 @@
 //! same grid. For the first steps activations may stay in float while the average settles (Jacob et al.: 50,000 to 2 million steps).
 //! Ranges have no gradient: they are measured, not learned.
 
+#[cfg(feature = "tensor")]
 use burn::tensor::{Tensor, TensorData};
 
+#[cfg(feature = "tensor")]
 use super::{Grid, Learns, SMALLEST_STEP};
 use crate::grid::{Centred, affine};
 use crate::{ActivationScheme, Mapping, QParams, Reason};
 
 /// Parameters as a grid of constants on `x`'s device. A group without a scale (all zeros) gets one that does no harm.
+#[cfg(feature = "tensor")]
 pub fn constant_grid<const D: usize>(params: &[QParams], x: &Tensor<D>) -> Option<Grid> {
     let first = params.first()?;
     let column = |values: Vec<f32>| {
@@ -37,30 +40,26 @@ pub fn constant_grid<const D: usize>(params: &[QParams], x: &Tensor<D>) -> Optio
 }
 
 /// The parameters of an activation range, widened to contain 0. A range that never was negative has codes without a sign, as
-/// [`crate::fit_activation`] gives it.
+/// [`crate::fit_activation`] gives it; one of zeros alone, or that has shrunk to nothing while its site saw zeros, is that of a dead
+/// site ([`ActivationScheme::dead`]).
 ///
 /// # Errors
-/// The [`Reason`] why the range has no grid.
+/// [`Reason::ScaleOverflow`]: the range is too large for float32.
 pub fn activation_params(
     (lo, hi): (f32, f32),
     scheme: &ActivationScheme,
 ) -> Result<QParams, Reason> {
     let (lo, hi) = (lo.min(0.0), hi.max(0.0));
-    if lo == 0.0 && hi == 0.0 {
-        return Err(Reason::AllZero);
-    }
-    match scheme.mapping() {
+    let grid = match scheme.mapping() {
+        _ if lo == 0.0 && hi == 0.0 => return Ok(scheme.dead()),
         Mapping::Affine => affine(scheme.as_scheme(), lo, hi),
         Mapping::Symmetric | Mapping::PowerOfTwo => {
             let grid: Centred = scheme.centred(lo < 0.0);
             grid.over(hi.max(-lo))
         }
+    };
+    match grid {
+        Err(Reason::ScaleUnderflow) => Ok(scheme.dead()),
+        grid => grid,
     }
-}
-
-/// The average after a batch whose smallest and largest value are `batch`.
-pub fn moved((lo, hi): (f32, f32), batch: (f32, f32), momentum: f64) -> (f32, f32) {
-    let blend =
-        |old: f32, new: f32| (momentum * f64::from(old) + (1.0 - momentum) * f64::from(new)) as f32;
-    (blend(lo, batch.0), blend(hi, batch.1))
 }

@@ -16,20 +16,23 @@
 //! | [`Method::LsqPlus`] | learned | of activations: learned, from an offset | [`lsq_plus`] |
 //! | [`Method::Pact`] | activations: learned, from a clipping bound; weights: as `MinMax` | as calibrated | [`pact`] |
 //!
-//! Every method ends in a [`Grid`], and [`fake_quant`] is the one function that applies it: a device with an operation of its
-//! own for it needs no other place.
+//! Every method ends in a `Grid`, and `fake_quant` is the one function that applies it: a device with an operation of its own
+//! for it needs no other place. Those two are tensors' and come with the feature `tensor`; what a method begins and ends with is
+//! plain numbers.
 
+#[cfg(feature = "tensor")]
 mod fake_quant;
 pub mod lsq;
 pub mod lsq_plus;
 mod method;
 pub mod minmax;
 pub mod pact;
-#[cfg(test)]
+#[cfg(all(test, feature = "tensor"))]
 mod tests;
 
-#[cfg(test)]
+#[cfg(all(test, feature = "tensor"))]
 pub(crate) use fake_quant::by_operations;
+#[cfg(feature = "tensor")]
 pub use fake_quant::{Grid, Learns, fake_quant};
 pub use method::Method;
 

@@ -9,9 +9,12 @@
 //! -quant_max ..= quant_max and is clipped on both sides: dy/dalpha is -1 below. The bound decays as a weight does (the paper's
 //! section 3: an L2 term pulls it down from a large start), so it belongs to that group of the optimizer.
 
+#[cfg(feature = "tensor")]
 use burn::tensor::Tensor;
 
-use super::{Grid, Learns, SMALLEST_STEP};
+use super::SMALLEST_STEP;
+#[cfg(feature = "tensor")]
+use super::{Grid, Learns};
 
 /// The bound of a calibrated step.
 pub fn initial_bound(step: f32, quant_max: i32) -> f32 {
@@ -24,6 +27,7 @@ pub fn step(bound: f32, quant_max: i32) -> f32 {
 }
 
 /// The grid of a learned bound, `[1]`.
+#[cfg(feature = "tensor")]
 pub fn grid(
     bound: Tensor<1>,
     zero_point: Option<Tensor<1>>,

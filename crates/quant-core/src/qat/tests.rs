@@ -234,8 +234,7 @@ fn initial_steps_and_factors_are_the_papers() {
 }
 
 #[test]
-fn a_moving_range_blends_and_has_codes_with_a_sign_only_where_it_needs_one() {
-    assert_eq!(minmax::moved((-1.0, 2.0), (0.0, 6.0), 0.5), (-0.5, 4.0));
+fn a_moving_range_has_codes_with_a_sign_only_where_it_needs_one() {
     let scheme = |mapping| {
         ActivationScheme::new(
             Bits::new(4).unwrap(),
@@ -254,5 +253,11 @@ fn a_moving_range_blends_and_has_codes_with_a_sign_only_where_it_needs_one() {
     assert_eq!(bounds(signed), (-7, 7, 0.5));
     let affine = minmax::activation_params((0.5, 1.5), &scheme(Mapping::Affine)).unwrap();
     assert_eq!((affine.zero_point, affine.scale), (0, 0.1));
-    assert!(minmax::activation_params((0.0, 0.0), &symmetric).is_err());
+    for mapping in Mapping::ALL {
+        let scheme = scheme(mapping);
+        for nothing in [(0.0, 0.0), (-0.0, 1e-40), (-1e-40, 1e-39)] {
+            let dead = minmax::activation_params(nothing, &scheme).unwrap();
+            assert_eq!((bounds(dead), dead.zero_point), ((0, 15, 1.0), 0));
+        }
+    }
 }

@@ -134,7 +134,13 @@ impl Qat {
         let mut put = |part: &str, values: Vec<f32>| {
             state.insert(names::site(site, part), vector(values));
         };
+        let dead = seen.is_dead();
         if self.spec.method == Method::MinMax {
+            if dead {
+                // Not the ends of a grid that stands for no values: the average would take long to forget them.
+                put("range", vec![0.0, 0.0]);
+                return Ok(());
+            }
             // The calibrated grid's ends: with a range method that clips, the average begins with what it found.
             put("range", vec![fitted.lowest(), fitted.highest()]);
             return Ok(());
@@ -142,6 +148,8 @@ impl Qat {
         let codes = [fitted.quant_min, fitted.quant_max, fitted.zero_point];
         put("codes", codes.map(|code| code as f32).to_vec());
         let step = match (self.spec.method, start) {
+            // No magnitude to begin with.
+            _ if dead => fitted.scale,
             (Method::Lsq, Start::Float) => {
                 let above = fitted.quant_max - fitted.zero_point;
                 lsq::initial_step(mean_magnitude(seen.histogram()), above)

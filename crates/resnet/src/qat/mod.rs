@@ -15,15 +15,18 @@
 
 mod begin;
 mod finish;
+#[cfg(feature = "burn")]
 mod forward;
 pub mod names;
 mod spec;
 mod stored;
-#[cfg(test)]
+#[cfg(all(test, feature = "burn"))]
 mod tests;
+#[cfg(feature = "burn")]
 mod unit;
 
 pub use begin::Start;
+#[cfg(feature = "burn")]
 pub use forward::{Measured, Phase, Tensors};
 pub use spec::{QatBn, QatSpec};
 pub use stored::{StoredQuantizers, is_quantizer};

@@ -177,6 +177,34 @@ fn stepped(qat: &Qat, begin: &StateDict) -> StateDict {
 }
 
 #[test]
+fn a_dead_site_is_trained_from_scale_1_whatever_the_method_and_the_start() {
+    const SITE: &str = "layer2.1.conv1";
+    let arch = arch();
+    let mut state = network(&arch, 1);
+    for part in ["weight", "bias"] {
+        let tensor = state.get_mut(&format!("layer2.1.bn1.{part}")).unwrap();
+        tensor.data.fill(0.0);
+    }
+    let seen = statistics(&arch, &state);
+    assert!(seen[SITE].is_dead());
+    for spec in specs() {
+        for start in [Start::Ptq, Start::Float] {
+            let case = format!("{}, {start}", named(&spec));
+            let qat = Qat::new(&arch, spec.clone()).unwrap();
+            let begin = qat.begin(&state, &seen, start).unwrap();
+            let net = qat.finish(&begin).unwrap();
+            let code = net.activations.as_ref().unwrap().0[SITE];
+            assert_eq!((code.scale, code.zero_point), (1.0, 0), "{case}");
+            assert_eq!((code.quant_min, code.quant_max), (0, 15), "{case}");
+            // A few steps on, dead or alive again, it still has a grid.
+            let after = qat.finish(&stepped(&qat, &begin)).unwrap();
+            let code = after.activations.as_ref().unwrap().0[SITE];
+            assert!(code.scale.is_normal() && code.scale > 0.0, "{case}");
+        }
+    }
+}
+
+#[test]
 fn without_rounding_it_is_the_float_network() {
     let arch = arch();
     let state = network(&arch, 1);

@@ -38,8 +38,11 @@ struct Arguments {
     #[arg(long = "set", value_name = "KEY=VALUE", requires = "qat")]
     set: Vec<String>,
     /// With --qat: where decoded images are kept.
-    #[arg(long, env = "QUANTLAB_CACHE", default_value = "data/cache")]
+    #[arg(long, env = "QUANTLAB_CACHE", default_value = "data/cache", value_parser = bench::cli::path())]
     cache: PathBuf,
+    /// With --qat: leave out images that cannot be decoded, instead of failing.
+    #[arg(long, requires = "qat")]
+    skip_unreadable: bool,
     /// An entry of datasets.toml: `synthetic`, or a set in CIFAR-10's binary format.
     #[arg(long, default_value = "synthetic")]
     dataset: String,
@@ -107,7 +110,7 @@ struct Arguments {
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
     /// The data folder.
-    #[arg(long, env = "QUANTLAB_DATA", default_value = "data")]
+    #[arg(long, env = "QUANTLAB_DATA", default_value = "data", value_parser = bench::cli::path())]
     data: PathBuf,
 }
 

@@ -26,7 +26,8 @@ pub fn run(arguments: &Arguments, experiment: &Path) -> Result<ExitCode> {
     check_out(&arguments.out, true)?;
     let registry = Registry::open(&arguments.data)?;
     let bar = bench::cli::decoding_bar();
-    let mut sources = Sources::new(registry, &arguments.cache, false, bar);
+    let skip = arguments.skip_unreadable;
+    let mut sources = Sources::new(registry, &arguments.cache, skip, bar);
     let planned = plan(&experiment, &mut sources)?;
     bench::assumptions::tell(&planned);
     let (run, training) = the_one(&planned, &experiment.name)?;

@@ -1,5 +1,4 @@
-//! How long a tensor of 25 million values (the weights of a ResNet-50) takes: `cargo test --release --workspace --test speed -- --ignored
-//! --nocapture`.
+//! How long a tensor of 25 million values (the weights of a ResNet-50) takes: `cargo bench -p quant-core --bench speed`.
 
 use std::time::Instant;
 
@@ -15,9 +14,12 @@ fn bell(n: usize) -> Vec<f32> {
         .collect()
 }
 
-#[test]
-#[ignore = "a measurement, not a claim"]
-fn time_of_25_million_values() {
+fn main() {
+    quantizing();
+    calibrating();
+}
+
+fn quantizing() {
     let n = 25_000_000;
     let w = bell(n);
     // Output channels of the size of a 3x3 convolution with 128 inputs, about the mean of a ResNet-50.
@@ -86,9 +88,7 @@ fn time_of_25_million_values() {
     );
 }
 
-#[test]
-#[ignore = "a measurement, not a claim"]
-fn time_of_calibrating_on_25_million_values() {
+fn calibrating() {
     let n = 25_000_000;
     let signed = bell(n);
     let relu: Vec<f32> = signed.iter().map(|x| x.max(0.0)).collect();

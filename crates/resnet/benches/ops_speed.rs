@@ -1,5 +1,5 @@
-//! Where a training step's time goes, with burn's operations and with [`resnet::ops`], by kind. Not a test of anything: run it
-//! with `cargo test --release --workspace --test ops_speed -- --ignored --nocapture`.
+//! Where the time of a ResNet-20's training step goes, with burn's operations and with [`resnet::ops`], by kind:
+//! `cargo bench -p resnet --bench ops_speed`.
 
 use std::sync::LazyLock;
 use std::time::Instant;
@@ -56,9 +56,7 @@ const CONVOLUTIONS: [([usize; 5], f64); 6] = [
 ];
 const MAPS: [([usize; 2], f64); 3] = [([16, 32], 7.0), ([32, 16], 6.0), ([64, 8], 6.0)];
 
-#[test]
-#[ignore = "prints times"]
-fn of_resnet_20_by_kind_of_operation() {
+fn main() {
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(1)
         .build()

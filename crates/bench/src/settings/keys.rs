@@ -1,0 +1,155 @@
+//! The settings by subject, as `sweep --help` shows them, and what was probably meant by a key that does not exist.
+//!
+//! The subject of a key follows from its first part (`weights.bits` is about weights), so that a new setting is one entry
+//! of [`KEYS`] and nothing else.
+
+use anyhow::{Result, bail};
+
+use super::KEYS;
+
+/// A subject's title and the first parts of its keys, in the order of the help.
+const SUBJECTS: [(&str, &[&str]); 9] = [
+    ("Model", &["model"]),
+    ("Images", &["dataset", "images", "input", "labels"]),
+    ("Method", &["method", "bn", "bias"]),
+    ("Weights", &["weights", "first", "last"]),
+    ("Activations", &["activations", "shortcut"]),
+    ("Calibration", &["calibration"]),
+    ("Integers", &["execution", "integer"]),
+    ("Training (method = qat)", &["qat"]),
+    ("Run", &["seed", "device"]),
+];
+
+/// Columns of a terminal that the help keeps to.
+const WIDTH: usize = 80;
+/// Most keys that a message about an unknown one names.
+const MOST_NAMED: usize = 4;
+
+/// Every setting under its subject, with its meaning and default, in lines of at most 80 columns.
+pub fn help() -> String {
+    let longest = KEYS.iter().map(|(key, _)| key.len()).max().unwrap_or(0);
+    let indent = 2 + longest + 2;
+    let mut text =
+        String::from("Settings, for --set and for an experiment's [fixed] and [vary]:\n");
+    for (title, parts) in SUBJECTS {
+        text += &format!("\n{title}:\n");
+        for (key, meaning) in KEYS.iter().filter(|(key, _)| parts.contains(&first(key))) {
+            for (i, line) in wrapped(meaning, WIDTH - indent).iter().enumerate() {
+                let key = if i == 0 { key } else { "" };
+                text += &format!("  {key:<longest$}  {line}\n");
+            }
+        }
+    }
+    text
+}
+
+/// Fails for a key that does not exist, naming the nearest ones.
+pub fn check_key(key: &str) -> Result<()> {
+    if KEYS.iter().any(|(known, _)| *known == key) {
+        return Ok(());
+    }
+    match nearest(key).as_slice() {
+        [] => bail!("unknown key `{key}`; `sweep --help` lists all keys"),
+        [one] => bail!("unknown key `{key}`; did you mean {one}?"),
+        [most @ .., last] => bail!(
+            "unknown key `{key}`; did you mean {} or {last}?",
+            most.join(", ")
+        ),
+    }
+}
+
+/// The keys that take the fewest mistypings to become `key`, in the order of [`KEYS`]; none where nothing is near. A key
+/// without its first part (`bits`) is as near as one slip to those that it could be the end of.
+fn nearest(key: &str) -> Vec<&'static str> {
+    let slips = |known: &str| {
+        let end = known.split_once('.').map_or(known, |(_, end)| end);
+        let whole = strsim::damerau_levenshtein(key, known);
+        whole.min(1 + strsim::damerau_levenshtein(key, end))
+    };
+    let allowed = (key.chars().count() / 3).clamp(1, 4);
+    let all = KEYS.iter().map(|(known, _)| (slips(known), *known));
+    let Some(least) = all.clone().map(|(slips, _)| slips).min() else {
+        return Vec::new();
+    };
+    let near = all.filter(|(slips, _)| *slips == least && least <= allowed);
+    near.map(|(_, known)| known).take(MOST_NAMED).collect()
+}
+
+/// The part of a key in front of its first dot.
+fn first(key: &str) -> &str {
+    key.split('.').next().unwrap_or(key)
+}
+
+/// `text` in lines of at most `width` columns, broken between words; a longer word has a line of its own.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let line = lines.last_mut().expect("there is always a line");
+        let grown = line.chars().count() + 1 + word.chars().count();
+        if line.is_empty() {
+            line.push_str(word);
+        } else if grown <= width {
+            line.push(' ');
+            line.push_str(word);
+        } else {
+            lines.push(word.to_owned());
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_stands_once_in_the_help_and_every_line_fits_80_columns() {
+        let help = help();
+        for (key, meaning) in KEYS {
+            let of_key = |line: &&str| line.split_whitespace().next() == Some(*key);
+            let indented = help.lines().filter(|line| line.starts_with("  "));
+            assert_eq!(indented.filter(of_key).count(), 1, "{key}");
+            let word = meaning.split_whitespace().next_back().unwrap();
+            assert!(help.contains(word), "{key}: {word}");
+        }
+        for line in help.lines() {
+            assert!(line.chars().count() <= WIDTH, "{line}");
+        }
+    }
+
+    #[test]
+    fn every_subject_has_keys() {
+        for (title, parts) in SUBJECTS {
+            let has_keys = KEYS.iter().any(|(key, _)| parts.contains(&first(key)));
+            assert!(has_keys, "{title}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_is_answered_with_the_nearest_ones() {
+        let message = |key: &str| check_key(key).unwrap_err().to_string();
+        for (wrong, meant) in [
+            ("weight.bits", "weights.bits"),
+            ("weights.bit", "weights.bits"),
+            ("wieghts.bits", "weights.bits"),
+            ("activation.mapping", "activations.mapping"),
+            ("calibration.image", "calibration.images"),
+            ("qat.epoch", "qat.epochs"),
+            ("Device", "device"),
+            ("epochs", "qat.epochs"),
+        ] {
+            let expected = format!("unknown key `{wrong}`; did you mean {meant}?");
+            assert_eq!(message(wrong), expected);
+        }
+        let several = "weights.bits, first.bits, last.bits or activations.bits?";
+        assert!(message("bits").ends_with(several), "{}", message("bits"));
+        let nothing = message("temperature_of_the_room");
+        assert!(
+            nothing.ends_with("`sweep --help` lists all keys"),
+            "{nothing}"
+        );
+        for (key, _) in KEYS {
+            check_key(key).unwrap();
+        }
+    }
+}
