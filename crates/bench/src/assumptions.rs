@@ -5,7 +5,7 @@
 //! assumed.
 
 use crate::plan::PlannedRun;
-use crate::settings::ModelChoice;
+use crate::settings::ModelFile;
 
 /// What was assumed for `runs`, each sentence once, in their order.
 pub fn assumptions(runs: &[PlannedRun]) -> Vec<String> {
@@ -28,10 +28,14 @@ pub fn tell(runs: &[PlannedRun]) {
 /// What was assumed for one run.
 fn of(run: &PlannedRun) -> Vec<String> {
     let (model, set) = (&run.model, &run.set);
-    let is_file = matches!(run.cell.model, ModelChoice::File { .. });
+    let is_file = matches!(run.cell.model.file, ModelFile::File { .. });
     let said = run.cell.input.or(&model.input);
     let [network, images] = run.subject();
-    let mut all = model.assumptions.clone();
+    let mut all = Vec::new();
+    if is_file {
+        let of_file = model.checkpoint.assumptions.iter();
+        all.extend(of_file.map(|sentence| format!("{network}: {sentence}")));
+    }
     if is_file && said.normalization.is_none() {
         let normalization = set.data.normalization();
         let numbers = match normalization.to_string() {

@@ -251,8 +251,9 @@ fn batches<T: Send>(
         let results = handles
             .into_iter()
             .map(|h| h.join().unwrap_or_else(panicked));
-        let errors = results.filter_map(Result::err).collect::<Vec<_>>();
-        let first = errors.into_iter().min_by_key(EvaluateError::image);
+        let first = results
+            .filter_map(Result::err)
+            .min_by_key(EvaluateError::image);
         first.map_or(Ok(()), Err)
     })?;
     let mut done = done

@@ -24,7 +24,7 @@ use crate::plan::PlannedRun;
 #[cfg(feature = "burn")]
 use crate::qat::Job;
 use crate::quantized::quantized;
-use crate::settings::{ModelChoice, Quantization, Source, Training};
+use crate::settings::{ModelFile, Quantization, Source, Training};
 use crate::sources::TestSet;
 use crate::train::{Observer, Row};
 
@@ -112,6 +112,7 @@ impl Bench<'_> {
             .collect();
         metrics.outcomes(&outcomes, &predictions);
         metrics.flips(&predictions, baseline)?;
+        let manifest = manifest.into_iter().chain(checkpoint.notes()).collect();
         row.seconds = (started.elapsed().as_secs_f64() * 1e3).round() / 1e3;
         Ok(Run {
             metrics: metrics.rows,
@@ -221,9 +222,9 @@ impl Bench<'_> {
         let checkpoint = &run.model.checkpoint;
         let now = SystemTime::now();
         // As it was given, where a path was given: many files have the same name.
-        let weights_file = match &run.cell.model {
-            ModelChoice::File { path, .. } => Some(path.clone()),
-            ModelChoice::Named(_) => run
+        let weights_file = match &run.cell.model.file {
+            ModelFile::File { path, .. } => Some(path.clone()),
+            ModelFile::Named(_) => run
                 .model
                 .file
                 .file_name()

@@ -9,7 +9,7 @@ use results::Config;
 
 use crate::experiment::{Experiment, Scalar};
 use crate::input::Preparation;
-use crate::settings::{Cell, ModelChoice, Settings, Source, does_not_apply, is_combination};
+use crate::settings::{Cell, ModelFile, Settings, Source, does_not_apply, is_combination};
 use crate::sources::{Model, Sources, TestSet};
 
 /// One run of a sweep.
@@ -37,9 +37,9 @@ pub struct PlannedRun {
 impl PlannedRun {
     /// Network and images as the user named them, for people: an entry's name, or a path.
     pub fn subject(&self) -> [String; 2] {
-        let network = match &self.cell.model {
-            ModelChoice::Named(_) => self.model.name.clone(),
-            ModelChoice::File { .. } => self.model.file.display().to_string(),
+        let network = match &self.cell.model.file {
+            ModelFile::Named(_) => self.model.name.clone(),
+            ModelFile::File { .. } => self.model.file.display().to_string(),
         };
         let folder = self.set.given.as_ref();
         let images = folder.map(|folder| folder.display().to_string());

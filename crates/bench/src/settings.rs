@@ -8,6 +8,7 @@ mod applies;
 mod columns;
 mod input;
 mod keys;
+mod model;
 mod reader;
 mod training;
 
@@ -27,6 +28,7 @@ use reader::Reader;
 
 pub use input::Input;
 pub use keys::{check_key, help};
+pub use model::{ModelChoice, ModelFile};
 pub use training::Training;
 
 /// Settings by dotted key.
@@ -42,6 +44,18 @@ pub const KEYS: &[(&str, &str)] = &[
     (
         "model.arch",
         "resnet18..152, cifar-resnet20..110; default: recognised",
+    ),
+    (
+        "model.key",
+        "which network of a file with several: its keys joined by dots, such as state_dict_ema; . is the outermost",
+    ),
+    (
+        "model.extra",
+        "tensors beside a complete network: refuse or ignore (the manifest names them); default refuse",
+    ),
+    (
+        "model.rename",
+        "parts of a file's names and ours: \"classifier=linear, stage_1=layer1\"; default: by names, else shapes and order",
     ),
     (
         "dataset",
@@ -266,20 +280,6 @@ fn bare(word: &str) -> Scalar {
     value.unwrap_or_else(|| Scalar::Text(word.trim().to_owned()))
 }
 
-/// Which checkpoint a cell runs.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ModelChoice {
-    /// An entry of `data/models.toml`.
-    Named(String),
-    /// A file.
-    File {
-        /// Its path as given.
-        path: String,
-        /// The architecture, where it should not be recognised.
-        arch: Option<String>,
-    },
-}
-
 /// What a cell quantizes.
 #[derive(Clone, Debug)]
 pub struct Quantization {
@@ -356,20 +356,7 @@ impl Cell {
         let mut read = Reader {
             settings: settings.clone(),
         };
-        let model = match (read.text("model.name")?, read.path("model.weights")?) {
-            (Some(_), Some(_)) => bail!("model.name and model.weights name two models; give one"),
-            (None, None) => bail!("no model: give model.name or model.weights"),
-            (Some(name), None) => {
-                if read.text("model.arch")?.is_some() {
-                    bail!("model.arch goes with model.weights; a named model has its architecture");
-                }
-                ModelChoice::Named(name)
-            }
-            (None, Some(path)) => ModelChoice::File {
-                path,
-                arch: read.text("model.arch")?,
-            },
-        };
+        let model = read.model()?;
         let dataset = read.path("dataset")?;
         let images = read.integer("images", 0..=100_000_000)?.unwrap_or(0);
         let input = read.input()?;
@@ -729,7 +716,7 @@ mod tests {
         let mut settings = Settings::from([("model.weights".to_owned(), text("~/net.pth"))]);
         let named = Cell::new(&settings).unwrap().model;
         assert!(
-            matches!(named, ModelChoice::File { path, .. } if path == format!("{home}/net.pth"))
+            matches!(named.file, ModelFile::File { path, .. } if path == format!("{home}/net.pth"))
         );
         settings.insert("model.weights".into(), text("~other/net.pth"));
         let message = format!("{:#}", Cell::new(&settings).unwrap_err());

@@ -10,11 +10,11 @@ use dataset::synthetic::{self, Split};
 use dataset::{Dataset, FolderOptions};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use resnet::{Arch, Checkpoint};
+use resnet::{Arch, Checkpoint, Reading};
 
 use crate::input::{Columns, Geometry, Preparation};
 use crate::registry::{DatasetEntry, Format, Registry};
-use crate::settings::{CalibrationChoice, Input, ModelChoice};
+use crate::settings::{CalibrationChoice, Input, ModelChoice, ModelFile};
 
 /// A loaded checkpoint and how it is called.
 #[derive(Debug)]
@@ -27,8 +27,6 @@ pub struct Model {
     pub dataset: Option<String>,
     /// What its entry of `models.toml` says of images and labels.
     pub input: Input,
-    /// What its file does not say and was assumed, in sentences that name the setting that changes it.
-    pub assumptions: Vec<String>,
     /// Weights, architecture and hashes.
     pub checkpoint: Checkpoint,
 }
@@ -108,30 +106,29 @@ impl Sources {
         if let Some(model) = self.models.get(choice) {
             return Ok(model.clone());
         }
-        let model = Arc::new(match choice {
-            ModelChoice::Named(name) => {
+        let reading = &choice.reading;
+        let model = Arc::new(match &choice.file {
+            ModelFile::Named(name) => {
                 let entry = self.registry.model(name)?;
                 let file = self.registry.find(&entry.file, name, name)?;
                 let arch = Arch::parse(&entry.arch)?;
                 Model {
-                    name: name.clone(),
-                    checkpoint: load(&file, Some(&arch))?,
+                    name: choice.called(name.clone()),
+                    checkpoint: load(&file, Some(&arch), reading)?,
                     file,
                     dataset: Some(entry.dataset.clone()),
                     input: entry.input(),
-                    assumptions: Vec::new(),
                 }
             }
-            ModelChoice::File { path, arch } => {
+            ModelFile::File { path, arch } => {
                 let file = PathBuf::from(path);
                 let arch = arch.as_deref().map(Arch::parse).transpose()?;
                 Model {
-                    name: stem(&file),
-                    checkpoint: load(&file, arch.as_ref())?,
+                    name: choice.called(stem(&file)),
+                    checkpoint: load(&file, arch.as_ref(), reading)?,
                     file,
                     dataset: None,
                     input: Input::default(),
-                    assumptions: Vec::new(),
                 }
             }
         });
@@ -391,8 +388,8 @@ fn drawn(seed: u64, n: usize, images: usize) -> Vec<usize> {
     rand::seq::index::sample(&mut random, images, n).into_vec()
 }
 
-fn load(file: &Path, arch: Option<&Arch>) -> Result<Checkpoint> {
-    resnet::load(file, arch).with_context(|| "cannot load the model".to_owned())
+fn load(file: &Path, arch: Option<&Arch>, reading: &Reading) -> Result<Checkpoint> {
+    resnet::load_as(file, arch, reading).with_context(|| "cannot load the model".to_owned())
 }
 
 fn stem(path: &Path) -> String {

@@ -10,7 +10,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     (
         "resnet",
         &["quant-core", "engine"],
-        &["burn", "pytorch-reader", "safetensors"],
+        &["burn", "safetensors"],
     ),
     ("dataset", &[], &["mozjpeg", "png"]),
     ("results", &[], &["csv"]),

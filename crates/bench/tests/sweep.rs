@@ -168,6 +168,64 @@ fn the_same_command_again_runs_nothing_and_changes_no_byte() {
 }
 
 #[test]
+fn of_two_networks_in_a_file_each_runs_under_its_own_name_and_what_is_ignored_is_told() {
+    let place = Place::new();
+    let state = resnet::load(&place.path("model.safetensors"), None)
+        .unwrap()
+        .state;
+    let mut both: resnet::StateDict = ["plain", "ema"]
+        .iter()
+        .flat_map(|key| {
+            state
+                .iter()
+                .map(move |(name, t)| (format!("{key}.{name}"), t.clone()))
+        })
+        .collect();
+    let half = both.get_mut("ema.conv1.weight").unwrap();
+    half.data.iter_mut().for_each(|weight| *weight *= 0.5);
+    let counter = resnet::HostTensor::new(vec![], vec![7.0]).unwrap();
+    both.insert("ema.n_averaged", counter);
+    resnet::save_safetensors(&both, &place.path("both.safetensors"), &BTreeMap::new()).unwrap();
+    let run = |results: &str, settings: &[&str]| {
+        let fixed = [
+            "model.weights=both.safetensors",
+            "method=ptq",
+            "weights.bits=32",
+        ];
+        let all = fixed.iter().chain(settings);
+        let arguments: Vec<&str> = all.flat_map(|&setting| ["--set", setting]).collect();
+        place.run(results, &arguments)
+    };
+    let refused = run("results", &[]);
+    let said = stderr(&refused);
+    assert!(
+        !refused.status.success() && said.contains("'ema'") && said.contains("model.key"),
+        "{said}"
+    );
+    let refused = run("results", &["model.key=ema"]);
+    let said = stderr(&refused);
+    assert!(
+        !refused.status.success() && said.contains("model.extra"),
+        "{said}"
+    );
+    let output = run(
+        "results",
+        &["model.key=[\"plain\", \"ema\"]", "model.extra=ignore"],
+    );
+    assert!(output.status.success(), "{}", stderr(&output));
+    let found = place.contents("results");
+    let all = |text: &str| found.values().filter(|file| file.contains(text)).count();
+    assert_eq!(
+        (
+            all("model_name=both[plain]\n"),
+            all("model_name=both[ema]\n")
+        ),
+        (1, 1)
+    );
+    assert_eq!(all("ema.n_averaged,ignored,false,32,"), 1);
+}
+
+#[test]
 fn the_number_of_threads_changes_no_byte() {
     let place = Place::new();
     for threads in ["1", "2", "3"] {

@@ -58,12 +58,21 @@ pub enum Error {
     },
 
     /// More than one dictionary of the file could be the weights.
-    #[error("{}: more than one state dict in this file: {candidates}; save the one you mean on its own", path.display())]
+    #[error("{}: more than one network in this file: {candidates}; choose one with model.key", path.display())]
     AmbiguousStateDict {
         /// The file.
         path: PathBuf,
         /// The keys that lead to them, each with its architecture.
         candidates: String,
+    },
+
+    /// No tensor lies under the key that was asked for.
+    #[error("no tensor lies under model.key = {key}; the outermost keys are {known}")]
+    NoSuchKey {
+        /// The key, quoted.
+        key: String,
+        /// The first parts of the names in the file.
+        known: String,
     },
 
     /// The tensors are not those of the architecture; all differences in one line.
@@ -164,6 +173,19 @@ pub enum Error {
         index: usize,
         /// The value as stored in the file.
         value: f64,
+    },
+
+    /// A variance below zero.
+    #[error(
+        "tensor {tensor}: {value} at index {index}; a variance is never negative (averaged checkpoints: average the weights alone and estimate the statistics again)"
+    )]
+    NegativeVariance {
+        /// The tensor, quoted.
+        tensor: String,
+        /// Index of the first such value.
+        index: usize,
+        /// The value.
+        value: f32,
     },
 
     /// A shape and a number of values that do not belong together.

@@ -29,7 +29,9 @@ mod sites;
 mod state_dict;
 
 pub use arch::{Arch, BN_EPSILON, BlockSpec, ConvUnit, Family, Layout, Shortcut};
-pub use checkpoint::{Checkpoint, load, read_tensors, save_safetensors};
+pub use checkpoint::{
+    Checkpoint, Extra, Reading, Rename, load, load_as, read_tensors, save_safetensors,
+};
 pub use error::Error;
 pub use fold::fold;
 pub use lower::{Epilogue, lower, lower_layer, lower_quantized};

@@ -75,7 +75,7 @@ pub struct WeightCodes {
 pub struct Decision {
     /// The tensor's PyTorch name, or the activation site's.
     pub tensor: String,
-    /// `weight`, `bias`, `batchnorm` or `activation`.
+    /// `weight`, `bias`, `batchnorm` or `activation`; of the file's own: `ignored`, `name`.
     pub kind: &'static str,
     /// Whether it holds representable values alone.
     pub quantized: bool,

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use resnet::{Arch, load, read_tensors};
-use support::{Declared, archive, legacy, state_dict, text};
-use zip::CompressionMethod::{Deflated, Stored};
+use support::Method::{Deflated, Stored};
+use support::{Declared, archive, legacy, state_dict, text, torch_archive};
 
 const CHILD: &str = "QUANTLAB_HOSTILE_CHILD";
 /// What the pickle guard admits (128 MiB), twice over for the allocator and the test itself.
@@ -148,6 +148,25 @@ fn built_files() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         out[end + 16..end + 20].copy_from_slice(&start.to_le_bytes());
         out
     };
+    let torch = |pickle: &[u8]| torch_archive(&[("a/data.pkl", pickle), ("a/data/0", &[0; 4])]);
+    let own = |own: &[u8]| [b"\x80\x02", own, b"."].concat();
+    let with_field = |from_end: usize, bytes: &[u8]| {
+        let mut out = torch(&state_dict(&[Declared::contiguous("t", 0, &[1])]));
+        let at = out.len() - from_end;
+        out[at..at + bytes.len()].copy_from_slice(bytes);
+        out
+    };
+    let subclasses = {
+        let mut out = b"\x80\x02](".to_vec();
+        out.extend(b"K\x01".repeat(50_000));
+        out.extend(b"eq\x00");
+        out.extend(b"(ctorch._tensor\n_rebuild_from_type_v2\nq\x01");
+        for _ in 0..1000 {
+            out.extend(b"h\x01(cbuiltins\nlist\nN)h\x00tR");
+        }
+        out.extend(b"t.");
+        out
+    };
     // The list of storage keys, an empty one here, is a pickle as well.
     let mut code_in_keys = legacy(b"\x80\x02}.", &[]);
     code_in_keys.truncate(code_in_keys.len() - b"\x80\x02](e.".len());
@@ -213,6 +232,40 @@ fn built_files() -> Vec<(&'static str, Vec<u8>, &'static str)> {
             "nested 100000 deep, legacy",
             legacy(&nested(100_000), &[]),
             "",
+        ),
+        (
+            "a dictionary in itself",
+            torch(&own(b"}q\x00X\x01\0\0\0kh\x00s")),
+            "deep",
+        ),
+        ("a list in itself", torch(&own(b"]q\x00h\x00a")), "deep"),
+        (
+            "a list in itself, many times",
+            torch(&own(
+                &[&b"]q\x00("[..], &b"h\x00".repeat(1000), b"e"].concat()
+            )),
+            "deep",
+        ),
+        ("subclasses with one large state", torch(&subclasses), bomb),
+        (
+            "keys for a number",
+            torch(&own(b"K\x01X\x01\0\0\0kK\x02s")),
+            "damaged",
+        ),
+        (
+            "an entry that begins beyond the file",
+            with_field(98 + 8 + 4, &[0xfe, 0xff, 0xff, 0x7f]),
+            "damaged",
+        ),
+        (
+            "more entries than the directory holds",
+            with_field(22 + 20 + 56 - 32, &[3, 0, 0, 0, 0, 0, 0, 0]),
+            "damaged",
+        ),
+        (
+            "a zip64 directory beyond the file",
+            with_field(22 + 20 + 8, &[0xff; 8]),
+            "damaged",
         ),
         (
             "text of 4 GiB that is not there",

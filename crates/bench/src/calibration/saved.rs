@@ -99,7 +99,6 @@ mod tests {
             file: PathBuf::new(),
             dataset: None,
             input: Input::default(),
-            assumptions: Vec::new(),
             checkpoint: Checkpoint {
                 arch,
                 state,
@@ -107,6 +106,9 @@ mod tests {
                 file_sha256: String::new(),
                 folded: false,
                 quantizers: resnet::qat::StoredQuantizers::default(),
+                assumptions: Vec::new(),
+                ignored: Vec::new(),
+                taken: Vec::new(),
             },
         }
     }

@@ -92,6 +92,14 @@ impl Reader {
             .transpose()
     }
 
+    /// The same where the error names the setting itself.
+    pub fn parsed_plainly<T>(&mut self, key: &str) -> Result<Option<T>>
+    where
+        T: FromStr<Err = resnet::Error>,
+    {
+        Ok(self.text(key)?.map(|text| text.parse()).transpose()?)
+    }
+
     /// Takes a setting that has one possible value so far.
     fn only(&mut self, key: &str, allowed: &str, why: &str) -> Result<()> {
         match self.settings.remove(key) {

@@ -163,6 +163,9 @@ fn recognise(head: &[u8]) -> Result<Kind, String> {
     if head.get(8) == Some(&b'{') && !printable(&head[..8]) {
         return Ok(Kind::Safetensors);
     }
+    if is_onnx(head) {
+        return Err("an ONNX model, which is not read as weights: save the PyTorch network's state_dict(), or its tensors as .safetensors".to_owned());
+    }
     if head[0] == 0x80 && head.get(1).is_some_and(|&protocol| protocol <= 5) {
         return Ok(Kind::PlainPickle);
     }
@@ -172,6 +175,7 @@ fn recognise(head: &[u8]) -> Result<Kind, String> {
         [0x1f, 0x8b, ..] => "gzip data: unpack it first",
         [0x89, b'H', b'D', b'F', ..] => "an HDF5 file",
         [0x93, b'N', b'U', b'M', ..] => "a NumPy array",
+        _ if head.get(4..8) == Some(b"TFL3") => "a TensorFlow Lite model",
         _ if head.starts_with(b"version https://git-lfs") => {
             "a Git LFS pointer: the weights were not downloaded"
         }
@@ -185,6 +189,13 @@ fn recognise(head: &[u8]) -> Result<Kind, String> {
         _ => "unknown data",
     };
     Err(format!("{what}, not a PyTorch or safetensors checkpoint"))
+}
+
+/// Whether it begins as ONNX's `ModelProto`: field 1, the version of the format, then another of its fields
+/// (producer, domain, model version, documentation, graph, operator sets). Nothing in the format is a signature.
+fn is_onnx(head: &[u8]) -> bool {
+    const NEXT_FIELDS: [u8; 8] = [0x12, 0x1a, 0x22, 0x28, 0x32, 0x3a, 0x42, 0x72];
+    matches!(head, [0x08, 1..=32, next, ..] if NEXT_FIELDS.contains(next))
 }
 
 #[cfg(test)]
@@ -224,6 +235,9 @@ mod tests {
             (b"lines = {1: 2}", "text"),
             (b"12345678{not a header", "text"),
             (b"\0\0\0\0", "unknown data"),
+            (b"\x08\x06\x12\x07pytorch\x1a\x031.8", "an ONNX model"),
+            (b"\x08\x0e:\x91\x04\n\x0f", "an ONNX model"),
+            (b"\x1c\0\0\0TFL3", "TensorFlow Lite"),
         ] {
             let reason = recognise(head).unwrap_err();
             assert!(reason.contains(what), "{reason}");

@@ -2,39 +2,48 @@
 //!
 //! A checkpoint comes from the internet and may be damaged or hostile, so the order of work is fixed:
 //! 1. the file itself (regular, of sane size, kind by content): `file`;
-//! 2. containers and pickles are measured before they are parsed: `zip_guard`, `pickle_guard`,
-//!    `pickle_stack`;
-//! 3. names, shapes and types are parsed, no values: `pytorch`, `safetensors`;
-//! 4. the network is found by content and compared with its architecture, every difference named: `select`,
-//!    `differences`;
+//! 2. containers are checked, and pickles read within a budget: `zip`, `legacy`, `pickle`;
+//! 3. names, shapes and types come out of them, no values: `contents`, `pytorch`, `safetensors`; what is no plain tensor
+//!    is called by its name: `unread`;
+//! 4. the network is found by content and compared with its architecture, every difference named: `entries`,
+//!    `candidates`, `select`, `structure`, `differences`;
 //! 5. types and the sum of all sizes are checked against the file's size, and only then are values read: `source`,
 //!    `values`.
 //!
 //! Memory is bounded by the file's size times a small factor plus a constant, whatever the file declares. Nothing in a
 //! file is ever executed.
 
+mod candidates;
+mod contents;
 mod differences;
+mod entries;
 mod file;
-mod pickle_guard;
-mod pickle_stack;
+mod legacy;
+mod ordinals;
+mod pickle;
 mod pytorch;
+mod reading;
 mod safetensors;
 mod save;
 mod select;
 mod source;
+mod structure;
+mod unread;
 mod values;
-mod zip_guard;
+mod zip;
 
 use std::path::Path;
 
+pub use reading::{Extra, Reading, Rename};
 pub use save::save_safetensors;
 
-use crate::arch::Arch;
-use crate::error::Error;
+use crate::arch::{Arch, Family};
+use crate::error::{Error, quoted};
 use crate::qat::{StoredQuantizers, is_quantizer};
-use crate::state_dict::StateDict;
+use crate::quantize::Decision;
+use crate::state_dict::{HostTensor, StateDict};
 use select::{Failure, Selection};
-use source::Source;
+use source::{Listing, Source};
 
 /// A network's weights as read from a file.
 #[derive(Debug, Clone)]
@@ -52,43 +61,85 @@ pub struct Checkpoint {
     pub folded: bool,
     /// What the file says of quantizers, where the network was trained with them; then part of `sha256`.
     pub quantizers: StoredQuantizers,
+    /// What the file does not say and was taken to be so, a sentence each, to be shown with every result.
+    pub assumptions: Vec<String>,
+    /// Names in the file of tensors beside the network that [`Extra::Ignore`] left alone.
+    pub ignored: Vec<String>,
+    /// Where shapes and order decided which layer is which: the layers' names in the file and PyTorch's, in order of
+    /// execution. Empty where the names were known.
+    pub taken: Vec<(String, String)>,
+}
+
+impl Checkpoint {
+    /// Lines for the manifest of a run: what beside the network was left alone, and what layers are called in the file
+    /// where that is something else.
+    pub fn notes(&self) -> impl Iterator<Item = Decision> + '_ {
+        let ignored = self.ignored.iter().map(|name| {
+            Decision::float(name, "ignored", "beside the network (model.extra = ignore)")
+        });
+        let taken = self.taken.iter().filter(|(theirs, ours)| theirs != ours);
+        let taken = taken.map(|(theirs, ours)| {
+            let reason = format!("{} in the file, by shapes and order", quoted(theirs));
+            Decision::float(ours, "name", reason)
+        });
+        ignored.chain(taken)
+    }
+}
+
+/// [`load_as`] with nothing said about the file.
+///
+/// # Errors
+/// As [`load_as`].
+pub fn load(path: &Path, arch: Option<&Arch>) -> Result<Checkpoint, Error> {
+    load_as(path, arch, &Reading::default())
 }
 
 /// Reads the network in `path`: a `.pth`, `.th` or `.pt` file of `torch.save` (either container; a state dict or a
-/// whole model, at the root or under some key; keys with or without `module.` and `_orig_mod.`) or a `.safetensors`
-/// file; values of float32, float16, bfloat16 or float64. The kind is found by content.
+/// whole model, at the root or under some key; keys with or without the parts that wrappers such as `module.` put in) or
+/// a `.safetensors` file; values of float32, float16, bfloat16 or float64; pruned weights times their masks. The kind is
+/// found by content.
 ///
-/// `arch` is the architecture to expect, of any class count; with `None` it is recognised from names and shapes.
+/// `arch` is the architecture to expect, of any class count; with `None` it is recognised from names and shapes, or, where
+/// names are others, from shapes and order ([`Checkpoint::taken`]). `reading` chooses where a file leaves a choice.
 ///
 /// # Errors
 /// Every tensor that is missing, unused or misshapen is named ([`Error::TensorsDiffer`] in [`Error::InFile`];
-/// `num_batches_tracked` is expected and ignored); so are tensors of integers and tensors with NaN or infinity. Files that are damaged, hostile
-/// or something else altogether give one line that says what they are.
-pub fn load(path: &Path, arch: Option<&Arch>) -> Result<Checkpoint, Error> {
+/// `num_batches_tracked` is expected and ignored); so are tensors of integers, tensors with NaN or infinity, and negative
+/// variances. Several networks are [`Error::AmbiguousStateDict`]. Files that are damaged, hostile or something else
+/// altogether give one line that says what they are.
+pub fn load_as(path: &Path, arch: Option<&Arch>, reading: &Reading) -> Result<Checkpoint, Error> {
     let mut source = Source::open(path)?;
-    let of_quantizers: Vec<String> = source
-        .infos
-        .keys()
-        .filter(|name| is_quantizer(name))
-        .cloned()
-        .collect();
-    let mut infos = source.infos.clone();
-    infos.retain(|name, _| !is_quantizer(name));
+    let all = std::mem::take(&mut source.listing.infos);
+    let (of_quantizers, of_network) = all.into_iter().partition(|(name, _)| is_quantizer(name));
+    source.listing.infos = of_network;
+    let found = select::select(&source.listing, arch, reading);
     let Selection {
         arch,
         folded,
-        names,
-    } = select::select(&infos, arch).map_err(|failure| match failure {
+        tensors,
+        ignored,
+        taken,
+        ordered,
+        passed_over,
+    } = found.map_err(|failure| match failure {
         Failure::Ambiguous(keys) => Error::AmbiguousStateDict {
             path: path.to_owned(),
             candidates: keys.join(", "),
         },
-        Failure::Error(error) => source.file.inside(error),
+        Failure::Error(error) => explained(&source, error),
     })?;
-    source.check_claims(names.values().chain(&of_quantizers).map(String::as_str))?;
+    let of_quantizers: Vec<String> = {
+        source.listing.infos.extend(of_quantizers.clone());
+        of_quantizers.into_keys().collect()
+    };
+    let read = tensors.values().flatten().chain(&of_quantizers);
+    source.check_claims(read.map(String::as_str))?;
+    let masked = tensors.values().filter(|stored| stored.len() > 1).count();
     let mut state = StateDict::new();
-    for (name, flat) in names {
-        state.insert(name, source.read(&flat)?);
+    for (name, stored) in tensors {
+        let tensor = product(&mut source, &stored)?;
+        no_negative_variance(&name, &tensor).map_err(|error| source.file.inside(error))?;
+        state.insert(name, tensor);
     }
     let mut quantizers = StateDict::new();
     for name in of_quantizers {
@@ -100,13 +151,127 @@ pub fn load(path: &Path, arch: Option<&Arch>) -> Result<Checkpoint, Error> {
     let sha256 = all.sha256();
     let file_sha256 = source.file.sha256()?;
     Ok(Checkpoint {
+        assumptions: assumptions(&arch, &taken, ordered, masked, &passed_over),
         arch,
         state,
         sha256,
         file_sha256,
         folded,
         quantizers: StoredQuantizers::new(quantizers),
+        ignored,
+        taken,
     })
+}
+
+/// A tensor, or the product of a pruned weight and its mask.
+fn product(source: &mut Source, stored: &[String]) -> Result<HostTensor, Error> {
+    let (first, masks) = stored
+        .split_first()
+        .ok_or_else(|| source.file.error("a tensor without a name"))?;
+    let mut tensor = source.read(first)?;
+    for mask in masks {
+        let mask = source.read(mask)?;
+        for (value, factor) in tensor.data.iter_mut().zip(&mask.data) {
+            *value *= factor;
+        }
+    }
+    Ok(tensor)
+}
+
+/// A variance below zero has no root; averaging checkpoints may leave one.
+fn no_negative_variance(name: &str, tensor: &HostTensor) -> Result<(), Error> {
+    let below = |&value: &f32| value < 0.0;
+    match tensor.data.iter().position(below) {
+        Some(index) if name.ends_with(".running_var") => Err(Error::NegativeVariance {
+            tensor: quoted(name),
+            index,
+            value: tensor.data[index],
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// An error of the selection, or what the file holds in place of weights where that is the reason.
+fn explained(source: &Source, error: Error) -> Error {
+    let Listing { infos, unread, .. } = &source.listing;
+    let parameters = [
+        "weight",
+        "bias",
+        "running_mean",
+        "running_var",
+        "_packed_params",
+    ];
+    let is_parameter = |name: &str| parameters.contains(&name.rsplit('.').next().unwrap_or(name));
+    let nothing = matches!(error, Error::Unrecognised { .. });
+    let weights: Vec<_> = (unread.iter())
+        .filter(|(name, _)| infos.is_empty() || is_parameter(name))
+        .cloned()
+        .collect();
+    let reason = unread::tensor_unread(&weights)
+        .or_else(|| unread::computed(infos.keys().map(String::as_str)))
+        .or_else(|| unread::object_unread(unread).filter(|_| nothing && infos.is_empty()));
+    match reason {
+        Some(reason) => source.file.error(reason),
+        None => source.file.inside(error),
+    }
+}
+
+/// What the file leaves open, in sentences.
+fn assumptions(
+    arch: &Arch,
+    taken: &[(String, String)],
+    ordered: bool,
+    masked: usize,
+    passed_over: &[String],
+) -> Vec<String> {
+    const NAMED: usize = 3;
+    let mut sentences = Vec::new();
+    if !taken.is_empty() {
+        // The ends of the network say the most: the stem, the first layers, the classifier.
+        let others = taken.iter().filter(|(theirs, ours)| theirs != ours);
+        let others: Vec<_> = others.collect();
+        let shown = others
+            .iter()
+            .take(NAMED - 1)
+            .chain(others.iter().skip(NAMED - 1).last());
+        let shown: Vec<String> = shown
+            .map(|(theirs, ours)| format!("{} as {ours}", quoted(theirs)))
+            .collect();
+        let order = if ordered {
+            "their order in the file"
+        } else {
+            "the numbers in their names"
+        };
+        sentences.push(format!(
+            "layers are taken for what they are by shapes and {order}: {} ({} of {} layers have other names)",
+            shown.join(", "),
+            others.len(),
+            taken.len()
+        ));
+    }
+    if let Some(first) = passed_over.first() {
+        sentences.push(format!(
+            "the network that fits is taken; {} holds another (model.key chooses)",
+            quoted(first)
+        ));
+    }
+    if masked > 0 {
+        sentences.push(format!(
+            "{masked} pruned weights are taken times their masks"
+        ));
+    }
+    match arch.family() {
+        Family::CifarA => sentences.push(
+            "shortcuts without weights are taken as option A: every second pixel, zero channels evenly on both sides"
+                .to_owned(),
+        ),
+        Family::ImageNetBottleneck => sentences.push(
+            "the stride of bottlenecks is taken to be in their 3x3 convolution (v1.5, as torchvision), not in the first 1x1 (v1)"
+                .to_owned(),
+        ),
+        Family::ImageNetBasic | Family::CifarB => {}
+    }
+    sentences
 }
 
 /// Reads every tensor of a file, whatever network it belongs to, under its flat name (the keys that lead to it, joined
@@ -117,7 +282,11 @@ pub fn load(path: &Path, arch: Option<&Arch>) -> Result<Checkpoint, Error> {
 pub fn read_tensors(path: &Path) -> Result<StateDict, Error> {
     let mut source = Source::open(path)?;
     let is_counter = |name: &String| name.split('.').next_back() == Some("num_batches_tracked");
+    if let Some(reason) = unread::tensor_unread(&source.listing.unread) {
+        return Err(source.file.error(reason));
+    }
     let names: Vec<String> = source
+        .listing
         .infos
         .keys()
         .filter(|name| !is_counter(name))

@@ -12,7 +12,7 @@ use safetensors::tensor::Metadata;
 
 use super::file::CheckpointFile;
 use super::pytorch::one_line;
-use super::source::Info;
+use super::source::{Info, Listing};
 use super::values::Element;
 use crate::error::{Error, quoted};
 
@@ -27,9 +27,7 @@ pub(super) struct SafetensorsTensors {
 }
 
 /// Reads the header.
-pub(super) fn open(
-    file: &mut CheckpointFile,
-) -> Result<(BTreeMap<String, Info>, SafetensorsTensors), Error> {
+pub(super) fn open(file: &mut CheckpointFile) -> Result<(Listing, SafetensorsTensors), Error> {
     let damaged =
         |reason: String| file.error(format!("damaged or truncated safetensors file: {reason}"));
     let mut length = [0; 8];
@@ -68,7 +66,7 @@ pub(super) fn open(
     }
     let mut infos = BTreeMap::new();
     let mut places = BTreeMap::new();
-    for (name, info) in metadata.tensors() {
+    for (position, (name, info)) in metadata.tensors().into_iter().enumerate() {
         let (from, to) = info.data_offsets;
         places.insert(name.clone(), (8 + header_len + from as u64, to - from));
         infos.insert(
@@ -77,10 +75,16 @@ pub(super) fn open(
                 shape: info.shape.clone(),
                 element: element(info.dtype),
                 holder: 0,
+                position,
             },
         );
     }
-    Ok((infos, SafetensorsTensors { places }))
+    let listing = Listing {
+        infos,
+        ordered: false,
+        unread: Vec::new(),
+    };
+    Ok((listing, SafetensorsTensors { places }))
 }
 
 impl SafetensorsTensors {

@@ -1,38 +1,44 @@
 //! Which of a file's tensors are the network, and which network.
 //!
 //! Checkpoints hold the weights at the root or under some key (`state_dict`, `model`, `net`, ...), beside optimizer
-//! state, and with prefixes that wrappers leave (`module.` of DataParallel, `_orig_mod.` of torch.compile). No list of
-//! keys is kept: wherever the names of a ResNet's tensors begin, there is a candidate. The candidate that fits an
-//! architecture completely is taken; two that fit are an error, and so is none, with every difference named.
+//! state and other networks, with parts in their names that wrappers leave. No list of keys is kept: wherever the names
+//! of a ResNet's tensors begin, there is a candidate, and every candidate that is most of an architecture counts as a
+//! network, whatever it has too much or too little. Of several networks none is taken unless one is asked for: an
+//! average beside the weights it was made of must not be mixed up with them for a counter. Where no names are known,
+//! shapes and order decide ([`structure`]).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::LazyLock;
 
-use super::differences::{TRACKED, differences};
-use super::source::Info;
+use super::candidates::{Candidate, candidate, dictionaries, places};
+use super::differences::{Differences, TRACKED, differences};
+use super::entries::{Stored, entries};
+use super::reading::{Extra, Reading};
+use super::source::Listing;
+use super::structure;
 use crate::arch::Arch;
 use crate::error::{Error, quoted};
 
-/// Prefixes that PyTorch's wrappers put in front of every name.
-const WRAPPERS: [&str; 2] = ["module.", "_orig_mod."];
+/// More networks than this are not compared with anything: no honest file has so many, and comparing takes its time.
+const MOST_NETWORKS: usize = 32;
 
-/// Every tensor name of every architecture.
-static KNOWN: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
-    let tensors = |arch: &Arch| arch.expected().into_iter().chain(arch.expected_folded());
-    Arch::all()
-        .iter()
-        .flat_map(tensors)
-        .map(|(name, _)| name)
-        .collect()
-});
+/// How many networks a message names; the others are counted.
+const NAMED: usize = 6;
 
 /// The network found in a file.
 #[derive(Debug)]
 pub(super) struct Selection {
     pub arch: Arch,
     pub folded: bool,
-    /// PyTorch's name to the flat name in the file, for every tensor that is needed.
-    pub names: BTreeMap<String, String>,
+    /// PyTorch's name to what is read for it, for every tensor that is needed.
+    pub tensors: BTreeMap<String, Stored>,
+    /// Flat names of what stands beside the network and is left alone.
+    pub ignored: Vec<String>,
+    /// Where shapes and order decided: the layers' names in the file and PyTorch's, in order of execution.
+    pub taken: Vec<(String, String)>,
+    /// Whether that order was the file's; else it was that of the names.
+    pub ordered: bool,
+    /// Keys of other parts of the file with a ResNet's names, which are no network known here or not the one wanted.
+    pub passed_over: Vec<String>,
 }
 
 /// Why nothing was selected.
@@ -44,164 +50,303 @@ pub(super) enum Failure {
     Error(Error),
 }
 
-/// A part of the file that could be the network.
-struct Candidate {
-    /// The keys that lead to it, for messages.
-    key: String,
-    /// PyTorch's name to the flat name.
-    names: BTreeMap<String, String>,
-    shapes: BTreeMap<String, Vec<usize>>,
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+/// What a candidate is.
+struct Fit {
+    arch: Arch,
+    folded: bool,
+    differences: Differences,
+    /// PyTorch's name to the candidate's, where shapes and order decided.
+    found: Option<BTreeMap<String, String>>,
+    /// What they left open, where they did not.
+    open: Option<String>,
+    /// Whether the order is the file's.
+    ordered: bool,
 }
 
 /// Finds the network among the tensors of a file; `wanted` restricts it to one architecture, of any class count.
 pub(super) fn select(
-    infos: &BTreeMap<String, Info>,
+    listing: &Listing,
     wanted: Option<&Arch>,
+    reading: &Reading,
 ) -> Result<Selection, Failure> {
-    let candidates = candidates(infos).map_err(Failure::Error)?;
-    let mut fitting = Vec::new();
-    let mut first_failure = None;
-    for candidate in candidates {
-        match fit(&candidate, wanted) {
-            Ok((arch, folded)) => fitting.push((candidate, arch, folded)),
-            Err(error) => first_failure = first_failure.or(Some(error)),
+    let entries = entries(&listing.infos, reading)?;
+    let mut all = places(&entries);
+    let named = !all.is_empty();
+    if !named {
+        all = dictionaries(&entries);
+    }
+    let mut places = all.clone();
+    if entries.is_root_chosen() {
+        places.retain(|(container, inner)| container.is_empty() && inner.is_empty());
+    }
+    if all.len() > MOST_NETWORKS {
+        let keys = all.iter().map(|(container, inner)| {
+            let key = format!("{container}{inner}");
+            quoted(key.trim_end_matches('.'))
+        });
+        return Err(Failure::Ambiguous(some_of(keys.collect())));
+    }
+    let mut networks = Vec::new();
+    let mut passed_over = Vec::new();
+    let mut reason = None;
+    for place in &places {
+        let candidate = candidate(&entries, place, &all);
+        match fit(&candidate, listing.ordered) {
+            Ok(fit) => networks.push((candidate, fit)),
+            Err(why) => {
+                reason = reason.or(Some(why));
+                passed_over.push(candidate.key);
+            }
         }
     }
-    if fitting.len() > 1 {
-        let described = fitting
-            .iter()
-            .map(|(candidate, arch, _)| format!("{} ({arch})", quoted(&candidate.key)));
-        return Err(Failure::Ambiguous(described.collect()));
+    let is_wanted = |fit: &Fit| wanted.is_none_or(|arch| same(arch, &fit.arch));
+    if networks.iter().any(|(_, fit)| is_wanted(fit)) {
+        let (these, others) = networks.into_iter().partition(|(_, fit)| is_wanted(fit));
+        networks = these;
+        let others: Vec<(Candidate, Fit)> = others;
+        passed_over.extend(others.into_iter().map(|(candidate, _)| candidate.key));
     }
-    let Some((candidate, arch, folded)) = fitting.pop() else {
-        return Err(Failure::Error(first_failure.unwrap_or_else(|| {
-            Error::Unrecognised {
-                reason: format!("of {} tensors none has the name of a ResNet's", infos.len()),
-            }
-        })));
+    if networks.len() > 1 {
+        let described = networks
+            .iter()
+            .map(|(candidate, fit)| described(candidate, fit));
+        return Err(Failure::Ambiguous(some_of(described.collect())));
+    }
+    let Some((candidate, fit)) = networks.pop() else {
+        let count = listing.infos.len();
+        let names = match named {
+            true => "their names are a ResNet's, their shapes are not".to_owned(),
+            false => format!("of {count} tensors none has the name of a ResNet's"),
+        };
+        let reason = match reason {
+            Some(why) if count > 0 => format!("{names}; by shapes and order: {why}"),
+            _ => names,
+        };
+        return Err(Error::Unrecognised { reason }.into());
     };
-    let mut names = candidate.names;
-    names.retain(|name, _| !name.ends_with(TRACKED));
+    match wanted {
+        Some(arch) if !is_wanted(&fit) => Err(unlike(arch, &candidate).into()),
+        _ => Ok(Selection {
+            passed_over,
+            ..take(candidate, fit, wanted, reading.extra)?
+        }),
+    }
+}
+
+/// The first few of a list, and how many there are more.
+fn some_of(mut list: Vec<String>) -> Vec<String> {
+    let more = list.len().saturating_sub(NAMED);
+    list.truncate(NAMED);
+    if more > 0 {
+        list.push(format!("{more} more"));
+    }
+    list
+}
+
+/// Whether two architectures differ in their classes at most.
+fn same(a: &Arch, b: &Arch) -> bool {
+    a.with_classes(1) == b.with_classes(1)
+}
+
+/// A candidate for the list of them.
+fn described(candidate: &Candidate, fit: &Fit) -> String {
+    let key = match candidate.key.as_str() {
+        "" => ".",
+        key => key,
+    };
+    let counted = fit.differences.counted();
+    let counted = match counted.is_empty() {
+        true => counted,
+        false => format!(", {counted}"),
+    };
+    format!("{} ({}{counted})", quoted(key), fit.arch)
+}
+
+/// The network, if nothing is wrong with it.
+fn take(
+    candidate: Candidate,
+    fit: Fit,
+    wanted: Option<&Arch>,
+    extra: Extra,
+) -> Result<Selection, Error> {
+    let Fit {
+        arch,
+        folded,
+        differences,
+        found,
+        open,
+        ordered,
+    } = fit;
+    let own = |name: &String| {
+        let layer = name.strip_suffix(".bias");
+        layer.is_some_and(|layer| {
+            arch.layout().units().iter().any(|unit| {
+                let stored = found
+                    .as_ref()
+                    .and_then(|f| f.get(&format!("{}.weight", unit.conv)));
+                let conv = stored.and_then(|name| name.strip_suffix(".weight"));
+                layer == conv.unwrap_or(&unit.conv)
+            })
+        })
+    };
+    let differ = |what: String| {
+        let exact = wanted.is_some() || differences.is_complete();
+        let note = if exact {
+            ""
+        } else {
+            " (the nearest architecture)"
+        };
+        Error::TensorsDiffer {
+            arch: format!("{arch}{note}"),
+            differences: what,
+        }
+    };
+    if !differences.is_complete() {
+        // As many names too much as too little: they may be the same tensors.
+        let other_names = !differences.missing.is_empty() && !differences.unused.is_empty();
+        let open = open.filter(|_| other_names && differences.misshapen.is_empty());
+        let open = open.map(|why| {
+            format!("; by shapes and order: {why}; model.rename can say what names mean")
+        });
+        let open = open.unwrap_or_default();
+        let small = |(name, found, _): &(String, Vec<usize>, Vec<usize>)| {
+            name == "conv1.weight" && matches!(found[..], [_, 3, 3, 3])
+        };
+        let stem = match differences.misshapen.iter().any(small) {
+            true => " (a 3x3 stem, as for small images, is not among the networks known here)",
+            false => "",
+        };
+        return Err(differ(format!("{differences}{stem}{open}")));
+    }
+    if !folded && differences.unused.iter().any(own) {
+        return Err(differ(format!(
+            "{differences} (biases of convolutions beside BatchNorm are not read; fold them into running_mean: mean - bias)"
+        )));
+    }
+    if !differences.unused.is_empty() && extra == Extra::Refuse {
+        return Err(differ(format!(
+            "{differences}; the network is complete without: model.extra = \"ignore\" takes it"
+        )));
+    }
+    let Candidate { mut tensors, .. } = candidate;
+    let ignored = differences.unused.iter().flat_map(|name| &tensors[name]);
+    let ignored = ignored.cloned().collect();
+    let mut taken = Vec::new();
+    if let Some(found) = &found {
+        for layer in arch.layout().layers() {
+            if let Some(theirs) = found.get(&format!("{layer}.weight")) {
+                let theirs = theirs.strip_suffix(".weight").unwrap_or(theirs);
+                taken.push((theirs.to_owned(), layer.to_owned()));
+            }
+        }
+    }
+    let expected = expected(&arch, folded);
+    let tensors = expected.into_keys().filter_map(|name| {
+        let stored = match &found {
+            Some(found) => tensors.remove(found.get(&name)?),
+            None => tensors.remove(&name),
+        };
+        Some((name, stored?))
+    });
     Ok(Selection {
         arch,
         folded,
-        names,
+        tensors: tensors.collect(),
+        ignored,
+        taken,
+        ordered,
+        passed_over: Vec::new(),
     })
 }
 
-/// The places where a ResNet's names begin, most promising first.
-fn candidates(infos: &BTreeMap<String, Info>) -> Result<Vec<Candidate>, Error> {
-    // The longest known name, `layer1.0.downsample.0.weight`, has five parts.
-    let mut votes: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
-    for (name, info) in infos {
-        let dots = name.rmatch_indices('.').take(5).map(|(at, _)| at + 1);
-        for start in dots.chain([0]) {
-            if KNOWN.contains(&name[start..]) {
-                let (count, container) = votes.entry(&name[..start]).or_insert((0, start));
-                *count += 1;
-                *container = (*container).min(info.holder);
-            }
-        }
-    }
-    let most = votes.values().map(|&(count, _)| count).max().unwrap_or(0);
-    // A block's own names (`conv1.weight`) make it a weak candidate too; half of the best rules those out.
-    let mut places: Vec<_> = votes
-        .into_iter()
-        .filter(|&(_, (count, _))| 2 * count > most)
-        .collect();
-    places.sort_by_key(|&(prefix, (count, _))| (std::cmp::Reverse(count), prefix));
-
-    let mut candidates: Vec<Candidate> = Vec::new();
-    let mut taken = BTreeSet::new();
-    for (prefix, (_, container)) in places {
-        let mut root = prefix;
-        while let Some(shorter) = WRAPPERS
-            .iter()
-            .find_map(|wrapper| strip_last(root, wrapper))
-        {
-            root = shorter;
-        }
-        let container = &prefix[..container.min(root.len())];
-        let inner = &root[container.len()..];
-        if taken.insert((container, inner)) {
-            candidates.push(candidate(infos, container, inner)?);
-        }
-    }
-    Ok(candidates)
-}
-
-/// Everything under `container`, without the prefixes `inner` and those of the wrappers.
-fn candidate(
-    infos: &BTreeMap<String, Info>,
-    container: &str,
-    inner: &str,
-) -> Result<Candidate, Error> {
-    let key = format!("{container}{inner}")
-        .trim_end_matches('.')
-        .to_owned();
-    let mut found = Candidate {
-        key,
-        names: BTreeMap::new(),
-        shapes: BTreeMap::new(),
-    };
-    for (flat, info) in infos
-        .range(container.to_owned()..)
-        .take_while(|(name, _)| name.starts_with(container))
-    {
-        let mut name = &flat[container.len()..];
-        name = name.strip_prefix(inner).unwrap_or(name);
-        while let Some(shorter) = WRAPPERS
-            .iter()
-            .find_map(|wrapper| name.strip_prefix(wrapper))
-        {
-            name = shorter;
-        }
-        if let Some(other) = found.names.insert(name.to_owned(), flat.clone()) {
-            return Err(Error::TensorsDiffer {
-                arch: "checkpoint".to_owned(),
-                differences: format!(
-                    "{} and {} are both {}",
-                    quoted(&other),
-                    quoted(flat),
-                    quoted(name)
-                ),
-            });
-        }
-        found.shapes.insert(name.to_owned(), info.shape.clone());
-    }
-    Ok(found)
-}
-
-/// `prefix` without `wrapper` at its end, where that is a whole key.
-fn strip_last<'a>(prefix: &'a str, wrapper: &str) -> Option<&'a str> {
-    prefix
-        .strip_suffix(wrapper)
-        .filter(|rest| rest.is_empty() || rest.ends_with('.'))
-}
-
-/// The architecture that `candidate` is, completely, and whether its BatchNorm is folded.
-fn fit(candidate: &Candidate, wanted: Option<&Arch>) -> Result<(Arch, bool), Error> {
+/// The error of a network that is not the one asked for.
+fn unlike(arch: &Arch, candidate: &Candidate) -> Error {
     let shapes = &candidate.shapes;
-    let folded = shapes.contains_key("conv1.bias") && !shapes.contains_key("bn1.weight");
-    let (arch, note) = match wanted {
-        Some(&arch) => (arch, ""),
-        None => match Arch::recognise(shapes) {
-            Ok(arch) => (arch, ""),
-            Err(error) => (
-                nearest(shapes, folded).ok_or(error)?,
-                " (the nearest architecture)",
-            ),
-        },
-    };
-    let arch = arch.with_classes(classes(&arch, shapes).unwrap_or(arch.classes()));
-    let expected = expected(&arch, folded);
-    match differences(&expected, shapes) {
-        None => Ok((arch, folded)),
-        Some(differences) => Err(Error::TensorsDiffer {
-            arch: format!("{arch}{note}"),
-            differences,
-        }),
+    let arch = with_their_classes(*arch, shapes);
+    Error::TensorsDiffer {
+        arch: arch.to_string(),
+        differences: differences(&expected(&arch, folded(shapes)), shapes).to_string(),
     }
+}
+
+/// The architecture that a candidate is, by its names or else by shapes and order; why none, otherwise.
+fn fit(candidate: &Candidate, ordered: bool) -> Result<Fit, String> {
+    let shapes = &candidate.shapes;
+    let ordered = ordered && is_in_module_order(&candidate.places);
+    let folded = folded(shapes);
+    let named = match Arch::recognise(shapes) {
+        Ok(arch) => Some(arch),
+        Err(_) => nearest(shapes, folded),
+    };
+    let named = named.map(|arch| {
+        let arch = with_their_classes(arch, shapes);
+        let differences = differences(&expected(&arch, folded), shapes);
+        Fit {
+            arch,
+            folded,
+            differences,
+            found: None,
+            open: None,
+            ordered,
+        }
+    });
+    match named {
+        Some(fit) if fit.differences.is_complete() => return Ok(fit),
+        _ => {}
+    }
+    let tensors = shapes
+        .iter()
+        .map(|(name, shape)| (name.as_str(), (shape.as_slice(), candidate.places[name])));
+    match (structure::recognise(&tensors.collect(), ordered), named) {
+        (Ok(found), _) => {
+            let used: BTreeSet<&String> = found.names.values().collect();
+            let statistics = |name: &str| used.contains(&format!("{name}.running_mean"));
+            let counter = |name: &str| name.strip_suffix(TRACKED).is_some_and(statistics);
+            let unused = shapes
+                .keys()
+                .filter(|name| !used.contains(name) && !counter(name));
+            Ok(Fit {
+                arch: found.arch,
+                folded: found.folded,
+                differences: Differences {
+                    unused: unused.cloned().collect(),
+                    ..Differences::default()
+                },
+                found: Some(found.names),
+                open: None,
+                ordered,
+            })
+        }
+        (Err(why), Some(fit)) => Ok(Fit {
+            open: Some(why),
+            ..fit
+        }),
+        (Err(why), None) => Err(why),
+    }
+}
+
+/// Whether every module's weight stands before its bias, as PyTorch makes them: a state dict that somebody sorted by name
+/// has lost the order of its modules.
+fn is_in_module_order(places: &BTreeMap<String, usize>) -> bool {
+    places.iter().all(|(name, weight)| {
+        let owner = name.strip_suffix(".weight");
+        let bias = owner.and_then(|owner| places.get(&format!("{owner}.bias")));
+        bias.is_none_or(|bias| weight < bias)
+    })
+}
+
+fn folded(shapes: &BTreeMap<String, Vec<usize>>) -> bool {
+    shapes.contains_key("conv1.bias") && !shapes.contains_key("bn1.weight")
+}
+
+fn with_their_classes(arch: Arch, shapes: &BTreeMap<String, Vec<usize>>) -> Arch {
+    arch.with_classes(classes(&arch, shapes).unwrap_or(arch.classes()))
 }
 
 fn expected(arch: &Arch, folded: bool) -> BTreeMap<String, Vec<usize>> {
@@ -228,10 +373,7 @@ fn classes(arch: &Arch, shapes: &BTreeMap<String, Vec<usize>>) -> Option<usize> 
 fn nearest(shapes: &BTreeMap<String, Vec<usize>>, folded: bool) -> Option<Arch> {
     let mut best: Option<(usize, Arch)> = None;
     for arch in Arch::all() {
-        let expected = expected(
-            &arch.with_classes(classes(&arch, shapes).unwrap_or(arch.classes())),
-            folded,
-        );
+        let expected = expected(&with_their_classes(arch, shapes), folded);
         let common = expected
             .iter()
             .filter(|(name, shape)| shapes.get(*name) == Some(shape))
@@ -245,183 +387,4 @@ fn nearest(shapes: &BTreeMap<String, Vec<usize>>, folded: bool) -> Option<Arch> 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::checkpoint::values::Element;
-
-    type Tensors = Vec<(String, Vec<usize>)>;
-
-    /// A file of these groups: dictionary path, prefix inside the dictionary's keys, tensors.
-    fn file(groups: &[(&str, &str, Tensors)]) -> BTreeMap<String, Info> {
-        let mut infos = BTreeMap::new();
-        for (path, prefix, tensors) in groups {
-            for (name, shape) in tensors {
-                let info = Info {
-                    shape: shape.clone(),
-                    element: Element::F32,
-                    holder: path.len(),
-                };
-                infos.insert(format!("{path}{prefix}{name}"), info);
-            }
-        }
-        infos
-    }
-
-    fn arch(name: &str) -> Arch {
-        Arch::parse(name).unwrap()
-    }
-
-    fn reason(infos: &BTreeMap<String, Info>, wanted: Option<&Arch>) -> String {
-        match select(infos, wanted).unwrap_err() {
-            Failure::Ambiguous(keys) => keys.join(", "),
-            Failure::Error(error) => error.to_string(),
-        }
-    }
-
-    #[test]
-    fn every_architecture_is_found_wherever_its_tensors_lie() {
-        for arch in Arch::all() {
-            for (path, prefix) in [
-                ("", ""),
-                ("", "module."),
-                ("state_dict.", ""),
-                ("a.b.", "module._orig_mod."),
-                ("", "net."),
-            ] {
-                for (folded, tensors) in [(false, arch.expected()), (true, arch.expected_folded())]
-                {
-                    let count = tensors.len();
-                    let found = select(&file(&[(path, prefix, tensors)]), None).unwrap();
-                    assert_eq!(
-                        (found.arch, found.folded, found.names.len()),
-                        (arch, folded, count)
-                    );
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn optimizer_state_and_counters_are_left_alone() {
-        let tensors = arch("resnet18").expected();
-        let counters: Vec<_> = tensors
-            .iter()
-            .filter_map(|(name, _)| {
-                Some((
-                    name.strip_suffix(".running_mean")?.to_owned() + TRACKED,
-                    vec![],
-                ))
-            })
-            .collect();
-        assert_eq!(counters.len(), 20);
-        let momentum = vec![
-            ("0.momentum_buffer".to_owned(), vec![64, 3, 7, 7]),
-            ("step".to_owned(), vec![]),
-        ];
-        let infos = file(&[
-            ("model.", "", tensors),
-            ("model.", "", counters),
-            ("optimizer.state.", "", momentum),
-        ]);
-        let found = select(&infos, None).unwrap();
-        assert_eq!(found.names.len(), arch("resnet18").expected().len());
-        assert_eq!(found.names["fc.bias"], "model.fc.bias");
-    }
-
-    #[test]
-    fn the_class_count_is_read_off_the_classifier() {
-        let infos = file(&[("", "", arch("resnet18").with_classes(37).expected())]);
-        assert_eq!(select(&infos, None).unwrap().arch.classes(), 37);
-        assert_eq!(
-            select(&infos, Some(&arch("resnet18")))
-                .unwrap()
-                .arch
-                .classes(),
-            37
-        );
-    }
-
-    #[test]
-    fn two_networks_in_one_file_are_ambiguous_unless_one_is_asked_for() {
-        let (small, large) = (arch("resnet18"), arch("resnet34"));
-        let infos = file(&[
-            ("student.", "", small.expected()),
-            ("teacher.", "", large.expected()),
-        ]);
-        let reason = reason(&infos, None);
-        assert!(
-            reason.contains("'student' (resnet18)") && reason.contains("'teacher' (resnet34)"),
-            "{reason}"
-        );
-        assert_eq!(
-            select(&infos, Some(&large)).unwrap().names["conv1.weight"],
-            "teacher.conv1.weight"
-        );
-    }
-
-    #[test]
-    fn missing_unused_and_misshapen_tensors_are_named() {
-        for wanted in [None, Some(arch("resnet18"))] {
-            let mut tensors = arch("resnet18").expected();
-            tensors.retain(|(name, _)| name != "layer3.0.conv2.weight" && name != "bn1.bias");
-            tensors.push(("layer9.weight".to_owned(), vec![3]));
-            tensors
-                .iter_mut()
-                .filter(|(name, _)| name == "fc.bias")
-                .for_each(|(_, shape)| shape[0] = 999);
-            let reason = reason(&file(&[("", "module.", tensors)]), wanted.as_ref());
-            assert!(reason.starts_with("resnet18"), "{reason}");
-            assert!(
-                reason.contains("2 tensors missing: 'bn1.bias', 'layer3.0.conv2.weight'"),
-                "{reason}"
-            );
-            assert!(
-                reason.contains("1 tensor unused: 'layer9.weight'"),
-                "{reason}"
-            );
-            assert!(
-                reason.contains("1 tensor misshapen: 'fc.bias' is [999], not [1000]"),
-                "{reason}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_tensor_beside_the_network_in_the_same_dictionary_is_unused() {
-        let head = vec![("head.weight".to_owned(), vec![10, 512])];
-        let infos = file(&[
-            ("state_dict.", "net.", arch("resnet18").expected()),
-            ("state_dict.", "", head),
-        ]);
-        assert!(reason(&infos, None).contains("1 tensor unused: 'head.weight'"));
-    }
-
-    #[test]
-    fn another_architecture_than_the_one_asked_for_is_refused_in_a_bounded_line() {
-        let infos = file(&[("", "", arch("resnet34").expected())]);
-        let reason = reason(&infos, Some(&arch("resnet18")));
-        assert!(
-            reason.contains("and ") && reason.contains(" more") && reason.len() < 1000,
-            "{reason}"
-        );
-        assert!(select(&infos, Some(&arch("cifar-resnet20"))).is_err());
-    }
-
-    #[test]
-    fn names_that_meet_without_their_prefix_are_refused() {
-        let tensors = arch("cifar-resnet20").expected();
-        let twice = vec![("module.conv1.weight".to_owned(), vec![16, 3, 3, 3])];
-        let reason = reason(&file(&[("", "", tensors), ("", "", twice)]), None);
-        assert!(
-            reason.contains("'conv1.weight'") && reason.contains("'module.conv1.weight'"),
-            "{reason}"
-        );
-    }
-
-    #[test]
-    fn tensors_of_something_else_are_not_recognised() {
-        let infos = file(&[("", "", vec![("encoder.weight".to_owned(), vec![8, 8])])]);
-        assert!(reason(&infos, None).contains("of 1 tensors none"));
-        assert!(reason(&BTreeMap::new(), None).contains("of 0 tensors none"));
-    }
-}
+mod tests;

@@ -24,14 +24,26 @@ pub(super) struct Info {
     pub element: Element,
     /// Length of the part of the flat name that leads to the dictionary that the tensor lies in.
     pub holder: usize,
+    /// Its place among the tensors of the file.
+    pub position: usize,
+}
+
+/// Everything that a file says of its tensors before any is read.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    /// By flat name: the keys that lead to the tensor, joined by dots.
+    pub infos: BTreeMap<String, Info>,
+    /// Whether the places in the file are those in which the modules were made; safetensors sorts by name.
+    pub ordered: bool,
+    /// Objects that stand where tensors could and were not read: flat name and class.
+    pub unread: Vec<(String, String)>,
 }
 
 /// An open file whose tensors are known and unread.
 #[derive(Debug)]
 pub(super) struct Source {
     pub file: CheckpointFile,
-    /// By flat name: the keys that lead to the tensor, joined by dots.
-    pub infos: BTreeMap<String, Info>,
+    pub listing: Listing,
     tensors: Tensors,
 }
 
@@ -45,19 +57,19 @@ impl Source {
     /// Opens a file of either format.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let mut file = CheckpointFile::open(path)?;
-        let (infos, tensors) = match file.kind {
+        let (listing, tensors) = match file.kind {
             Kind::Safetensors => {
-                let (infos, tensors) = safetensors::open(&mut file)?;
-                (infos, Tensors::Safetensors(tensors))
+                let (listing, tensors) = safetensors::open(&mut file)?;
+                (listing, Tensors::Safetensors(tensors))
             }
             Kind::Zip | Kind::Legacy | Kind::PlainPickle => {
-                let (infos, tensors) = pytorch::open(&mut file)?;
-                (infos, Tensors::Pytorch(tensors))
+                let (listing, tensors) = pytorch::open(&mut file)?;
+                (listing, Tensors::Pytorch(tensors))
             }
         };
         Ok(Self {
             file,
-            infos,
+            listing,
             tensors,
         })
     }
@@ -110,7 +122,8 @@ impl Source {
     }
 
     fn info(&self, name: &str) -> Result<&Info, Error> {
-        self.infos
+        self.listing
+            .infos
             .get(name)
             .ok_or_else(|| self.file.error(format!("no tensor {}", quoted(name))))
     }

@@ -1,6 +1,7 @@
 //! Writes `.pth` files, honest and dishonest, without PyTorch.
 
-use std::io::Write;
+// Not every test file uses all of it.
+#![allow(dead_code)]
 
 /// A tensor as `torch._utils._rebuild_tensor_v2` is told of it; nothing here has to be true.
 #[derive(Clone)]
@@ -44,7 +45,38 @@ impl Declared {
 
 /// The pickle of a dictionary of tensors, protocol 2.
 pub fn state_dict(tensors: &[Declared]) -> Vec<u8> {
-    let mut out = b"\x80\x02}(".to_vec();
+    whole(&tensor_dict(tensors))
+}
+
+/// A pickle of protocol 2 around an object.
+pub fn whole(object: &[u8]) -> Vec<u8> {
+    [b"\x80\x02", object, b"."].concat()
+}
+
+/// A dictionary of objects.
+pub fn dict(entries: &[(&str, Vec<u8>)]) -> Vec<u8> {
+    let mut out = b"}(".to_vec();
+    for (key, value) in entries {
+        text(&mut out, key);
+        out.extend(value);
+    }
+    out.push(b'u');
+    out
+}
+
+/// A call of `module.name` with one argument.
+pub fn call(module: &str, name: &str, argument: &[u8]) -> Vec<u8> {
+    [
+        format!("c{module}\n{name}\n").as_bytes(),
+        argument,
+        b"\x85R",
+    ]
+    .concat()
+}
+
+/// A dictionary of tensors.
+pub fn tensor_dict(tensors: &[Declared]) -> Vec<u8> {
+    let mut out = b"}(".to_vec();
     for tensor in tensors {
         text(&mut out, &tensor.name);
         out.extend(b"ctorch._utils\n_rebuild_tensor_v2\n((");
@@ -62,7 +94,7 @@ pub fn state_dict(tensors: &[Declared]) -> Vec<u8> {
         }
         out.extend(b"\x89ccollections\nOrderedDict\n)RtR");
     }
-    out.extend(b"u.");
+    out.push(b'u');
     out
 }
 
@@ -95,17 +127,70 @@ pub fn legacy(pickle: &[u8], storages: &[(&str, &[f32])]) -> Vec<u8> {
     out
 }
 
-/// A zip archive of these entries, stored or deflated.
-pub fn archive(entries: &[(&str, &[u8])], method: zip::CompressionMethod) -> Vec<u8> {
-    let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+/// How an entry of an archive says that it is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// As it is.
+    Stored,
+    /// Compressed. The bytes given are written as they are all the same: nobody gets as far as to unpack them.
+    Deflated,
+}
+
+/// A zip archive of these entries without zip64 records, as other programs than PyTorch write small ones.
+pub fn archive(entries: &[(&str, &[u8])], method: Method) -> Vec<u8> {
+    zip(entries, method, false)
+}
+
+/// The same with PyTorch's 76 bytes of zip64 end records.
+pub fn torch_archive(entries: &[(&str, &[u8])]) -> Vec<u8> {
+    zip(entries, Method::Stored, true)
+}
+
+fn zip(entries: &[(&str, &[u8])], method: Method, zip64: bool) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut directory = Vec::new();
+    let count = entries.len();
     for (name, bytes) in entries {
-        writer
-            .start_file(
-                *name,
-                zip::write::SimpleFileOptions::default().compression_method(method),
-            )
-            .unwrap();
-        writer.write_all(bytes).unwrap();
+        let header = out.len() as u32;
+        // Version, flags, method, time, date, checksum, packed size, size, length of the name, of the extra field.
+        let mut fields = vec![20, 0, 0, 0];
+        fields.extend((if method == Method::Deflated { 8u16 } else { 0 }).to_le_bytes());
+        fields.extend([0; 4]);
+        fields.extend(crc32fast::hash(bytes).to_le_bytes());
+        fields.extend((bytes.len() as u32).to_le_bytes());
+        fields.extend((bytes.len() as u32).to_le_bytes());
+        fields.extend((name.len() as u16).to_le_bytes());
+        fields.extend([0; 2]);
+        out.extend(b"PK\x03\x04");
+        out.extend(&fields);
+        out.extend(name.as_bytes());
+        out.extend(*bytes);
+        directory.extend(b"PK\x01\x02\x14\0");
+        directory.extend(&fields);
+        // Comment, disk, attributes.
+        directory.extend([0; 10]);
+        directory.extend(header.to_le_bytes());
+        directory.extend(name.as_bytes());
     }
-    writer.finish().unwrap().into_inner()
+    let start = out.len();
+    out.extend(&directory);
+    let end = out.len();
+    if zip64 {
+        out.extend(b"PK\x06\x06");
+        out.extend(44u64.to_le_bytes());
+        out.extend([0x1e, 0x03, 45, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        for number in [count, count, directory.len(), start] {
+            out.extend((number as u64).to_le_bytes());
+        }
+        out.extend(b"PK\x06\x07\0\0\0\0");
+        out.extend((end as u64).to_le_bytes());
+        out.extend(1u32.to_le_bytes());
+    }
+    out.extend(b"PK\x05\x06\0\0\0\0");
+    out.extend((count as u16).to_le_bytes());
+    out.extend((count as u16).to_le_bytes());
+    out.extend((directory.len() as u32).to_le_bytes());
+    out.extend((start as u32).to_le_bytes());
+    out.extend([0, 0]);
+    out
 }
