@@ -6,7 +6,9 @@
 //! ```
 
 pub mod agreement;
+pub mod assumptions;
 pub mod calibration;
+pub mod chance;
 pub mod cli;
 pub mod device;
 pub mod environment;
@@ -14,6 +16,7 @@ pub mod evaluate;
 pub mod experiment;
 pub mod fetch;
 pub mod home;
+pub mod input;
 pub mod inspect;
 pub mod measure;
 pub mod network;

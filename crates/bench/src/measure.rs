@@ -24,7 +24,7 @@ use crate::plan::PlannedRun;
 #[cfg(feature = "burn")]
 use crate::qat::Job;
 use crate::quantized::quantized;
-use crate::settings::{Quantization, Source, Training};
+use crate::settings::{ModelFile, Quantization, Source, Training};
 use crate::sources::TestSet;
 use crate::train::{Observer, Row};
 
@@ -221,12 +221,19 @@ impl Bench<'_> {
     fn row(&self, run: &PlannedRun) -> RunRow {
         let checkpoint = &run.model.checkpoint;
         let now = SystemTime::now();
-        RunRow {
-            weights_file: run
+        // As it was given, where a path was given: many files have the same name.
+        let weights_file = match &run.cell.model.file {
+            ModelFile::File { path, .. } => Some(path.clone()),
+            ModelFile::Named(_) => run
                 .model
                 .file
                 .file_name()
                 .map(|name| name.to_string_lossy().into_owned()),
+        };
+        let data_folder = run.set.given.as_ref();
+        RunRow {
+            weights_file,
+            data_folder: data_folder.map(|folder| folder.to_string_lossy().into_owned()),
             git_revision: self.environment.git_revision.clone(),
             rustc: self.environment.rustc.to_owned(),
             burn: self.environment.burn.to_owned(),

@@ -8,7 +8,8 @@ use resnet::BnMode;
 use results::Config;
 
 use crate::experiment::{Experiment, Scalar};
-use crate::settings::{Cell, Settings, Source, does_not_apply, is_combination};
+use crate::input::Preparation;
+use crate::settings::{Cell, ModelFile, Settings, Source, does_not_apply, is_combination};
 use crate::sources::{Model, Sources, TestSet};
 
 /// One run of a sweep.
@@ -34,6 +35,29 @@ pub struct PlannedRun {
 }
 
 impl PlannedRun {
+    /// Network and images as the user named them, for people: an entry's name, or a path.
+    pub fn subject(&self) -> [String; 2] {
+        let network = match &self.cell.model.file {
+            ModelFile::Named(_) => self.model.name.clone(),
+            ModelFile::File { .. } => self.model.file.display().to_string(),
+        };
+        let folder = self.set.given.as_ref();
+        let images = folder.map(|folder| folder.display().to_string());
+        [network, images.unwrap_or_else(|| self.set.name.clone())]
+    }
+
+    /// The columns, those about images and labels filled in where they are empty because all is usual: for a comparison with what
+    /// somebody wrote.
+    pub fn spelled_out(&self) -> Config {
+        Config {
+            input_normalization: Some(self.set.data.normalization().to_string()),
+            input_resize: self.set.crops.map(|crops| crops.resize as u64),
+            input_size: self.set.crops.map(|crops| crops.size as u64),
+            labels_offset: Some(self.config.labels_offset.unwrap_or(0)),
+            ..self.config.clone()
+        }
+    }
+
     /// Whether this is a float run.
     pub fn is_baseline(&self) -> bool {
         self.run_id == self.baseline
@@ -70,7 +94,8 @@ pub fn plan_telling(
     let mut left_out: Vec<anyhow::Error> = Vec::new();
     let cells = experiment.cells();
     for settings in &cells {
-        let label = label(experiment, settings);
+        let label = label(experiment, settings, |_| true);
+        let float = label_of_float(experiment, settings);
         let planned = plan_cell(settings, sources, &label, Ranges::Images);
         let refused = planned.as_ref().err().is_some_and(is_combination);
         let planned = planned.with_context(|| {
@@ -87,8 +112,9 @@ pub fn plan_telling(
             }
             planned => planned?,
         };
-        for run in planned {
+        for mut run in planned {
             let list = if run.is_baseline() {
+                run.label.clone_from(&float);
                 &mut baselines
             } else {
                 &mut runs
@@ -133,17 +159,20 @@ pub fn plan_cell(
     let Some(dataset) = cell.dataset.clone().or_else(|| model.dataset.clone()) else {
         bail!("no test set: a model given as a file needs `dataset`");
     };
-    let set = sources.test_set(&dataset, cell.images)?;
+    let how = Preparation::new(&cell.input, &model)?;
+    let set = sources.test_set(&dataset, cell.images, &how)?;
     let arch = &model.checkpoint.arch;
     let (classes, labels) = (arch.classes(), set.data.classes().len());
     if classes != labels {
         does_not_apply!(
-            "{} has {classes} classes, but the test set {} has {labels}",
+            "{} has {classes} classes, but the test set {} has {labels}{}",
             model.name,
-            set.name
+            set.name,
+            advice(classes, labels, set.crops.is_some())
         );
     }
-    if arch.image_size() != set.data.height() {
+    // Class folders are cut to what was asked for, and these networks take images of any size.
+    if arch.image_size() != set.data.height() && set.crops.is_none() {
         does_not_apply!(
             "{} is made for images of {} pixels, but those of {} have {}",
             arch.name(),
@@ -167,7 +196,7 @@ pub fn plan_cell(
         .and_then(|how| how.activations.as_ref());
     let calibration = match activations {
         Some(activations) if ranges == Ranges::Images => {
-            let calibration = sources.calibration_set(&dataset, &activations.calibration)?;
+            let calibration = sources.calibration_set(&dataset, &activations.calibration, &how)?;
             check_unseen(&calibration, &set, ["calibration", "calibrate"])?;
             Some(calibration)
         }
@@ -175,7 +204,7 @@ pub fn plan_cell(
     };
     let training = match cell.quantization.as_ref().map(|how| &how.source) {
         Some(Source::Training(training)) => {
-            let images = sources.training_set(&dataset, training.images)?;
+            let images = sources.training_set(&dataset, training.images, &how)?;
             check_unseen(&images, &set, ["training", "train"])?;
             Some(images)
         }
@@ -195,7 +224,7 @@ pub fn plan_cell(
             dataset: set.name.clone(),
             images: set.data.len() as u64,
             calibration_dataset: calibration_of(cell).map(|set| set.name.clone()),
-            ..own
+            ..set.columns.fill(own)
         };
         let calibration_sha256 = calibration_of(cell).map(|set| set.sha256.as_str());
         let run_id = results::run_id(&config, weights_sha256, data_sha256, calibration_sha256);
@@ -222,6 +251,23 @@ pub fn plan_cell(
     } else {
         vec![make(float, "float"), make(cell, label)]
     })
+}
+
+/// What to do about a number of classes that is not that of the network.
+fn advice(classes: usize, labels: usize, class_folders: bool) -> &'static str {
+    match (classes.checked_sub(labels), class_folders) {
+        (Some(1), false) => {
+            "; if the network's output 0 is no class (a background), set labels.offset = 1"
+        }
+        (Some(1), true) => {
+            "; if the network's output 0 is no class (a background), set labels.offset = 1; else name all its classes, one a line \
+             in the order of its outputs, in a file given as labels.class_list"
+        }
+        (_, true) => {
+            "; name all classes of the network, one a line in the order of its outputs, in a file given as labels.class_list"
+        }
+        (_, false) => "",
+    }
 }
 
 /// A cell's columns with what is known once its files are open.
@@ -267,11 +313,13 @@ fn check_unseen(images: &TestSet, tested: &TestSet, [noun, verb]: [&str; 2]) -> 
     Ok(())
 }
 
-fn label(experiment: &Experiment, settings: &Settings) -> String {
+/// The settings that vary and are `wanted`.
+fn label(experiment: &Experiment, settings: &Settings, wanted: impl Fn(&str) -> bool) -> String {
     let varying: Vec<String> = experiment
         .vary
         .iter()
         .flat_map(|variation| &variation.keys)
+        .filter(|key| wanted(key))
         .map(|key| {
             let value = settings
                 .get(key)
@@ -280,4 +328,13 @@ fn label(experiment: &Experiment, settings: &Settings) -> String {
         })
         .collect();
     varying.join(" ")
+}
+
+/// Of a float run: which network on which images, where that varies.
+fn label_of_float(experiment: &Experiment, settings: &Settings) -> String {
+    let subjects = ["model.", "input.", "labels."];
+    let subject = label(experiment, settings, |key| {
+        ["dataset", "images"].contains(&key) || subjects.iter().any(|of| key.starts_with(of))
+    });
+    format!("float {subject}").trim_end().to_owned()
 }

@@ -6,6 +6,7 @@
 
 mod applies;
 mod columns;
+mod input;
 mod keys;
 mod model;
 mod reader;
@@ -25,6 +26,7 @@ pub(crate) use applies::{DoesNotApply, does_not_apply, is_combination};
 use columns::{float_config, quantized_config};
 use reader::Reader;
 
+pub use input::Input;
 pub use keys::{check_key, help};
 pub use model::{ModelChoice, ModelFile};
 pub use training::Training;
@@ -60,6 +62,26 @@ pub const KEYS: &[(&str, &str)] = &[
         "an entry of data/datasets.toml or a folder; default: the model's own",
     ),
     ("images", "how many test images; default 0 = all"),
+    (
+        "input.normalization",
+        "imagenet, cifar10, half, unit (0..1), bytes (0..255) or \"MEAN / STD\"; default: the set's, imagenet",
+    ),
+    (
+        "input.resize",
+        "of class folders: pixels of the shorter side; default 256, or 32 for networks made for 32",
+    ),
+    (
+        "input.size",
+        "of class folders: pixels of the crop; default 224, or 32 for networks made for 32",
+    ),
+    (
+        "labels.class_list",
+        "of class folders: a file with one class name a line, in the order of the outputs",
+    ),
+    (
+        "labels.offset",
+        "what is added to a label for the network's output, 1 where output 0 is no class; default 0",
+    ),
     (
         "method",
         "linear (the original preset), ptq, qat (trained) or stored (the quantizers of the model's file); default ptq",
@@ -227,7 +249,10 @@ pub fn parse_assignment(assignment: &str) -> Result<(String, Vec<Scalar>)> {
         .ok_or_else(|| anyhow!("--set {assignment}: write key=value"))?;
     let (key, value) = (key.trim(), value.trim());
     check_key(key).with_context(|| format!("--set {assignment}"))?;
-    // A bare word is a text: nobody wants to quote quotes in a shell.
+    // A bare word is a text, in a list, too: nobody wants to quote quotes in a shell.
+    let words = value
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
     let values = match DeValue::parse(value) {
         Ok(parsed) => match parsed.get_ref() {
             DeValue::Array(items) => items
@@ -237,12 +262,22 @@ pub fn parse_assignment(assignment: &str) -> Result<(String, Vec<Scalar>)> {
             single => scalar(single).map(|value| vec![value]),
         }
         .ok_or_else(|| anyhow!("--set {assignment}: neither a value nor a list of values"))?,
-        Err(_) => vec![Scalar::Text(value.to_owned())],
+        Err(_) => match words {
+            Some(words) => words.split(',').map(bare).collect(),
+            None => vec![Scalar::Text(value.to_owned())],
+        },
     };
     if values.is_empty() {
         bail!("--set {assignment}: an empty list leaves nothing to run");
     }
     Ok((key.to_owned(), values))
+}
+
+/// A value of a list in which some are bare words.
+fn bare(word: &str) -> Scalar {
+    let value = DeValue::parse(word.trim()).ok();
+    let value = value.and_then(|value| scalar(value.get_ref()));
+    value.unwrap_or_else(|| Scalar::Text(word.trim().to_owned()))
 }
 
 /// What a cell quantizes.
@@ -298,6 +333,8 @@ pub struct Cell {
     pub dataset: Option<String>,
     /// Number of test images; 0 for all.
     pub images: u64,
+    /// What is said of images and labels.
+    pub input: Input,
     /// What to quantize; absent for the float run.
     pub quantization: Option<Quantization>,
     /// The result columns. Model, dataset and image count are filled in once the files are open.
@@ -322,6 +359,7 @@ impl Cell {
         let model = read.model()?;
         let dataset = read.path("dataset")?;
         let images = read.integer("images", 0..=100_000_000)?.unwrap_or(0);
+        let input = read.input()?;
         let seed = read.integer("seed", 0..=i64::MAX)?.unwrap_or(0);
         let device = read.text("device")?.unwrap_or_else(|| "engine".to_owned());
         let bits = read.width("weights.bits")?.unwrap_or(8);
@@ -411,6 +449,7 @@ impl Cell {
             model,
             dataset,
             images,
+            input,
             quantization,
             config,
         })
@@ -677,7 +716,7 @@ mod tests {
         let mut settings = Settings::from([("model.weights".to_owned(), text("~/net.pth"))]);
         let named = Cell::new(&settings).unwrap().model;
         assert!(
-            matches!(named, ModelChoice::File { path, .. } if path == format!("{home}/net.pth"))
+            matches!(named.file, ModelFile::File { path, .. } if path == format!("{home}/net.pth"))
         );
         settings.insert("model.weights".into(), text("~other/net.pth"));
         let message = format!("{:#}", Cell::new(&settings).unwrap_err());
@@ -783,6 +822,11 @@ mod tests {
         assert_eq!(values, [Scalar::Integer(8), Scalar::Integer(4)]);
         let (_, values) = parse_assignment("model.weights=/a/b.pth").unwrap();
         assert_eq!(values, [text("/a/b.pth")]);
+        let (_, values) = parse_assignment("model.weights=[a/c.pth, 'b c.pth', 8]").unwrap();
+        assert_eq!(
+            values,
+            [text("a/c.pth"), text("b c.pth"), Scalar::Integer(8)]
+        );
         assert!(parse_assignment("weights.bits").is_err());
         assert!(parse_assignment("weights.bits=[]").is_err());
         assert!(parse_assignment("bits=4").is_err());

@@ -5,14 +5,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use dataset::cifar::{self, Kind};
 use dataset::synthetic::{self, Split};
 use dataset::{Dataset, FolderOptions};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use resnet::{Arch, Checkpoint, Reading};
 
+use crate::input::{Columns, Geometry, Preparation};
 use crate::registry::{DatasetEntry, Format, Registry};
-use crate::settings::{CalibrationChoice, ModelChoice, ModelFile};
+use crate::settings::{CalibrationChoice, Input, ModelChoice, ModelFile};
 
 /// A loaded checkpoint and how it is called.
 #[derive(Debug)]
@@ -23,6 +25,8 @@ pub struct Model {
     pub file: PathBuf,
     /// The set it was trained for, where known.
     pub dataset: Option<String>,
+    /// What its entry of `models.toml` says of images and labels.
+    pub input: Input,
     /// Weights, architecture and hashes.
     pub checkpoint: Checkpoint,
 }
@@ -36,6 +40,36 @@ pub struct TestSet {
     pub data: Dataset,
     /// Hash of preprocessing, pixels and labels.
     pub sha256: String,
+    /// The folder, where the set was given by its path.
+    pub given: Option<PathBuf>,
+    /// How images were cut, where they come from class folders.
+    pub crops: Option<Geometry>,
+    /// How they were read, where that is not the usual way.
+    pub columns: Columns,
+}
+
+impl TestSet {
+    /// A set that is read as it is.
+    pub fn plain(name: String, data: Dataset) -> Self {
+        Self {
+            name,
+            sha256: data.sha256(),
+            data,
+            given: None,
+            crops: None,
+            columns: Columns::default(),
+        }
+    }
+}
+
+/// Where a set lies.
+enum Place<'r> {
+    /// Where an entry of `datasets.toml` says.
+    Entry(&'r DatasetEntry),
+    /// A folder with CIFAR's files.
+    Cifar(Kind, &'r Path),
+    /// Another folder.
+    Folder(&'r Path),
 }
 
 /// Everything that has been opened so far.
@@ -45,9 +79,8 @@ pub struct Sources {
     skip_unreadable: bool,
     progress: Box<dyn Fn(usize, usize) + Sync>,
     models: BTreeMap<ModelChoice, Arc<Model>>,
-    sets: BTreeMap<(String, u64), Arc<TestSet>>,
-    calibration: BTreeMap<(String, CalibrationChoice), Arc<TestSet>>,
-    training: BTreeMap<(String, u64), Arc<TestSet>>,
+    /// By everything that decides what they are, as text: a normalization has no order.
+    sets: BTreeMap<String, Arc<TestSet>>,
 }
 
 impl Sources {
@@ -65,8 +98,6 @@ impl Sources {
             progress,
             models: BTreeMap::new(),
             sets: BTreeMap::new(),
-            calibration: BTreeMap::new(),
-            training: BTreeMap::new(),
         }
     }
 
@@ -86,6 +117,7 @@ impl Sources {
                     checkpoint: load(&file, Some(&arch), reading)?,
                     file,
                     dataset: Some(entry.dataset.clone()),
+                    input: entry.input(),
                 }
             }
             ModelFile::File { path, arch } => {
@@ -96,6 +128,7 @@ impl Sources {
                     checkpoint: load(&file, arch.as_ref(), reading)?,
                     file,
                     dataset: None,
+                    input: Input::default(),
                 }
             }
         });
@@ -103,44 +136,49 @@ impl Sources {
         Ok(model)
     }
 
-    /// The first or evenly spaced `images` (0: all) of the set called `name`, or of the folder at that path.
-    pub fn test_set(&mut self, name: &str, images: u64) -> Result<Arc<TestSet>> {
-        let key = (name.to_owned(), images);
-        if let Some(set) = self.sets.get(&key) {
-            return Ok(set.clone());
-        }
-        let (short, all) = match self.registry.datasets.get(name) {
-            Some(entry) => (name.to_owned(), self.open_entry(name, entry, images)?),
-            None if Path::new(name).is_dir() => (
-                stem(Path::new(name)),
-                self.open_folder(Path::new(name), None)?,
-            ),
-            None => {
-                let known: Vec<_> = self.registry.datasets.keys().map(String::as_str).collect();
+    /// The first or evenly spaced `images` (0: all) of the set called `name`, or of the folder at that path, as a network is to
+    /// see them.
+    pub fn test_set(&mut self, name: &str, images: u64, how: &Preparation) -> Result<Arc<TestSet>> {
+        let key = format!("test {name:?} {images} {how:?}");
+        self.once(key, |sources| {
+            let Some(place) = sources.place(name) else {
+                let known: Vec<_> = sources.registry.datasets.keys().map(String::as_str).collect();
                 bail!(
                     "dataset = {name}: neither a folder nor an entry of datasets.toml; there are {}",
                     known.join(", ")
                 )
+            };
+            let class_folders = match &place {
+                Place::Entry(entry) => entry.format == Format::ImageFolder,
+                Place::Cifar(..) => false,
+                Place::Folder(_) => true,
+            };
+            if !class_folders {
+                how.check_fixed(name)?;
             }
-        };
-        if all.is_empty() {
-            bail!("dataset = {name}: there are no images");
-        }
-        let data = match images as usize {
-            0 => all,
-            n if n <= all.len() => all.subset(n),
-            n => bail!("images = {n}, but {name} has {} images", all.len()),
-        };
-        let set = Arc::new(TestSet {
-            name: short,
-            sha256: data.sha256(),
-            data,
-        });
-        self.sets.insert(key, set.clone());
-        Ok(set)
+            let all = match &place {
+                Place::Entry(entry) => sources.open_entry(name, entry, images, how)?,
+                Place::Cifar(kind, folder) => cifar::open_test(*kind, folder)?,
+                Place::Folder(folder) => sources.open_images(folder, how.folder(), false)?,
+            };
+            if all.is_empty() {
+                bail!("dataset = {name}: there are no images");
+            }
+            let some = match images as usize {
+                0 => all,
+                n if n <= all.len() => all.subset(n),
+                n => bail!("images = {n}, but {name} has {} images", all.len()),
+            };
+            Ok(TestSet {
+                crops: class_folders.then_some(how.geometry),
+                columns: how.columns(&some, class_folders),
+                ..sources.named(name, &place, how.labelled(some)?)
+            })
+        })
     }
 
-    /// The images that `choice` draws from the training part of the test set called `tested`, or from a set of its own.
+    /// The images that `choice` draws from the training part of the test set called `tested`, or from a set of its own; their
+    /// labels are of no use.
     ///
     /// # Errors
     /// There are none, or fewer than asked for.
@@ -148,96 +186,142 @@ impl Sources {
         &mut self,
         tested: &str,
         choice: &CalibrationChoice,
+        how: &Preparation,
     ) -> Result<Arc<TestSet>> {
-        let key = (tested.to_owned(), choice.clone());
-        if let Some(set) = self.calibration.get(&key) {
-            return Ok(set.clone());
-        }
-        let name = choice.dataset.as_deref().unwrap_or(tested);
-        let (short, all) = match self.registry.datasets.get(name) {
-            Some(entry) => (name.to_owned(), self.open_training(name, entry)?),
-            None if Path::new(name).join("data_batch_1.bin").is_file() => (
-                stem(Path::new(name)),
-                dataset::cifar10::open_train(Path::new(name))?,
-            ),
-            None if Path::new(name).is_dir() && choice.dataset.is_some() => (
-                stem(Path::new(name)),
-                self.open_images(Path::new(name), None)?,
-            ),
-            None if choice.dataset.is_some() => bail!(
-                "calibration.dataset = {name}: neither a folder nor an entry of datasets.toml"
-            ),
-            None => bail!(
-                "no calibration images for {tested}: give a folder of images that are not test images with calibration.dataset"
-            ),
-        };
-        let n = choice.images as usize;
-        if n > all.len() {
-            bail!(
-                "calibration.images = {n}, but {short} has {} images to calibrate on; ask for no more",
-                all.len()
-            );
-        }
-        let data = all.select(&drawn(choice.seed, n, all.len()));
-        let set = Arc::new(TestSet {
-            name: short,
-            sha256: data.sha256(),
-            data,
-        });
-        self.calibration.insert(key, set.clone());
-        Ok(set)
+        let key = format!("calibration {tested:?} {choice:?} {how:?}");
+        self.once(key, |sources| {
+            let name = choice.dataset.as_deref().unwrap_or(tested);
+            let place = sources.place(name);
+            let all = match (&place, &choice.dataset) {
+                (Some(Place::Folder(folder)), Some(_)) => {
+                    // Labels that no network is asked about: neither a list nor the number of outputs counts.
+                    let options = FolderOptions {
+                        class_list: None,
+                        outputs: None,
+                        ..how.folder()
+                    };
+                    sources.open_images(folder, options, true)?
+                }
+                (Some(Place::Folder(_)) | None, None) => bail!(
+                    "no calibration images for {tested}: give a folder of images that are not test images with calibration.dataset"
+                ),
+                (None, Some(_)) => bail!(
+                    "calibration.dataset = {name}: neither a folder nor an entry of datasets.toml"
+                ),
+                (Some(place), _) => sources.open_training(name, place)?,
+            };
+            let set = sources.named(name, place.as_ref().unwrap_or(&Place::Folder(Path::new(name))), all);
+            let (short, all) = (&set.name, &set.data);
+            let n = choice.images as usize;
+            if n > all.len() {
+                bail!(
+                    "calibration.images = {n}, but {short} has {} images to calibrate on; ask for no more",
+                    all.len()
+                );
+            }
+            let drawn = drawn(choice.seed, n, all.len());
+            let data = how.normalized(all.select(&drawn));
+            Ok(TestSet {
+                sha256: data.sha256(),
+                data,
+                ..set
+            })
+        })
     }
 
     /// The first `images` (0: all) of the training part of the test set called `tested`.
     ///
     /// # Errors
     /// There are none, or fewer than asked for.
-    pub fn training_set(&mut self, tested: &str, images: u64) -> Result<Arc<TestSet>> {
-        let key = (tested.to_owned(), images);
-        if let Some(set) = self.training.get(&key) {
+    pub fn training_set(
+        &mut self,
+        tested: &str,
+        images: u64,
+        how: &Preparation,
+    ) -> Result<Arc<TestSet>> {
+        let key = format!("training {tested:?} {images} {how:?}");
+        self.once(key, |sources| {
+            let place = match sources.place(tested) {
+                Some(place @ (Place::Entry(_) | Place::Cifar(..))) => place,
+                _ => bail!("no training images for {tested}: it has test images alone"),
+            };
+            let all = sources.open_training(tested, &place)?;
+            let some = match images as usize {
+                0 => all,
+                n if n <= all.len() => all.subset(n),
+                n => bail!("qat.images = {n}, but {tested} has {}", all.len()),
+            };
+            Ok(sources.named(tested, &place, how.labelled(some)?))
+        })
+    }
+
+    /// What `open` makes, made once.
+    fn once(
+        &mut self,
+        key: String,
+        open: impl FnOnce(&Self) -> Result<TestSet>,
+    ) -> Result<Arc<TestSet>> {
+        if let Some(set) = self.sets.get(&key) {
             return Ok(set.clone());
         }
-        let (short, all) = match self.registry.datasets.get(tested) {
-            Some(entry) => (tested.to_owned(), self.open_training(tested, entry)?),
-            None if Path::new(tested).join("data_batch_1.bin").is_file() => (
-                stem(Path::new(tested)),
-                dataset::cifar10::open_train(Path::new(tested))?,
-            ),
-            None => bail!("no training images for {tested}: it has test images alone"),
-        };
-        let data = match images as usize {
-            0 => all,
-            n if n <= all.len() => all.subset(n),
-            n => bail!("qat.images = {n}, but {short} has {}", all.len()),
-        };
-        let set = Arc::new(TestSet {
-            name: short,
-            sha256: data.sha256(),
-            data,
-        });
-        self.training.insert(key, set.clone());
+        let set = Arc::new(open(self)?);
+        self.sets.insert(key, set.clone());
         Ok(set)
     }
 
-    /// The images of a set that are no test images.
-    fn open_training(&self, name: &str, entry: &DatasetEntry) -> Result<Dataset> {
-        match entry.format {
-            Format::Synthetic => Ok(synthetic::generate(
-                entry.seed,
-                Split::Train,
-                synthetic::TRAIN_IMAGES,
-            )),
-            Format::Cifar10 => {
-                let folder = self.registry.find(&entry.path, name, name)?;
-                Ok(dataset::cifar10::open_train(&folder)?)
-            }
-            Format::ImageFolder => bail!(
-                "no calibration images: {name} has test images alone; give a folder of others with calibration.dataset"
-            ),
+    /// Where the set called `name` lies: an entry by that name, else a folder at that path.
+    fn place<'r>(&'r self, name: &'r str) -> Option<Place<'r>> {
+        if let Some(entry) = self.registry.datasets.get(name) {
+            return Some(Place::Entry(entry));
+        }
+        let folder = Path::new(name);
+        match cifar::find(folder) {
+            Some(kind) => Some(Place::Cifar(kind, folder)),
+            None => folder.is_dir().then_some(Place::Folder(folder)),
         }
     }
 
-    fn open_entry(&self, name: &str, entry: &DatasetEntry, images: u64) -> Result<Dataset> {
+    /// A set of that name: the entry's, or the folder's.
+    fn named(&self, name: &str, place: &Place<'_>, data: Dataset) -> TestSet {
+        let folder = match place {
+            Place::Entry(_) => None,
+            Place::Cifar(_, folder) | Place::Folder(folder) => Some(*folder),
+        };
+        TestSet {
+            given: folder.map(Path::to_path_buf),
+            ..TestSet::plain(folder.map_or_else(|| name.to_owned(), stem), data)
+        }
+    }
+
+    /// The images of a set that are no test images.
+    fn open_training(&self, name: &str, place: &Place<'_>) -> Result<Dataset> {
+        match place {
+            Place::Cifar(kind, folder) => Ok(cifar::open_train(*kind, folder)?),
+            Place::Entry(entry) => match (entry.format, cifar_kind(entry.format)) {
+                (_, Some(kind)) => {
+                    let folder = self.registry.find(&entry.path, name, name)?;
+                    Ok(cifar::open_train(kind, &folder)?)
+                }
+                (Format::Synthetic, _) => Ok(synthetic::generate(
+                    entry.seed,
+                    Split::Train,
+                    synthetic::TRAIN_IMAGES,
+                )),
+                _ => bail!(
+                    "no calibration images: {name} has test images alone; give a folder of others with calibration.dataset"
+                ),
+            },
+            Place::Folder(_) => bail!("no training images for {name}: it has test images alone"),
+        }
+    }
+
+    fn open_entry(
+        &self,
+        name: &str,
+        entry: &DatasetEntry,
+        images: u64,
+        how: &Preparation,
+    ) -> Result<Dataset> {
         if entry.format == Format::Synthetic {
             let n = match images as usize {
                 0 => synthetic::TEST_IMAGES,
@@ -246,33 +330,35 @@ impl Sources {
             return Ok(synthetic::generate(entry.seed, Split::Test, n));
         }
         let folder = self.registry.find(&entry.path, name, name)?;
-        let class_list = match &entry.class_list {
-            Some(list) => Some(self.registry.find(list, name, name)?),
-            None => None,
+        if let Some(kind) = cifar_kind(entry.format) {
+            return Ok(cifar::open_test(kind, &folder)?);
+        }
+        let class_list = match (&how.class_list, &entry.class_list) {
+            (None, Some(list)) => Some(self.registry.find(list, name, name)?),
+            (said, _) => said.clone(),
         };
-        match entry.format {
-            Format::Cifar10 => Ok(dataset::cifar10::open_test(&folder)?),
-            _ => self.open_images(&folder, class_list),
-        }
-    }
-
-    /// A folder that no registry knows: CIFAR-10's layout by its file, else class folders.
-    fn open_folder(&self, folder: &Path, class_list: Option<PathBuf>) -> Result<Dataset> {
-        if folder.join("test_batch.bin").is_file() {
-            Ok(dataset::cifar10::open_test(folder)?)
-        } else {
-            self.open_images(folder, class_list)
-        }
-    }
-
-    fn open_images(&self, folder: &Path, class_list: Option<PathBuf>) -> Result<Dataset> {
         let options = FolderOptions {
             class_list,
+            ..how.folder()
+        };
+        self.open_images(&folder, options, false)
+    }
+
+    fn open_images(
+        &self,
+        folder: &Path,
+        options: FolderOptions,
+        unlabelled: bool,
+    ) -> Result<Dataset> {
+        let options = FolderOptions {
             skip_unreadable: self.skip_unreadable,
             cache_dir: Some(self.cache.clone()),
-            ..FolderOptions::default()
+            ..options
         };
-        let data = dataset::folder::open(folder, &options, &*self.progress)?;
+        let data = match unlabelled {
+            true => dataset::folder::open_unlabelled(folder, &options, &*self.progress)?,
+            false => dataset::folder::open(folder, &options, &*self.progress)?,
+        };
         let unreadable = data.unreadable();
         if !unreadable.is_empty() {
             eprintln!(
@@ -284,6 +370,14 @@ impl Sources {
             );
         }
         Ok(data)
+    }
+}
+
+fn cifar_kind(format: Format) -> Option<Kind> {
+    match format {
+        Format::Cifar10 => Some(Kind::Ten),
+        Format::Cifar100 => Some(Kind::Hundred),
+        Format::Synthetic | Format::ImageFolder => None,
     }
 }
 

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, Result, bail};
 use results::{Run, Status, Store};
 
+use crate::chance::warning;
 use crate::device::Target;
 use crate::environment::Environment;
 use crate::experiment::Experiment;
@@ -141,6 +142,22 @@ impl Sweep<'_> {
         Ok(known.get(&run.baseline))
     }
 
+    /// One line for each finished float run of `runs` that is no better than guessing.
+    pub fn at_chance(&self, runs: &[&PlannedRun]) -> Result<Vec<String>> {
+        let mut lines = Vec::new();
+        for run in runs.iter().filter(|run| run.is_baseline()) {
+            if !self.store.is_complete(self.experiment, &run.run_id)? {
+                continue;
+            }
+            let finished = self.store.read(self.experiment, &run.run_id)?;
+            let hits = whole_network(&finished, results::metric::TOP1_CORRECT).unwrap_or_default();
+            let (n, outputs) = (run.set.data.len(), run.model.checkpoint.arch.classes());
+            let name = run.subject().join(" on ");
+            lines.extend(warning(&name, hits as u64, n as u64, outputs));
+        }
+        Ok(lines)
+    }
+
     /// Compares finished runs with the experiment's checks. Returns one line for each check that fails, and how many
     /// were compared; a check that no run of the plan answers to is passed over, since `--set` may have left it out.
     pub fn check(
@@ -150,7 +167,7 @@ impl Sweep<'_> {
     ) -> Result<(usize, Vec<String>)> {
         let (mut compared, mut wrong) = (0, Vec::new());
         for check in &experiment.checks {
-            for run in runs.iter().filter(|run| check.applies(&run.config)) {
+            for run in runs.iter().filter(|run| check.applies(&run.spelled_out())) {
                 if !self.store.is_complete(self.experiment, &run.run_id)? {
                     continue;
                 }

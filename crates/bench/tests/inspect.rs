@@ -311,6 +311,10 @@ fn calibrations_that_do_not_fit_are_refused_in_one_line() {
         (vec![&read], "activations.bits = 32"),
         (vec![&bits, &read, &another], "--save-calibration"),
         (
+            vec![&bits, &read, &["--set", "input.normalization=half"]],
+            "input.normalization = 0.44 / 0.22, not half",
+        ),
+        (
             vec![&bits, &["--calibration", "nowhere"]],
             "nowhere/source.csv",
         ),

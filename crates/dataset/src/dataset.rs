@@ -66,6 +66,7 @@ pub struct Dataset {
     pixels: Pixels,
     images: Vec<Image>,
     unreadable: Arc<[(String, String)]>,
+    classes_from: Option<Arc<str>>,
 }
 
 #[derive(Clone)]
@@ -147,6 +148,7 @@ impl Dataset {
             pixels,
             images,
             unreadable: Arc::new([]),
+            classes_from: None,
         }
     }
 
@@ -156,15 +158,60 @@ impl Dataset {
         self
     }
 
-    /// The same images for a network that was trained with other statistics. The content hash stays.
+    /// The same set, with the rule by which its labels were told, where no file says it.
+    pub fn with_classes_from(mut self, rule: &str) -> Dataset {
+        self.classes_from = Some(rule.into());
+        self
+    }
+
+    /// The same images for a network that was trained with other statistics. That is a step of preprocessing like others: the
+    /// content hash is another one, unless the statistics are those that the set has anyway.
     pub fn with_normalization(mut self, normalization: Normalization) -> Dataset {
+        if normalization == self.normalization() {
+            return self;
+        }
+        let preprocessing = format!("{}; normalization {normalization}", self.preprocessing());
         let source = Source {
             normalization,
+            preprocessing,
             ..(*self.source).clone()
         };
         self.table = Arc::new(Table::new(normalization));
         self.source = Arc::new(source);
         self
+    }
+
+    /// The same images for a network with `outputs` outputs, of which that of class k is `k + offset`.
+    ///
+    /// # Errors
+    /// [`Error::LabelOffset`] if that is no output for some image.
+    pub fn with_label_offset(mut self, offset: i32, outputs: usize) -> Result<Dataset, Error> {
+        let shifted = |label: u16| {
+            let shifted = usize::try_from(i64::from(label) + i64::from(offset)).ok();
+            let shifted = shifted.filter(|&output| output < outputs);
+            shifted.and_then(|output| u16::try_from(output).ok())
+        };
+        for i in 0..self.len() {
+            let label = self.images[i].label;
+            self.images[i].label = shifted(label).ok_or_else(|| Error::LabelOffset {
+                name: self.name().to_owned(),
+                image: self.id(i),
+                label,
+                offset,
+                outputs,
+            })?;
+        }
+        let mut classes: Vec<String> = (0..outputs).map(|k| format!("output {k}")).collect();
+        for (label, name) in (0..=u16::MAX).zip(self.classes()) {
+            if let Some(output) = shifted(label) {
+                classes[usize::from(output)].clone_from(name);
+            }
+        }
+        self.source = Arc::new(Source {
+            classes,
+            ..(*self.source).clone()
+        });
+        Ok(self)
     }
 
     /// How many images.
@@ -190,6 +237,11 @@ impl Dataset {
     /// Class names by label; there may be classes without an image.
     pub fn classes(&self) -> &[String] {
         &self.source.classes
+    }
+
+    /// How labels were told, for people, where no file says which folder is which class.
+    pub fn classes_from(&self) -> Option<&str> {
+        self.classes_from.as_deref()
     }
 
     /// Pixels from top to bottom.
@@ -365,7 +417,7 @@ mod tests {
         let mut out = vec![0.0; 12];
         set.write_batch(1..3, &mut out);
         let expected = |v: u8, c: usize| {
-            let Normalization { mean, std } = set.normalization();
+            let Normalization { mean, std, .. } = set.normalization();
             (f32::from(v) / 255.0 - mean[c]) / std[c]
         };
         let first = [(6, 0), (9, 0), (7, 1), (10, 1), (8, 2), (11, 2)];
@@ -428,6 +480,38 @@ mod tests {
         };
         let other = Dataset::new(other, pixels.clone(), vec![record(0, 0), record(6, 1)]).unwrap();
         assert_ne!(other.sha256(), whole.subset(2).sha256());
+    }
+
+    #[test]
+    fn another_normalization_is_another_hash_and_the_own_one_is_not() {
+        let set = set(2, Sampling::First);
+        let own = set.clone().with_normalization(Normalization::IMAGENET);
+        assert_eq!(own.sha256(), set.sha256());
+        let half = set.clone().with_normalization(Normalization::HALF);
+        assert_ne!(half.sha256(), set.sha256());
+        let mut out = vec![0.0; 6];
+        half.write_batch(0..1, &mut out);
+        assert_eq!(out[0], -1.0);
+        assert_eq!(half.overlap(&set), Some((0, 0)));
+    }
+
+    #[test]
+    fn an_offset_moves_labels_and_their_names_and_is_refused_where_there_is_no_output() {
+        let moved = set(3, Sampling::First).with_label_offset(1, 4).unwrap();
+        assert_eq!(
+            (0..3).map(|i| moved.label(i)).collect::<Vec<_>>(),
+            [1, 2, 1]
+        );
+        assert_eq!(moved.classes(), ["output 0", "a", "b", "output 3"]);
+        assert_ne!(moved.sha256(), set(3, Sampling::First).sha256());
+        let refused = |offset, outputs| {
+            let moved = set(3, Sampling::First).with_label_offset(offset, outputs);
+            moved.unwrap_err().to_string()
+        };
+        let below = refused(-1, 4);
+        assert!(below.contains("label 0") && below.contains("-1"), "{below}");
+        assert!(refused(1, 2).contains("labels.offset"), "{}", refused(1, 2));
+        assert!(refused(i32::MIN, 2).contains("image 0"));
     }
 
     #[test]

@@ -57,6 +57,36 @@ pub enum Error {
         /// The contradiction, with the values.
         detail: String,
     },
+    /// A label that an offset moves to no output.
+    #[error(
+        "data set `{name}`: image {image} has label {label}, with labels.offset = {offset} output {}, but the network has \
+         outputs 0 to {}; set another labels.offset",
+        i64::from(*label) + i64::from(*offset), outputs.saturating_sub(1)
+    )]
+    LabelOffset {
+        /// The data set's name.
+        name: String,
+        /// The image.
+        image: String,
+        /// Its label in the set.
+        label: u16,
+        /// What is added to it.
+        offset: i32,
+        /// How many outputs the network has.
+        outputs: usize,
+    },
+    /// A file in the layout of CIFAR's Python version cannot be used.
+    #[error(
+        "{}: {problem}; expected is a batch of cifar-10-python.tar.gz or cifar-100-python.tar.gz as published, or take the \
+         binary version (cifar-10-binary.tar.gz)",
+        path.display()
+    )]
+    Pickle {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
     /// A picture could not be encoded.
     #[error("{}: {detail}", path.display())]
     Encode {
@@ -88,7 +118,7 @@ pub enum Error {
     },
     /// A class folder has no place in the class list, so its images have no label.
     #[error(
-        "{}: this class is not one of the {classes} in {list}; remove or rename the folder, or give the class list that the model was trained with",
+        "{}: this class is not one of the {classes} in {list}; remove or rename the folder, or give the class list that the model was trained with (labels.class_list)",
         folder.display()
     )]
     ClassNotListed {
@@ -101,7 +131,7 @@ pub enum Error {
     },
     /// A class folder without images, where labels are counted over folders.
     #[error(
-        "{}: no image in this class folder, yet it counts as a class; remove it, or give a class list if the class is meant to have none",
+        "{}: no image in this class folder, yet it counts as a class; remove it, or give a class list (labels.class_list) if the class is meant to have none",
         folder.display()
     )]
     EmptyClass {

@@ -2,7 +2,8 @@
 //!
 //! `root/CLASS/.../IMAGE`: `listing` says which files and in which order, `classes` which label, [`crate::decode`]
 //! and [`crate::resize`] make `[crop, crop, 3]` pixels of each, and the cache keeps them, exactly those of Pillow
-//! and torchvision.
+//! and torchvision. Where labels are of no use (to calibrate on), [`open_unlabelled`] takes a folder without class folders,
+//! too.
 
 pub(crate) mod classes;
 pub(crate) mod listing;
@@ -12,6 +13,9 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 pub use classes::imagenet_wnids;
+
+use classes::Classes;
+use listing::Listing;
 
 use crate::Error;
 use crate::cache::{self, Failure, Job, Key};
@@ -24,8 +28,10 @@ use crate::resize::{Geometry, resize_and_crop};
 #[derive(Clone, Debug, PartialEq)]
 pub struct FolderOptions {
     /// A text file with one class name a line, in the order of the model's outputs. Without one: ImageNet's 1000 classes
-    /// if folders are named by WordNet ids, else the folders sorted.
+    /// if folders are named by WordNet ids, else the folders sorted; `classes.rs` has the whole rule.
     pub class_list: Option<PathBuf>,
+    /// How many outputs of the network are classes: as many folders are these in sorted order.
+    pub outputs: Option<usize>,
     /// Leave out images that cannot be decoded, and list them in [`Dataset::unreadable`]. Otherwise they are an error.
     pub skip_unreadable: bool,
     /// Where decoded images are kept between runs. Without one they are kept for this process alone: in memory up to
@@ -43,6 +49,7 @@ impl Default for FolderOptions {
     fn default() -> FolderOptions {
         FolderOptions {
             class_list: None,
+            outputs: None,
             skip_unreadable: false,
             cache_dir: None,
             resize: 256,
@@ -65,26 +72,91 @@ pub fn open(
     options: &FolderOptions,
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Dataset, Error> {
-    let geometry = geometry(options)?;
     let listing = listing::list(root)?;
-    let total = listing.entries.len() + listing.misnamed.len();
-    if total == 0 {
+    if listing.entries.is_empty() && listing.misnamed.is_empty() {
+        let advice = match listing.loose.is_empty() {
+            true => "images lie in one folder for each class, as in FOLDER/CLASS/IMAGE.JPEG".into(),
+            false => format!(
+                "its {} images lie in no class folder, so nothing says what is right (to calibrate on, such a folder will do); \
+                 a test set is FOLDER/CLASS/IMAGE.JPEG",
+                listing.loose.len()
+            ),
+        };
         return Err(Error::NoImages {
             folder: root.into(),
             expected: "class folder with JPEG or PNG images".into(),
-            advice: "images lie in one folder for each class, as in FOLDER/CLASS/IMAGE.JPEG".into(),
+            advice,
         });
     }
+    let classes = labels(root, &listing, options)?;
+    decode_all(root, listing, classes, options, progress)
+}
+
+/// Opens all images below `root` and in it, for a use that needs no labels. Class folders that [`open`] would take give the
+/// same set; else every image has label 0 of one class.
+///
+/// # Errors
+/// As [`open`], those about classes excepted.
+pub fn open_unlabelled(
+    root: &Path,
+    options: &FolderOptions,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> Result<Dataset, Error> {
+    let mut listing = listing::list(root)?;
+    if listing.loose.is_empty()
+        && !listing.entries.is_empty()
+        && let Ok(classes) = labels(root, &listing, options)
+    {
+        return decode_all(root, listing, classes, options, progress);
+    }
+    let loose = std::mem::take(&mut listing.loose);
+    listing.entries.splice(0..0, loose);
+    if listing.entries.is_empty() && listing.misnamed.is_empty() {
+        return Err(Error::NoImages {
+            folder: root.into(),
+            expected: "JPEG or PNG images".into(),
+            advice: "name a folder with images, in class folders or not".into(),
+        });
+    }
+    for entry in &mut listing.entries {
+        entry.folder = Some(0);
+    }
+    let classes = Classes {
+        names: vec!["unlabelled".into()],
+        labels: vec![0],
+        rule: None,
+    };
+    decode_all(root, listing, classes, options, progress)
+}
+
+/// The label of each class folder.
+fn labels(root: &Path, listing: &Listing, options: &FolderOptions) -> Result<Classes, Error> {
     let mut folders: Vec<(String, usize)> = listing
         .folders
         .iter()
         .map(|name| (name.clone(), 0))
         .collect();
-    for entry in &listing.entries {
-        folders[entry.folder].1 += 1;
+    for folder in listing.entries.iter().filter_map(|entry| entry.folder) {
+        folders[folder].1 += 1;
     }
-    let classes = classes::assign(root, &folders, options.class_list.as_deref())?;
+    classes::assign(
+        root,
+        &folders,
+        options.class_list.as_deref(),
+        options.outputs,
+    )
+}
 
+/// The pixels of all entries, each with the label of its folder.
+fn decode_all(
+    root: &Path,
+    listing: Listing,
+    classes: Classes,
+    options: &FolderOptions,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> Result<Dataset, Error> {
+    let geometry = geometry(options)?;
+    let total = listing.entries.len() + listing.misnamed.len();
     let steps = preprocessing(geometry);
     let paths: Vec<&str> = listing
         .entries
@@ -109,7 +181,7 @@ pub fn open(
     for (entry, outcome) in listing.entries.into_iter().zip(crops.outcomes) {
         match outcome {
             Ok(digest) => {
-                let label = classes.labels[entry.folder];
+                let label = entry.folder.map_or(0, |folder| classes.labels[folder]);
                 records.push(Record {
                     offset,
                     label,
@@ -137,7 +209,11 @@ pub fn open(
         normalization: options.normalization,
         sampling: Sampling::EvenlySpaced,
     };
-    Ok(Dataset::new(source, crops.pixels, records)?.with_unreadable(unreadable))
+    let set = Dataset::new(source, crops.pixels, records)?.with_unreadable(unreadable);
+    Ok(match &classes.rule {
+        Some(rule) => set.with_classes_from(rule),
+        None => set,
+    })
 }
 
 /// Decodes, resizes and crops one image file: `[crop, crop, 3]`.

@@ -3,14 +3,14 @@
 //! - [`mod@dataset`]: the common type: pixels, labels, content hash, normalised batches.
 //! - [`normalization`]: from 8-bit values to what a network sees.
 //! - [`synthetic`]: ten kinds of things, generated from a seed; needs no file.
-//! - [`cifar10`]: CIFAR-10 in its official binary layout.
+//! - [`cifar`]: CIFAR-10 and CIFAR-100, binary and Python versions.
 //! - [`mod@folder`]: class folders of JPEG and PNG images; [`decode`] and [`resize`] are its exact preprocessing, and a
 //!   cache keeps what they made.
 //! - [`mod@contact_sheet`]: many images on one sheet, to look at.
 //! - [`error`]: what can go wrong, with the file and what to do about it.
 
 mod cache;
-pub mod cifar10;
+pub mod cifar;
 pub mod contact_sheet;
 pub mod dataset;
 pub mod decode;

@@ -81,6 +81,7 @@ pub fn generate(seed: u64, split: Split, n: usize) -> Dataset {
         height: SIDE,
         width: SIDE,
         normalization: Normalization {
+            scale: 255.0,
             mean: [0.44; 3],
             std: [0.22; 3],
         },

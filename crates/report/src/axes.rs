@@ -6,7 +6,8 @@
 use results::{Config, RunRow};
 
 use crate::axis_text::{
-    activations, calibration, granularity, mapping, model, number, range, text, training,
+    DEFAULT, activations, calibration, granularity, image_size, label_offset, mapping, model,
+    normalization, number, range, text, training,
 };
 use crate::order::compare_words;
 
@@ -127,11 +128,15 @@ const RANGES: &[&str] = &[
 const ROUNDINGS: &[&str] = &["half_even", "half_away", "floor", "stochastic", "gemmlowp"];
 
 /// Every axis, the coarse ones first, as the line below a table lists them.
-pub(crate) static AXES: [Axis; 31] = {
+pub(crate) static AXES: [Axis; 34] = {
     use About::{Arithmetic, Network, Subject, Weights};
     [
         axis("model", Subject, model, &[]),
         axis("dataset", Subject, |c| c.dataset.clone(), &[]),
+        // That nothing was said is a value, too.
+        axis("normalization", Subject, normalization, &[]).moot(None),
+        axis("image size", Subject, image_size, &[]).moot(None),
+        axis("label offset", Subject, label_offset, &[]).moot(None),
         axis("device", Network, |c| c.device.clone(), &[]),
         axis(
             "execution",
@@ -292,7 +297,7 @@ pub(crate) fn fixed(rows: &[RunRow]) -> Vec<String> {
     let fixed = AXES.iter().filter(|axis| !varying.contains(&axis.title));
     fixed
         .map(|axis| (axis.title, value(axis)))
-        .filter(|(_, v)| !v.is_empty())
+        .filter(|(_, v)| !v.is_empty() && v != DEFAULT)
         .map(|(t, v)| format!("{t} {v}"))
         .collect()
 }
@@ -398,6 +403,32 @@ mod tests {
         }
         let rows = [trained("lsq", 0.5), trained("lsq", 1.0)];
         assert_eq!(titles(&rows), ["training settings"]);
+    }
+
+    #[test]
+    fn how_images_are_read_is_a_column_where_it_varies_and_no_word_where_it_is_usual() {
+        let half = || row(|c| c.input_normalization = Some("half".into()));
+        let rows = [row(|_| ()), half()];
+        let axes = varying(&rows);
+        assert_eq!(axes[0].title, "normalization");
+        assert_eq!(axes[0].value(&rows[0].config), "default");
+        assert_eq!(axes[0].value(&rows[1].config), "half");
+        assert!(
+            fixed(&rows[..1])
+                .iter()
+                .all(|text| !text.contains("normalization"))
+        );
+        assert!(fixed(&[half()]).contains(&"normalization half".to_string()));
+        let rows = [
+            row(|_| ()),
+            row(|c| (c.input_resize, c.input_size) = (Some(232), Some(224))),
+            row(|c| c.labels_offset = Some(1)),
+        ];
+        let axes = varying(&rows);
+        let titles: Vec<_> = axes.iter().map(|axis| axis.title).collect();
+        assert_eq!(titles, ["image size", "label offset"]);
+        assert_eq!(axes[0].value(&rows[1].config), "224 of 232");
+        assert_eq!(axes[1].value(&rows[2].config), "1");
     }
 
     #[test]

@@ -17,6 +17,47 @@ pub(crate) fn model(c: &Config) -> String {
     }
 }
 
+/// The value where images are read in the usual way.
+pub(crate) const DEFAULT: &str = "default";
+
+pub(crate) fn normalization(c: &Config) -> String {
+    usual(text(&c.input_normalization))
+}
+
+/// Side of the crop, and what the shorter side was resized to before.
+pub(crate) fn image_size(c: &Config) -> String {
+    usual(match (c.input_size, c.input_resize) {
+        (Some(size), Some(resize)) => format!("{size} of {resize}"),
+        (size, resize) => number(size.or(resize)),
+    })
+}
+
+pub(crate) fn label_offset(c: &Config) -> String {
+    usual(number(c.labels_offset))
+}
+
+fn usual(value: String) -> String {
+    match value.is_empty() {
+        true => DEFAULT.into(),
+        false => value,
+    }
+}
+
+/// Network and images, as the title of a picture has them: what is usual is not said.
+pub(crate) fn subject(c: &Config) -> String {
+    let mut parts = vec![model(c), c.dataset.clone()];
+    for (title, value) in [
+        ("normalization", normalization(c)),
+        ("image size", image_size(c)),
+        ("label offset", label_offset(c)),
+    ] {
+        if value != DEFAULT {
+            parts.push(format!("{title} {value}"));
+        }
+    }
+    parts.join(", ")
+}
+
 pub(crate) fn mapping(c: &Config) -> String {
     codes(&c.weights_mapping, c.weights_narrow)
 }

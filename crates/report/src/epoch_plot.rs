@@ -9,6 +9,7 @@ use results::{EpochRow, FLOAT_BITS};
 
 use crate::accuracy::{AccuracyTable, TableRow};
 use crate::axes::{Axis, scheme_label};
+use crate::axis_text::subject;
 use crate::canvas::{At, BLACK, Canvas, GREY, SMALL, categorical, picture};
 use crate::frame::{Frame, LEGEND_STEP, Sample, legend, legend_width, nice_step, ticks};
 use crate::load::Loaded;
@@ -95,12 +96,9 @@ fn are_told_apart(table: &AccuracyTable, courses: &[Course<'_>]) -> bool {
 /// What stands above a pair of frames.
 fn place(table: &AccuracyTable, row: &TableRow) -> String {
     let config = &row.config;
-    let named = config.model_name.as_deref();
-    let model = named.filter(|name| !name.is_empty());
-    let model = model.unwrap_or(&config.model_arch);
     let both = table.activations || config.activations_bits != FLOAT_BITS;
     let bits = row.bits().label(both);
-    format!("{model}, {}, {bits}", config.dataset)
+    format!("{}, {bits}", subject(config))
 }
 
 /// Top-1 of the float run in percent.

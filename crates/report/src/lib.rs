@@ -1,7 +1,7 @@
 //! Run folders to tables and pictures. Imports `results` alone; reads the long files with polars and draws with plotters.
 //!
 //! In reading order: [`stats`] (Wilson's interval, McNemar's test), `load` (run folders in, with everything that is
-//! refused), `axes` (what varies), `order` (of rows and words), [`AccuracyTable`] (the rows), `columns`, `wide` and
+//! refused), `apart` (names of their own for what has the same name), `axes` (what varies), `order` (of rows and words), [`AccuracyTable`] (the rows), `columns`, `wide` and
 //! `notes` (what is printed of them), `render` (as Markdown, CSV and LaTeX), the plots on `canvas` and `frame`
 //! ([`layer_plot`] is about speed and no experiment), [`splice`] (into a README), and [`write_all`], which makes the
 //! files.
@@ -11,6 +11,7 @@
 
 mod accuracy;
 mod accuracy_plot;
+mod apart;
 mod axes;
 mod axis_text;
 mod bars;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use results::{EpochRow, MetricRow, RunRow, Status, Store, metric};
 
+use crate::apart::tell_apart;
 use crate::error::Error;
 use crate::frames::{Predictions, polars_error, repeated};
 
@@ -86,6 +87,7 @@ impl Loaded {
             counted: HashMap::new(),
             epochs: HashMap::new(),
         };
+        tell_apart(&mut loaded.rows);
         for row in loaded.rows.iter().filter(|row| row.status == Status::Ok) {
             let counted = loaded.count(&row.run_id)?;
             loaded.counted.insert(row.run_id.clone(), counted);

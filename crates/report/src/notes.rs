@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::accuracy::AccuracyTable;
 use crate::axes::fixed;
+use crate::axis_text::model;
 use crate::columns::{count, number};
 
 impl AccuracyTable {
@@ -41,19 +42,10 @@ impl AccuracyTable {
                 .map(|run| revision(&run.git_revision))
                 .collect(),
         );
-        let model = |run: &results::RunRow| {
-            let name = run
-                .config
-                .model_name
-                .as_deref()
-                .filter(|name| !name.is_empty());
-            format!(
-                "{} `{}`",
-                name.unwrap_or(&run.config.model_arch),
-                short(&run.weights_sha256)
-            )
+        let network = |run: &results::RunRow| {
+            format!("{} `{}`", model(&run.config), short(&run.weights_sha256))
         };
-        let models = list(self.runs.iter().map(model).collect());
+        let models = list(self.runs.iter().map(network).collect());
         let data = list(
             self.runs
                 .iter()

@@ -3,6 +3,7 @@
 
 use crate::accuracy::{AccuracyTable, TableRow};
 use crate::axes::{Axis, scheme_label};
+use crate::axis_text::subject as subject_of;
 use crate::canvas::{At, BLACK, Canvas, GREY, SMALL, picture};
 use crate::frame::{Frame, LEGEND_STEP, Sample, legend, legend_width, nice_step};
 use crate::series::{Across, Series};
@@ -52,12 +53,7 @@ pub(crate) fn panels<'a>(
             .filter(|row| row.subject() == subject)
             .map(|row| row.classes)
             .max();
-        let model = config
-            .model_name
-            .as_deref()
-            .filter(|name| !name.is_empty())
-            .unwrap_or(&config.model_arch);
-        let title = format!("{model}, {}", config.dataset);
+        let title = subject_of(config);
         let chance = 100.0 / class_count(&config.dataset, classes.unwrap_or(1)) as f64;
         panels.push((
             subject,
@@ -76,6 +72,7 @@ pub(crate) fn panels<'a>(
 fn class_count(dataset: &str, seen: u64) -> u64 {
     match dataset {
         "imagenet" => 1000,
+        "cifar100" => 100,
         "cifar10" | "synthetic" => 10,
         _ => seen.max(1),
     }

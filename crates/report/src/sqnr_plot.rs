@@ -9,6 +9,7 @@ use results::metric;
 
 use crate::accuracy::AccuracyTable;
 use crate::axes::{About, scheme_label};
+use crate::axis_text::subject;
 use crate::canvas::{At, BLACK, Canvas, SMALL, picture, sequential, text_width};
 use crate::frame::{Frame, LEGEND_STEP, Sample, legend, legend_width, nice_step, ticks};
 use crate::load::Loaded;
@@ -50,9 +51,8 @@ pub(crate) fn sqnr_plot(table: &AccuracyTable, loaded: &Loaded) -> Option<String
             let mut panel = panel(series, &by_run);
             let config = &series.first().config;
             let scheme = scheme_label(config, &axes);
-            let model = config.model_name.as_deref().unwrap_or(&config.model_arch);
             panel.title = if several_subjects {
-                format!("{model}, {}: {scheme}", config.dataset)
+                format!("{}: {scheme}", subject(config))
             } else {
                 scheme
             };

@@ -48,6 +48,8 @@ pub struct SourceRow {
     pub images: u64,
     /// Hash of the images.
     pub data_sha256: String,
+    /// How they were normalized; empty in files of before there was a choice.
+    pub normalization: Option<String>,
 }
 
 impl Row for SourceRow {
@@ -59,7 +61,12 @@ impl Row for SourceRow {
             "dataset",
             "images",
             "data_sha256",
+            "normalization",
         ]
+    }
+
+    fn later() -> &'static [&'static str] {
+        &["normalization"]
     }
 }
 

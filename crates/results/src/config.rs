@@ -32,6 +32,14 @@ pub struct Config {
     pub dataset: String,
     /// Number of test images, resolved (never "all").
     pub images: u64,
+    /// How images are normalized, by name or as `MEAN / STD`; empty: as is usual for the set.
+    pub input_normalization: Option<String>,
+    /// Shorter side that images of class folders were resized to; empty, with the next: as is usual for the network.
+    pub input_resize: Option<u64>,
+    /// Side of their crop.
+    pub input_size: Option<u64>,
+    /// What is added to a label for the network's output, where something is.
+    pub labels_offset: Option<i64>,
     /// 1 to 16, or 32 for float.
     pub weights_bits: u32,
     /// `affine`, `symmetric` or `power_of_two`.
@@ -153,11 +161,15 @@ pub struct Config {
 
 impl Config {
     /// The columns in file order: the field names.
-    pub const COLUMNS: [&'static str; 55] = [
+    pub const COLUMNS: [&'static str; 59] = [
         "model_name",
         "model_arch",
         "dataset",
         "images",
+        "input_normalization",
+        "input_resize",
+        "input_size",
+        "labels_offset",
         "weights_bits",
         "weights_mapping",
         "weights_narrow",
@@ -212,7 +224,11 @@ impl Config {
     ];
 
     /// Columns that files of this schema may lack, because they were written before there was anything to fill them with.
-    pub(crate) const LATER: [&'static str; 21] = [
+    pub(crate) const LATER: [&'static str; 25] = [
+        "input_normalization",
+        "input_resize",
+        "input_size",
+        "labels_offset",
         "qat_method",
         "qat_bn",
         "qat_start",

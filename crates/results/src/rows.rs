@@ -4,6 +4,7 @@
 //! [`Row::columns`] before they read by position.
 
 use std::collections::HashSet;
+use std::sync::LazyLock;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,10 @@ use crate::file::{plain, plain_option};
 
 /// Version of the file formats, first column of `run.csv`.
 pub const SCHEMA: u32 = 2;
+
+/// Columns of `run.csv` that older files may lack.
+static LATER: LazyLock<Vec<&'static str>> =
+    LazyLock::new(|| Config::LATER.into_iter().chain(["data_folder"]).collect());
 
 /// A type that is a row of a CSV file.
 pub trait Row: Serialize + DeserializeOwned {
@@ -49,6 +54,8 @@ pub struct RunRow {
     pub config: Config,
     /// The weights file as it was named, for people; its hash is what counts.
     pub weights_file: Option<String>,
+    /// The folder of the test images, where it was named by its path, for people; their hash is what counts.
+    pub data_folder: Option<String>,
     /// Hash of the weights.
     pub weights_sha256: String,
     /// Hash of the test data: preprocessing, pixels and labels in order.
@@ -96,6 +103,7 @@ impl RunRow {
             experiment: experiment.to_string(),
             config,
             weights_file: None,
+            data_folder: None,
             weights_sha256: weights_sha256.to_string(),
             data_sha256: data_sha256.to_string(),
             calibration_sha256: calibration_sha256.map(str::to_owned),
@@ -120,6 +128,7 @@ impl Row for RunRow {
         columns.extend(Config::COLUMNS);
         columns.extend([
             "weights_file",
+            "data_folder",
             "weights_sha256",
             "data_sha256",
             "calibration_sha256",
@@ -138,7 +147,7 @@ impl Row for RunRow {
     }
 
     fn later() -> &'static [&'static str] {
-        &Config::LATER
+        &LATER
     }
 }
 

@@ -103,6 +103,7 @@ fn run() -> Result<ExitCode> {
     }
     let target = Target::open(&planned.config.device)?;
     let set = &planned.set;
+    bench::assumptions::tell(std::slice::from_ref(&planned));
     println!(
         "{} on {} images of {}",
         planned.model.name,

@@ -80,6 +80,7 @@ fn run() -> Result<ExitCode> {
         bench::cli::decoding_bar(),
     );
     let planned = plan(&experiment, &mut sources)?;
+    bench::assumptions::tell(&planned);
     let shard = arguments.shard.unwrap_or((1, 1));
     let runs: Vec<&PlannedRun> = planned
         .iter()
@@ -125,6 +126,9 @@ fn run() -> Result<ExitCode> {
         return Ok(ExitCode::from(130));
     }
     report(&store, &experiment.name)?;
+    for line in sweep.at_chance(&runs)? {
+        eprintln!("warning: {line}");
+    }
     let (compared, wrong) = sweep.check(&experiment, &runs)?;
     for line in &wrong {
         say(&format!("check failed: {line}"));

@@ -82,6 +82,15 @@ impl CalibrationOptions {
         }
         if let Some(folder) = &self.calibration {
             let (source, statistics) = saved::load(folder, &planned.model)?;
+            let own = planned.set.data.normalization().to_string();
+            // Folders of before there was a choice do not say.
+            if let Some(other) = source.normalization.as_ref().filter(|other| **other != own) {
+                bail!(
+                    "{}: a calibration on images with input.normalization = {}, not {own}; make one with --save-calibration",
+                    folder.display(),
+                    other.escape_default()
+                );
+            }
             let images = format!(
                 "{} images of {}",
                 source.images,

@@ -30,6 +30,7 @@ pub fn save(
         dataset: images.name.clone(),
         images: images.data.len() as u64,
         data_sha256: images.sha256.clone(),
+        normalization: Some(images.data.normalization().to_string()),
     };
     let sites = Sites::new(&model.checkpoint.arch).sites;
     let seen = sites
@@ -87,6 +88,7 @@ mod tests {
     use resnet::{ActivationQuantization, Arch, Checkpoint, ResNet, ShortcutPolicy};
 
     use super::*;
+    use crate::settings::Input;
     use crate::testing::small_images;
 
     fn model(arch: &str) -> Model {
@@ -96,6 +98,7 @@ mod tests {
             name: "made up".into(),
             file: PathBuf::new(),
             dataset: None,
+            input: Input::default(),
             checkpoint: Checkpoint {
                 arch,
                 state,
@@ -115,12 +118,7 @@ mod tests {
         let running = std::sync::atomic::AtomicBool::new(false);
         let Checkpoint { arch, state, .. } = &model.checkpoint;
         let statistics = super::super::collect(arch, state, &data, 2, &running).unwrap();
-        let images = TestSet {
-            name: "noise".into(),
-            sha256: data.sha256(),
-            data,
-        };
-        (images, statistics)
+        (TestSet::plain("noise".into(), data), statistics)
     }
 
     #[test]

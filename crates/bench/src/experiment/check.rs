@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, anyhow, bail};
+use dataset::Normalization;
 use results::Config;
 use toml::Spanned;
 use toml::de::DeValue;
@@ -30,9 +31,14 @@ impl Check {
         let columns = config.columns();
         self.settings.iter().all(|(key, value)| {
             let column = key.replace('.', "_");
+            // A normalization may be written in several ways.
+            let wanted = match (key.as_str(), value.to_string().parse::<Normalization>()) {
+                ("input.normalization", Ok(normalization)) => normalization.to_string(),
+                _ => value.to_string(),
+            };
             columns
                 .iter()
-                .any(|(name, text)| *name == column && *text == value.to_string())
+                .any(|(name, text)| *name == column && *text == wanted)
         })
     }
 }

@@ -8,7 +8,7 @@
 //! value 0 (black, not the mean), a window of the original size is cut out of it, and half of the windows are mirrored.
 //! Normalisation comes last.
 
-use dataset::{Dataset, Normalization};
+use dataset::Dataset;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
@@ -53,9 +53,9 @@ pub struct Loader<'a> {
 impl<'a> Loader<'a> {
     /// Images of `data`, drawn with `seed`.
     pub fn new(data: &'a Dataset, seed: u64, augmentation: Augmentation) -> Self {
-        let Normalization { mean, std } = data.normalization();
+        let normalization = data.normalization();
         let table = (0..3)
-            .map(|c| std::array::from_fn(|v| (v as f32 / 255.0 - mean[c]) / std[c]))
+            .map(|c| std::array::from_fn(|v| normalization.of(v as u8, c)))
             .collect();
         Self {
             data,
@@ -137,7 +137,7 @@ fn below(rng: &mut ChaCha8Rng, n: usize) -> usize {
 mod tests {
     use std::sync::Arc;
 
-    use dataset::{Record, Sampling, Source};
+    use dataset::{Normalization, Record, Sampling, Source};
 
     use super::*;
 

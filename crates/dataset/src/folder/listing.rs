@@ -4,6 +4,8 @@
 //! folders sorted by their whole path, then files by name, all by code point. A file counts if its name ends, in any
 //! case, in one of torchvision's `IMG_EXTENSIONS`; what is really in it is for the decoder to say.
 //! Links are followed; a link to a folder that it lies in would never end and is passed over.
+//!
+//! Images directly under the root are in no class; they are listed apart, for whoever needs no labels.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,8 +21,8 @@ const EXTENSIONS: [&str; 9] = [
 /// An image file.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    /// Index of its class folder in [`Listing::folders`].
-    pub(crate) folder: usize,
+    /// Index of its class folder in [`Listing::folders`]; `None` directly under the root.
+    pub(crate) folder: Option<usize>,
     /// Path relative to the root, with `/` on every system.
     pub(crate) path: String,
     /// Length in bytes; 0 if the operating system does not say.
@@ -36,6 +38,8 @@ pub(crate) struct Listing {
     pub(crate) folders: Vec<String>,
     /// The images, sorted by class folder, folder and name.
     pub(crate) entries: Vec<Entry>,
+    /// The images directly under the root, sorted by name.
+    pub(crate) loose: Vec<Entry>,
     /// Files and folders whose names are no UTF-8 text (shown with replacement characters), and that reason.
     pub(crate) misnamed: Vec<(String, String)>,
 }
@@ -48,13 +52,20 @@ pub(crate) fn list(root: &Path) -> Result<Listing, Error> {
     let mut listing = Listing {
         folders: Vec::new(),
         entries: Vec::new(),
+        loose: Vec::new(),
         misnamed: Vec::new(),
     };
+    let mut loose = Vec::new();
     for found in read(root, "", &mut listing.misnamed)? {
         if found.is_folder {
             listing.folders.push(found.name);
+        } else if is_image(&found.name) {
+            loose.push(found.name);
         }
     }
+    loose.sort();
+    let entry = |name| entry(root, None, name);
+    listing.loose = loose.into_iter().map(entry).collect();
     listing.folders.sort();
     for folder in 0..listing.folders.len() {
         walk(root, folder, &mut listing)?;
@@ -82,8 +93,7 @@ fn walk(root: &Path, folder: usize, listing: &mut Listing) -> Result<(), Error> 
         let mut files = Vec::new();
         for found in read(root, &path, &mut listing.misnamed)? {
             if !found.is_folder {
-                let name = found.name.to_lowercase();
-                if EXTENSIONS.iter().any(|extension| name.ends_with(extension)) {
+                if is_image(&found.name) {
                     files.push(found.name);
                 }
                 continue;
@@ -102,26 +112,35 @@ fn walk(root: &Path, folder: usize, listing: &mut Listing) -> Result<(), Error> 
     for (parent, files) in folders {
         for name in files {
             let path = format!("{parent}/{name}");
-            // A file that vanished or a dangling link stays in the list: reading it will say what is wrong.
-            let (size, modified) = match fs::metadata(root.join(&path)) {
-                Ok(data) => {
-                    let since = data
-                        .modified()
-                        .ok()
-                        .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-                    (data.len(), since.map_or(0, |time| time.as_nanos()))
-                }
-                Err(_) => (0, 0),
-            };
-            listing.entries.push(Entry {
-                folder,
-                path,
-                size,
-                modified,
-            });
+            listing.entries.push(entry(root, Some(folder), path));
         }
     }
     Ok(())
+}
+
+fn is_image(name: &str) -> bool {
+    let name = name.to_lowercase();
+    EXTENSIONS.iter().any(|extension| name.ends_with(extension))
+}
+
+fn entry(root: &Path, folder: Option<usize>, path: String) -> Entry {
+    // A file that vanished or a dangling link stays in the list: reading it will say what is wrong.
+    let (size, modified) = match fs::metadata(root.join(&path)) {
+        Ok(data) => {
+            let since = data
+                .modified()
+                .ok()
+                .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+            (data.len(), since.map_or(0, |time| time.as_nanos()))
+        }
+        Err(_) => (0, 0),
+    };
+    Entry {
+        folder,
+        path,
+        size,
+        modified,
+    }
 }
 
 struct Found {
@@ -207,6 +226,12 @@ mod tests {
             "b/a/c/1.png",
         ];
         assert_eq!(paths(root.path()), expected);
+        let loose = list(root.path()).unwrap().loose;
+        assert_eq!(loose.len(), 1);
+        assert_eq!(
+            (loose[0].path.as_str(), loose[0].folder),
+            ("loose.png", None)
+        );
     }
 
     #[test]

@@ -243,3 +243,63 @@ fn the_validation_images_open_with_labels_over_all_thousand_classes() {
     let (again, decoded) = open_counting(&data.join("imagenet/val"), &listed).unwrap();
     assert_eq!((again.sha256(), decoded), (set.sha256(), 0));
 }
+
+#[test]
+fn a_flat_folder_is_enough_where_labels_are_not_used() {
+    let root = tempfile::tempdir().unwrap();
+    image(root.path().join("b.png"), [4, 5, 6]);
+    image(root.path().join("a.png"), [1, 2, 3]);
+    let refused = open_counting(root.path(), &small())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        refused.contains("2 images lie in no class folder"),
+        "{refused}"
+    );
+    let flat = open_unlabelled(root.path(), &small(), &|_, _| {}).unwrap();
+    let expected = [
+        ("a.png".into(), 0, [1, 2, 3]),
+        ("b.png".into(), 0, [4, 5, 6]),
+    ];
+    assert_eq!(describe(&flat), expected);
+    // A stray folder is one more place for images, an empty one is none.
+    image(root.path().join("more/c.png"), [7, 8, 9]);
+    fs::create_dir(root.path().join("empty")).unwrap();
+    let more = open_unlabelled(root.path(), &small(), &|_, _| {}).unwrap();
+    assert_eq!(more.len(), 3);
+    let none = tempfile::tempdir().unwrap();
+    assert!(matches!(
+        open_unlabelled(none.path(), &small(), &|_, _| {}),
+        Err(Error::NoImages { .. })
+    ));
+}
+
+#[test]
+fn class_folders_without_need_of_labels_are_the_same_set_and_bad_ones_no_error() {
+    let root = set();
+    let labelled = open_counting(root.path(), &small()).unwrap().0;
+    let same = open_unlabelled(root.path(), &small(), &|_, _| {}).unwrap();
+    assert_eq!(same.sha256(), labelled.sha256());
+    // With a folder that is no class of ImageNet, labels cannot be told.
+    image(root.path().join("n00000001/4.png"), [1, 1, 1]);
+    assert!(open_counting(root.path(), &small()).is_err());
+    let all = open_unlabelled(root.path(), &small(), &|_, _| {}).unwrap();
+    assert_eq!((all.len(), all.classes().len()), (4, 1));
+}
+
+#[test]
+fn how_labels_were_told_is_said_unless_a_list_says_it() {
+    let root = set();
+    let rule = |options: &FolderOptions| {
+        let set = open_counting(root.path(), options).unwrap().0;
+        set.classes_from().map(str::to_owned)
+    };
+    assert!(rule(&small()).unwrap().contains("2 folders"));
+    let list = root.path().join("classes.txt");
+    fs::write(&list, "cat\nape\n").unwrap();
+    let listed = FolderOptions {
+        class_list: Some(list),
+        ..small()
+    };
+    assert_eq!(rule(&listed), None);
+}

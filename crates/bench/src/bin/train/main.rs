@@ -15,8 +15,9 @@ use bench::registry::{Format, Registry};
 use bench::train::config::FORMAT;
 use bench::train::{Config, Decay, Finish, Folder, Trainer};
 use clap::Parser;
+use dataset::Dataset;
+use dataset::cifar::{self, Kind};
 use dataset::synthetic::{self, Split};
-use dataset::{Dataset, cifar10};
 use progress::Progress;
 use resnet::{Arch, StateDict};
 
@@ -252,17 +253,23 @@ fn open(arguments: &Arguments) -> Result<(Dataset, Option<Dataset>)> {
                 synthetic::generate(entry.seed, Split::Test, m),
             )
         }
-        Format::Cifar10 => {
+        Format::Cifar10 | Format::Cifar100 => {
             let folder = registry.find(&entry.path, name, name)?;
+            let kind = match entry.format {
+                Format::Cifar100 => Kind::Hundred,
+                _ => Kind::Ten,
+            };
             let test = match arguments.test_images {
                 Some(0) => None,
-                _ => Some(cifar10::open_test(&folder)?),
+                _ => Some(cifar::open_test(kind, &folder)?),
             };
-            let train = cifar10::open_train(&folder)?;
+            let train = cifar::open_train(kind, &folder)?;
             let test = test.unwrap_or_else(|| train.subset(0));
             (train, test)
         }
-        _ => bail!("--dataset {name}: only synthetic and CIFAR-10 sets can be trained on"),
+        Format::ImageFolder => {
+            bail!("--dataset {name}: only synthetic and CIFAR sets can be trained on")
+        }
     };
     if let Some(n) = arguments.train_images.filter(|&n| n > train.len()) {
         bail!(
