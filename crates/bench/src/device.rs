@@ -6,8 +6,8 @@ use anyhow::{Result, bail};
 use burn::tensor::Device;
 
 /// What a program without the feature `burn` says when it is asked to train or for a device of burn's.
-pub const WITHOUT_BURN: &str = "this program was built without training and burn's devices; `cargo sweep-all` (with `just`: \
-     `just sweep-all`) builds and runs the same command with them";
+pub const WITHOUT_BURN: &str = "this program was built without training and burn's devices; `cargo sweep-all` is `sweep` with \
+     them, `cargo run --release --bin NAME --` any other";
 
 /// The CPU engine or one of burn's devices.
 #[derive(Clone, Debug)]

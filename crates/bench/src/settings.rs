@@ -43,7 +43,7 @@ pub const KEYS: &[(&str, &str)] = &[
     ),
     (
         "model.arch",
-        "resnet18..152, cifar-resnet20..110; default: recognised",
+        "resnet18..152, resnet50-v1..152-v1 (stride in the first 1x1), cifar-resnet20..110; default: recognised",
     ),
     (
         "model.key",

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use results::{Run, Status, Store};
 
 use crate::chance::warning;
-use crate::device::Target;
+use crate::device::{Target, WITHOUT_BURN};
 use crate::environment::Environment;
 use crate::experiment::Experiment;
 use crate::measure::{Bench, Gathered, by_image};
@@ -51,6 +51,11 @@ impl Sweep<'_> {
     /// Runs all of `runs` that are not complete.
     pub fn run(&self, runs: &[&PlannedRun]) -> Result<Summary> {
         self.store.clean(self.experiment)?;
+        for run in runs {
+            if !self.store.is_complete(self.experiment, &run.run_id)? {
+                check_built(run)?;
+            }
+        }
         let environment = Environment::detect();
         let progress = Progress::new(runs.len());
         let gathered = Gathered::default();
@@ -189,6 +194,15 @@ impl Sweep<'_> {
         }
         Ok((compared, wrong))
     }
+}
+
+/// Fails for a run that needs what this program was built without.
+fn check_built(run: &PlannedRun) -> Result<()> {
+    Target::open(&run.config.device)?;
+    if cfg!(not(feature = "burn")) && run.training.is_some() {
+        bail!("method = qat: {WITHOUT_BURN}");
+    }
+    Ok(())
 }
 
 /// A whole-network metric of a run.

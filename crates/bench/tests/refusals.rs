@@ -153,7 +153,8 @@ fn cells_of_a_product_that_cannot_be_are_left_out_and_said() {
     let output = with(&["--set", "weights.bits=[1, 2]"]);
     let text = stderr(&output);
     assert!(output.status.success(), "{text}");
-    assert_eq!(text.lines().count(), 1, "{text}");
+    let said = text.lines().filter(|line| !line.starts_with("assumed: "));
+    assert_eq!(said.count(), 1, "{text}");
     assert!(
         text.starts_with("1 of 2 cells left out: bits=1: symmetric with narrow codes at 1 bit"),
         "{text}"

@@ -2,7 +2,7 @@
 //!
 //! Two families (He et al. 2016, arXiv 1512.03385):
 //! - ImageNet (section 4.1), as torchvision builds it: 7x7 stem, max pool, four stages, stride on the 3x3 convolution of
-//!   a bottleneck ("v1.5"), projection shortcuts where the shape changes; names `conv1`, `layer1.0.conv1`, `fc`.
+//!   a bottleneck ("v1.5"; `-v1` behind the name: on its first 1x1, as in the paper), projection shortcuts where the shape changes; names `conv1`, `layer1.0.conv1`, `fc`.
 //! - CIFAR (section 4.2), `6n + 2` layers: 3x3 stem, three stages of 16, 32 and 64 channels; shortcuts are option A
 //!   (every second pixel, zero channels padded evenly on both sides) or option B (a projection); names as in
 //!   akamaster/pytorch_resnet_cifar10: `conv1`, `layer1.0.conv1`, `layer2.0.shortcut.0`, `linear`.
@@ -22,13 +22,16 @@ pub enum Family {
     ImageNetBasic,
     /// Stages of bottleneck blocks behind the same stem (depth 50, 101 and 152).
     ImageNetBottleneck,
+    /// The same with the stride of a bottleneck on its first 1x1 convolution, as in the paper: same tensors, other sums.
+    ImageNetBottleneckV1,
     /// CIFAR network with parameter-free shortcuts (option A).
     CifarA,
     /// CIFAR network with projection shortcuts (option B).
     CifarB,
 }
 
-/// A network: family, depth, and the number of classes. Spelled `resnet50`, `cifar-resnet20`, `cifar-resnet20-b`.
+/// A network: family, depth, and the number of classes. Spelled `resnet50`, `resnet50-v1`,
+/// `cifar-resnet20`, `cifar-resnet20-b`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Arch {
     family: Family,
@@ -145,23 +148,43 @@ const IMAGENET: [(usize, Family, [usize; 4]); 5] = [
 const CIFAR_DEPTHS: [usize; 5] = [20, 32, 44, 56, 110];
 
 impl Arch {
-    /// Reads `resnet18` ... `resnet152` (1000 classes), `cifar-resnet20` ... `cifar-resnet110` (option A shortcuts; `-b`
+    /// Reads `resnet18` ... `resnet152`, `resnet50-v1` ... (1000 classes), `cifar-resnet20` ... `cifar-resnet110` (option A shortcuts; `-b`
     /// behind it for option B; 10 classes). Fails for any other name.
     pub fn parse(name: &str) -> Result<Self, Error> {
-        Self::all()
-            .into_iter()
-            .find(|a| a.name() == name)
+        let known = || Self::all().into_iter().chain(Self::v1());
+        known()
+            .find(|arch| arch.name() == name)
             .ok_or_else(|| Error::UnknownArch {
                 name: quoted(name),
-                known: Self::all()
-                    .iter()
-                    .map(Self::name)
+                known: known()
+                    .map(|arch| arch.name())
                     .collect::<Vec<_>>()
                     .join(", "),
             })
     }
 
-    /// Every network known, with its family's usual class count.
+    /// The bottleneck networks with the paper's stride. Their tensors are those of networks in [`Arch::all`].
+    pub fn v1() -> impl Iterator<Item = Self> {
+        let all = Self::all().into_iter();
+        let bottlenecks = all.filter(|arch| arch.family == Family::ImageNetBottleneck);
+        bottlenecks.map(|arch| Self {
+            family: Family::ImageNetBottleneckV1,
+            ..arch
+        })
+    }
+
+    /// The network of [`Arch::all`] with the same tensors.
+    pub(crate) fn recognised(self) -> Self {
+        match self.family {
+            Family::ImageNetBottleneckV1 => Self {
+                family: Family::ImageNetBottleneck,
+                ..self
+            },
+            _ => self,
+        }
+    }
+
+    /// Every network that its tensors tell apart from the others, with its family's usual class count.
     pub fn all() -> Vec<Self> {
         let imagenet = IMAGENET.iter().map(|&(depth, family, _)| Self {
             family,
@@ -189,6 +212,7 @@ impl Arch {
     pub fn name(&self) -> String {
         match self.family {
             Family::ImageNetBasic | Family::ImageNetBottleneck => format!("resnet{}", self.depth),
+            Family::ImageNetBottleneckV1 => format!("resnet{}-v1", self.depth),
             Family::CifarA => format!("cifar-resnet{}", self.depth),
             Family::CifarB => format!("cifar-resnet{}-b", self.depth),
         }
@@ -207,16 +231,16 @@ impl Arch {
     /// The side, in pixels, of the square images the family is meant for.
     pub fn image_size(&self) -> usize {
         match self.family {
-            Family::ImageNetBasic | Family::ImageNetBottleneck => 224,
             Family::CifarA | Family::CifarB => 32,
+            _ => 224,
         }
     }
 
     /// Layers, names and shapes.
     pub fn layout(&self) -> Layout {
         match self.family {
-            Family::ImageNetBasic | Family::ImageNetBottleneck => self.imagenet_layout(),
             Family::CifarA | Family::CifarB => self.cifar_layout(),
+            _ => self.imagenet_layout(),
         }
     }
 
@@ -314,7 +338,8 @@ impl Arch {
             .find(|(depth, ..)| *depth == self.depth)
             .map(|&(_, _, counts)| counts)
             .expect("an Arch is only made from the table");
-        let bottleneck = self.family == Family::ImageNetBottleneck;
+        let bottleneck = self.family != Family::ImageNetBasic;
+        let v1 = self.family == Family::ImageNetBottleneckV1;
         let expansion = if bottleneck { 4 } else { 1 };
         let mut blocks = Vec::new();
         let mut channels = 64;
@@ -333,9 +358,10 @@ impl Arch {
                     stride,
                 };
                 let units = if bottleneck {
+                    let strides = if v1 { [stride, 1] } else { [1, stride] };
                     vec![
-                        unit(1, channels, width, 1, 1),
-                        unit(2, width, width, 3, stride),
+                        unit(1, channels, width, 1, strides[0]),
+                        unit(2, width, width, 3, strides[1]),
                         unit(3, width, output, 1, 1),
                     ]
                 } else {
@@ -481,6 +507,23 @@ mod tests {
                     arch
                 );
             }
+        }
+    }
+
+    #[test]
+    fn the_papers_stride_is_another_network_of_the_same_tensors() {
+        for v1 in Arch::v1() {
+            let v15 = v1.recognised();
+            assert_eq!(v1.expected(), v15.expected());
+            assert_eq!(Arch::parse(&v1.name()).unwrap(), v1);
+            assert_eq!(v1.name(), format!("{v15}-v1"));
+            let strides = |arch: &Arch| -> Vec<usize> {
+                let layout = arch.layout();
+                layout.units().iter().map(|unit| unit.stride).collect()
+            };
+            assert_ne!(strides(&v1), strides(&v15));
+            let product = |arch: &Arch| strides(arch).iter().product::<usize>();
+            assert_eq!(product(&v1), product(&v15));
         }
     }
 

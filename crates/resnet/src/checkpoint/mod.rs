@@ -112,9 +112,10 @@ pub fn load_as(path: &Path, arch: Option<&Arch>, reading: &Reading) -> Result<Ch
     let all = std::mem::take(&mut source.listing.infos);
     let (of_quantizers, of_network) = all.into_iter().partition(|(name, _)| is_quantizer(name));
     source.listing.infos = of_network;
-    let found = select::select(&source.listing, arch, reading);
+    let wanted = arch.map(|arch| arch.recognised());
+    let found = select::select(&source.listing, wanted.as_ref(), reading);
     let Selection {
-        arch,
+        arch: found_arch,
         folded,
         tensors,
         ignored,
@@ -151,8 +152,9 @@ pub fn load_as(path: &Path, arch: Option<&Arch>, reading: &Reading) -> Result<Ch
     let sha256 = all.sha256();
     let file_sha256 = source.file.sha256()?;
     Ok(Checkpoint {
-        assumptions: assumptions(&arch, &taken, ordered, masked, &passed_over),
-        arch,
+        assumptions: assumptions(arch, &found_arch, (&taken, ordered), masked, &passed_over),
+        // Tensors do not say where a bottleneck has its stride; whoever named the network did.
+        arch: arch.map_or(found_arch, |arch| arch.with_classes(found_arch.classes())),
         state,
         sha256,
         file_sha256,
@@ -218,9 +220,9 @@ fn explained(source: &Source, error: Error) -> Error {
 
 /// What the file leaves open, in sentences.
 fn assumptions(
+    named: Option<&Arch>,
     arch: &Arch,
-    taken: &[(String, String)],
-    ordered: bool,
+    (taken, ordered): (&[(String, String)], bool),
     masked: usize,
     passed_over: &[String],
 ) -> Vec<String> {
@@ -265,11 +267,11 @@ fn assumptions(
             "shortcuts without weights are taken as option A: every second pixel, zero channels evenly on both sides"
                 .to_owned(),
         ),
-        Family::ImageNetBottleneck => sentences.push(
-            "the stride of bottlenecks is taken to be in their 3x3 convolution (v1.5, as torchvision), not in the first 1x1 (v1)"
-                .to_owned(),
-        ),
-        Family::ImageNetBasic | Family::CifarB => {}
+        Family::ImageNetBottleneck if named.is_none() => sentences.push(format!(
+            "the stride of bottlenecks is taken to be in their 3x3 convolution (v1.5, as torchvision), not in the first 1x1; \
+             model.arch = {arch}-v1 changes it"
+        )),
+        _ => {}
     }
     sentences
 }
