@@ -1,4 +1,4 @@
-# Every recipe is one cargo command; without `just`, type what stands in it (README.md lists them).
+# Recipes are cargo commands; without `just`, type what stands in them (README.md lists them).
 
 # list the recipes
 default:
@@ -39,3 +39,4 @@ fetch *arguments:
 # lints with warnings denied (formatting: `cargo fmt --all --check`)
 check:
     cargo clippy --release --workspace --all-targets -- -D warnings
+    cargo clippy --release --package bench --no-default-features -- -D warnings

@@ -5,7 +5,213 @@
 
 use anyhow::{Result, bail};
 
-use super::KEYS;
+/// Every key with its meaning and default, as `sweep --help` shows them by subject (which the key's first part says).
+pub const KEYS: &[(&str, &str)] = &[
+    ("model.name", "an entry of data/models.toml"),
+    (
+        "model.weights",
+        "a .pth or .safetensors file, instead of model.name",
+    ),
+    (
+        "model.arch",
+        "resnet18..152, resnet50-v1..152-v1 (stride in the first 1x1), cifar-resnet20..110; default: recognised",
+    ),
+    (
+        "model.key",
+        "which network of a file with several: its keys joined by dots, such as state_dict_ema; . is the outermost",
+    ),
+    (
+        "model.extra",
+        "tensors beside a complete network: refuse or ignore (the manifest names them); default refuse",
+    ),
+    (
+        "model.rename",
+        "parts of a file's names and ours: \"classifier=linear, stage_1=layer1\"; default: by names, else shapes and order",
+    ),
+    (
+        "dataset",
+        "an entry of data/datasets.toml or a folder; default: the model's own",
+    ),
+    ("images", "how many test images; default 0 = all"),
+    (
+        "input.normalization",
+        "imagenet, cifar10, half, unit (0..1), bytes (0..255) or \"MEAN / STD\"; default: the set's, imagenet",
+    ),
+    (
+        "input.resize",
+        "of class folders: pixels of the shorter side; default 256, or 32 for networks made for 32",
+    ),
+    (
+        "input.size",
+        "of class folders: pixels of the crop; default 224, or 32 for networks made for 32",
+    ),
+    (
+        "labels.class_list",
+        "of class folders: a file with one class name a line, in the order of the outputs",
+    ),
+    (
+        "labels.offset",
+        "what is added to a label for the network's output, 1 where output 0 is no class; default 0",
+    ),
+    (
+        "method",
+        "linear (the original preset), ptq, qat (trained) or stored (the quantizers of the model's file); default ptq",
+    ),
+    ("weights.bits", "1 to 16, or 32 for float; default 8"),
+    (
+        "weights.mapping",
+        "affine, symmetric, power_of_two; default affine",
+    ),
+    (
+        "weights.narrow",
+        "symmetric codes without the lowest one; default true",
+    ),
+    (
+        "weights.granularity",
+        "tensor, channel, group; default tensor",
+    ),
+    (
+        "weights.group_size",
+        "weights per group, for group; default 64",
+    ),
+    (
+        "weights.range",
+        "minmax, percentile, mse, entropy, gaussian, laplacian; default minmax",
+    ),
+    (
+        "weights.percentile",
+        "for percentile: what is kept; default 99.99",
+    ),
+    ("weights.mse_exponent", "for mse: p in |x - y|^p; default 2"),
+    (
+        "weights.rounding",
+        "half_even, half_away, floor, stochastic; default half_even",
+    ),
+    (
+        "first.bits",
+        "for the first layer's weights and the images; default: as the others",
+    ),
+    (
+        "last.bits",
+        "for the classifier's weights, its input and the logits; default: as the others",
+    ),
+    ("activations.bits", "1 to 16, or 32 for float; default 32"),
+    (
+        "activations.mapping",
+        "affine, symmetric, power_of_two; default affine",
+    ),
+    (
+        "activations.narrow",
+        "signed codes without the lowest one; default true",
+    ),
+    (
+        "bias",
+        "same, int32 or float; default same for linear, int32 with quantized activations, else float",
+    ),
+    (
+        "bn",
+        "kept or folded; default folded with quantized activations, else kept",
+    ),
+    (
+        "shortcut",
+        "rescale, shared or float, with quantized activations; default rescale",
+    ),
+    ("execution", "simulate or integer; default simulate"),
+    (
+        "integer.rounding",
+        "half_even, half_away, floor, gemmlowp; default half_even",
+    ),
+    (
+        "integer.multiplier",
+        "fixed, power_of_two, float; default fixed",
+    ),
+    ("integer.accumulator", "int32, saturating16; default int32"),
+    (
+        "calibration.dataset",
+        "an entry of data/datasets.toml or a folder; default: the test set's training part",
+    ),
+    (
+        "calibration.images",
+        "images that activation ranges are taken from; default 512",
+    ),
+    (
+        "calibration.method",
+        "minmax, moving_average, percentile, mse, entropy; default minmax",
+    ),
+    (
+        "calibration.percentile",
+        "for percentile: what is kept; default 99.99",
+    ),
+    (
+        "calibration.momentum",
+        "for moving_average: what is kept at each batch; default 0.9",
+    ),
+    (
+        "calibration.mse_exponent",
+        "for mse: p in |x - y|^p; default 2",
+    ),
+    ("qat.method", "lsq, lsq_plus, pact, minmax; default lsq"),
+    (
+        "qat.bn",
+        "BatchNorm in training: folded, static, kept; default folded",
+    ),
+    (
+        "qat.start",
+        "first scales: ptq (as calibrated) or float (the method's own); default ptq",
+    ),
+    ("qat.epochs", "passes over the training images; default 4"),
+    ("qat.images", "training images; default 0 = all"),
+    ("qat.batch", "images per step; default 64"),
+    (
+        "qat.shards",
+        "parts of a batch, each with BatchNorm of its own; default 2",
+    ),
+    ("qat.lr", "peak learning rate; default 0.01"),
+    (
+        "qat.scale_lr",
+        "of steps, offsets and bounds; default that of weights",
+    ),
+    ("qat.warmup", "epochs of linear warm-up; default 0"),
+    ("qat.schedule", "cosine or step; default cosine"),
+    ("qat.momentum", "of SGD; default 0.9"),
+    (
+        "qat.weight_decay",
+        "of kernels and clipping bounds; default 0.0001",
+    ),
+    (
+        "qat.padding",
+        "pixels around an image before a random crop; default 4",
+    ),
+    ("qat.flip", "mirror half of the images; default true"),
+    (
+        "qat.delay",
+        "share of the steps before activations are quantized; default 0",
+    ),
+    (
+        "qat.freeze",
+        "share of the steps after which BatchNorm's statistics stay; default 0.7",
+    ),
+    (
+        "qat.distillation",
+        "share of the loss that is the distance to the float network; default 0",
+    ),
+    (
+        "qat.temperature",
+        "what logits are divided by for that; default 1",
+    ),
+    (
+        "qat.range_momentum",
+        "what a moving activation range keeps at a step, for minmax; default 0.99",
+    ),
+    (
+        "seed",
+        "for stochastic rounding, the choice of calibration images, and training; default 0",
+    ),
+    (
+        "device",
+        "engine (the CPU), or burn's flex, cuda, vulkan where built in; default engine",
+    ),
+];
 
 /// A subject's title and the first parts of its keys, in the order of the help.
 const SUBJECTS: [(&str, &[&str]); 9] = [

@@ -1,0 +1,310 @@
+//! Settings to cells.
+
+use super::*;
+
+fn cell(pairs: &[(&str, Scalar)]) -> Result<Cell> {
+    let mut settings: Settings = pairs
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), value.clone()))
+        .collect();
+    settings
+        .entry("model.name".to_owned())
+        .or_insert_with(|| text("m"));
+    Cell::new(&settings)
+}
+
+fn text(word: &str) -> Scalar {
+    Scalar::Text(word.to_owned())
+}
+
+fn bits(bits: i64) -> (&'static str, Scalar) {
+    ("weights.bits", Scalar::Integer(bits))
+}
+
+fn error(pairs: &[(&str, Scalar)]) -> String {
+    format!("{:#}", cell(pairs).unwrap_err())
+}
+
+#[test]
+fn every_float_cell_is_the_same_run_whatever_else_it_says() {
+    let plain = cell(&[bits(32)]).unwrap();
+    let other = cell(&[
+        bits(32),
+        ("weights.mapping", text("symmetric")),
+        ("weights.granularity", text("channel")),
+        ("bn", text("folded")),
+        ("method", text("linear")),
+        ("seed", Scalar::Integer(3)),
+    ])
+    .unwrap();
+    assert!(plain.quantization.is_none());
+    assert_eq!(plain.config, other.config);
+    assert_eq!(cell(&[bits(4)]).unwrap().baseline().config, plain.config);
+}
+
+#[test]
+fn linear_is_the_original_method() {
+    let cell = cell(&[bits(5), ("method", text("linear"))]).unwrap();
+    let how = cell.quantization.unwrap();
+    let how = how.weights;
+    let linear = quant_core::Scheme::linear(Bits::new(5).unwrap());
+    assert_eq!(how.scheme, Some(linear));
+    assert_eq!((how.bias, how.bn), (BiasPolicy::Same, BnMode::Kept));
+    let wrong = error(&[
+        bits(5),
+        ("method", text("linear")),
+        ("weights.mapping", text("symmetric")),
+    ]);
+    assert!(wrong.contains("weights.mapping"), "{wrong}");
+}
+
+#[test]
+fn defaults_are_those_that_the_help_names() {
+    let config = cell(&[]).unwrap().config;
+    assert_eq!(config.weights_bits, 8);
+    assert_eq!(config.method, "ptq");
+    assert_eq!(config.weights_mapping.as_deref(), Some("affine"));
+    assert_eq!(config.weights_granularity.as_deref(), Some("tensor"));
+    assert_eq!(config.weights_range.as_deref(), Some("minmax"));
+    assert_eq!(config.weights_rounding.as_deref(), Some("half_even"));
+    assert_eq!(config.bias.as_deref(), Some("float"));
+    assert_eq!(config.bn.as_deref(), Some("kept"));
+    let group = cell(&[("weights.granularity", text("group"))])
+        .unwrap()
+        .config;
+    assert_eq!(group.weights_group_size, Some(64));
+}
+
+#[test]
+fn a_setting_that_does_not_apply_is_refused_by_name() {
+    for (key, value, with) in [
+        (
+            "weights.group_size",
+            Scalar::Integer(8),
+            ("weights.granularity", text("tensor")),
+        ),
+        (
+            "weights.percentile",
+            Scalar::Float(99.0),
+            ("weights.range", text("mse")),
+        ),
+        (
+            "weights.mse_exponent",
+            Scalar::Float(2.4),
+            ("weights.range", text("minmax")),
+        ),
+        (
+            "weights.narrow",
+            Scalar::Bool(true),
+            ("weights.mapping", text("affine")),
+        ),
+    ] {
+        let message = error(&[(key, value), with]);
+        assert!(
+            message.contains(key.rsplit('.').next().unwrap()),
+            "{key}: {message}"
+        );
+    }
+}
+
+#[test]
+fn values_out_of_range_and_wrong_words_say_what_is_allowed() {
+    assert!(error(&[bits(0)]).contains("1 to 16, or 32"));
+    assert!(error(&[bits(20)]).contains("16"));
+    assert!(error(&[("weights.mapping", text("afine"))]).contains("power_of_two"));
+    assert!(error(&[("bias", text("int32"))]).contains("activations"));
+    assert!(error(&[("activations.bits", Scalar::Integer(20))]).contains("16"));
+    assert!(error(&[("execution", text("integer"))]).contains("activations.bits"));
+    assert!(error(&[("method", text("qad"))]).contains("ptq, qat"));
+    assert!(error(&[bits(1), ("weights.mapping", text("symmetric"))]).contains("2 bits"));
+    assert!(error(&[("model.weights", text("a.pth"))]).contains("two models"));
+}
+
+#[test]
+fn a_text_where_a_number_belongs_is_told_from_the_number() {
+    for key in ["weights.bits", "activations.bits"] {
+        let quoted = error(&[(key, text("8"))]);
+        let says = format!("{key} = \"8\" (a text; write 8 without quotes): expected 1 to 16");
+        assert!(quoted.starts_with(&says), "{quoted}");
+        for bits in [0, 17, 31, 33, -1] {
+            let message = error(&[(key, Scalar::Integer(bits))]);
+            let says = format!("{key} = {bits}: expected 1 to 16, or 32 for float");
+            assert_eq!(message, says);
+        }
+    }
+    let word = error(&[("images", text("many"))]);
+    assert!(
+        word.starts_with("images = \"many\": expected a whole"),
+        "{word}"
+    );
+    let share = error(&[("qat.freeze", text("0.5"))]);
+    assert!(share.contains("write 0.5 without quotes"), "{share}");
+    let momentum = error(&[("qat.momentum", Scalar::Float(1.0))]);
+    assert!(momentum.contains("from 0 to below 1"), "{momentum}");
+}
+
+#[test]
+fn a_combination_that_cannot_be_is_told_from_a_word_that_is_wrong_anywhere() {
+    let combination = |pairs: &[(&str, Scalar)]| is_combination(&cell(pairs).unwrap_err());
+    let symmetric = ("weights.mapping", text("symmetric"));
+    for pairs in [
+        vec![bits(1), symmetric.clone()],
+        vec![("weights.group_size", Scalar::Integer(8))],
+        vec![("weights.percentile", Scalar::Float(99.0))],
+        vec![("weights.narrow", Scalar::Bool(true))],
+        vec![("method", text("linear")), symmetric],
+        vec![("bias", text("int32"))],
+        vec![("execution", text("integer"))],
+        vec![
+            ("method", text("qat")),
+            bits(32),
+            ("activations.bits", Scalar::Integer(8)),
+        ],
+        vec![("method", text("qat")), ("bn", text("kept"))],
+        vec![
+            ("method", text("qat")),
+            ("weights.granularity", text("group")),
+        ],
+    ] {
+        assert!(combination(&pairs), "{pairs:?}");
+    }
+    for pairs in [
+        vec![bits(17)],
+        vec![("weights.bits", text("8"))],
+        vec![("weights.mapping", text("afine"))],
+        vec![("weights.range", text("max"))],
+        vec![("method", text("qad"))],
+        vec![("no.such", Scalar::Integer(1))],
+        vec![("model.weights", text("a.pth"))],
+    ] {
+        assert!(!combination(&pairs), "{pairs:?}");
+    }
+}
+
+#[test]
+fn a_tilde_is_the_home_folder_in_every_setting_that_is_a_path() {
+    let home = std::env::var("HOME").unwrap();
+    let calibration = ("calibration.dataset", text("~/c"));
+    let activations = ("activations.bits", Scalar::Integer(8));
+    let of = cell(&[("dataset", text("~/images")), calibration, activations]).unwrap();
+    assert_eq!(of.dataset, Some(format!("{home}/images")));
+    let calibration = of.quantization.unwrap().activations.unwrap().calibration;
+    assert_eq!(calibration.dataset, Some(format!("{home}/c")));
+    let mut settings = Settings::from([("model.weights".to_owned(), text("~/net.pth"))]);
+    let named = Cell::new(&settings).unwrap().model;
+    assert!(
+        matches!(named.file, ModelFile::File { path, .. } if path == format!("{home}/net.pth"))
+    );
+    settings.insert("model.weights".into(), text("~other/net.pth"));
+    let message = format!("{:#}", Cell::new(&settings).unwrap_err());
+    assert!(
+        message.starts_with("model.weights: ~other/net.pth: "),
+        "{message}"
+    );
+}
+
+#[test]
+fn what_integers_cannot_do_is_refused_before_anything_runs() {
+    let activations = ("activations.bits", Scalar::Integer(8));
+    for (key, value, says) in [
+        ("activations.bits", Scalar::Integer(9), "give 1 to 8"),
+        ("activations.bits", Scalar::Integer(32), "give 1 to 8"),
+        ("weights.bits", Scalar::Integer(16), "give 1 to 8"),
+        ("weights.bits", Scalar::Integer(32), "give 1 to 8"),
+        ("first.bits", Scalar::Integer(9), "give 1 to 8"),
+        ("last.bits", Scalar::Integer(12), "give 1 to 8"),
+        ("weights.granularity", text("group"), "tensor or channel"),
+        ("bias", text("float"), "bias = int32"),
+        ("bias", text("same"), "bias = int32"),
+        ("method", text("linear"), "bias = int32"),
+        ("shortcut", text("float"), "rescale or shared"),
+        ("device", text("flex"), "device = engine"),
+    ] {
+        let integer = ("execution", text("integer"));
+        // Of a key given twice the last counts.
+        let message = error(&[activations.clone(), integer, (key, value.clone())]);
+        assert!(
+            message.starts_with("execution = integer: ") && message.contains(says),
+            "{key} = {value}: {message}"
+        );
+    }
+    for kind in ["tensor", "channel"] {
+        let able = [
+            activations.clone(),
+            ("execution", text("integer")),
+            ("weights.granularity", text(kind)),
+        ];
+        assert!(cell(&able).is_ok(), "{kind}");
+    }
+}
+
+#[test]
+fn a_training_is_part_of_the_run_and_of_no_other() {
+    let pairs = |method: &str, lr: f64| {
+        cell(&[
+            bits(4),
+            ("activations.bits", Scalar::Integer(4)),
+            ("method", text(method)),
+            ("bn", text("folded")),
+            ("qat.method", text("lsq_plus")),
+            ("qat.lr", Scalar::Float(lr)),
+        ])
+        .unwrap()
+        .config
+    };
+    let config = pairs("qat", 0.02);
+    assert_eq!(config.qat_method.as_deref(), Some("lsq_plus"));
+    assert_eq!(
+        (config.qat_lr, config.qat_scale_lr),
+        (Some(0.02), Some(0.02))
+    );
+    assert_ne!(config, pairs("qat", 0.03));
+    assert_eq!(pairs("ptq", 0.02), pairs("ptq", 0.03));
+}
+
+#[test]
+fn what_cannot_be_trained_says_why() {
+    let refused = |more: &[(&'static str, Scalar)]| {
+        let mut pairs = vec![bits(4), ("method", text("qat"))];
+        pairs.extend(more.iter().cloned());
+        error(&pairs)
+    };
+    assert!(refused(&[("bn", text("kept"))]).contains("qat.bn"));
+    assert!(refused(&[("weights.granularity", text("group"))]).contains("channel"));
+    assert!(refused(&[("qat.method", text("lsd"))]).contains("lsq_plus"));
+    assert!(refused(&[("qat.epochs", Scalar::Integer(0))]).contains("from 1"));
+    assert!(refused(&[("qat.freeze", Scalar::Float(1.5))]).contains("from 0 to 1"));
+    let bias = refused(&[("bias", text("same"))]);
+    assert!(bias.contains("int32"), "{bias}");
+}
+
+#[test]
+fn the_seed_matters_to_stochastic_rounding_alone() {
+    let seeded = |rounding: &str, seed: i64| {
+        cell(&[
+            ("weights.rounding", text(rounding)),
+            ("seed", Scalar::Integer(seed)),
+        ])
+        .unwrap()
+        .config
+    };
+    assert_eq!(seeded("half_even", 1), seeded("half_even", 2));
+    assert_ne!(seeded("stochastic", 1), seeded("stochastic", 2));
+}
+
+#[test]
+fn an_assignment_is_a_key_and_values_and_bare_words_are_texts() {
+    let (key, values) = parse_assignment("weights.bits = [8, 4]").unwrap();
+    assert_eq!(key, "weights.bits");
+    assert_eq!(values, [Scalar::Integer(8), Scalar::Integer(4)]);
+    let (_, values) = parse_assignment("model.weights=/a/b.pth").unwrap();
+    assert_eq!(values, [text("/a/b.pth")]);
+    let (_, values) = parse_assignment("model.weights=[a/c.pth, 'b c.pth', 8]").unwrap();
+    assert_eq!(
+        values,
+        [text("a/c.pth"), text("b c.pth"), Scalar::Integer(8)]
+    );
+    assert!(parse_assignment("weights.bits").is_err());
+    assert!(parse_assignment("weights.bits=[]").is_err());
+    assert!(parse_assignment("bits=4").is_err());
+}
