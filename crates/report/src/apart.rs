@@ -168,29 +168,29 @@ fn groups(rows: &[RunRow], own: &[usize]) -> Vec<Vec<usize>> {
 }
 
 /// What decides the hash of a set beside the set, its labels apart.
-fn read_as(
-    config: &Config,
-) -> (
-    u64,
-    Option<&str>,
-    Option<u64>,
-    Option<u64>,
-    Option<i64>,
-    usize,
-) {
-    // Networks for images of another size have another usual crop.
-    let usual = match config.model_arch.starts_with("cifar") {
-        true => 32,
-        false => 224,
-    };
-    (
-        config.images,
-        config.input_normalization.as_deref(),
-        config.input_resize,
-        config.input_size,
-        config.labels_offset,
-        usual,
-    )
+#[derive(PartialEq, Eq)]
+struct ReadAs<'a> {
+    images: u64,
+    normalization: Option<&'a str>,
+    resize: Option<u64>,
+    size: Option<u64>,
+    offset: Option<i64>,
+    usual_size: usize,
+}
+
+fn read_as(config: &Config) -> ReadAs<'_> {
+    ReadAs {
+        images: config.images,
+        normalization: config.input_normalization.as_deref(),
+        resize: config.input_resize,
+        size: config.input_size,
+        offset: config.labels_offset,
+        // Networks for images of another size have another usual crop.
+        usual_size: match config.model_arch.starts_with("cifar") {
+            true => 32,
+            false => 224,
+        },
+    }
 }
 
 fn calibrations(rows: &mut [RunRow]) {
