@@ -1,36 +1,14 @@
 //! How fast the operations of training are on a ResNet-20, beside the processor's peak:
 //! `cargo bench -p engine --bench training_speed`.
 
-use std::sync::LazyLock;
-use std::time::{Duration, Instant};
+#[path = "../../../testing/clock.rs"]
+mod clock;
 
+use std::time::Duration;
+
+use clock::seconds;
 use engine::training::{BatchNorm, Conv2d};
 use engine::{Isa, Shape, Window, peak};
-
-/// Seconds that this thread has run for: where others use the processor too, that is what an operation costs. Linux tells;
-/// elsewhere, time that passes.
-fn now() -> f64 {
-    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-    let ran = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
-    let ran = ran.and_then(|text| text.split(' ').next()?.parse::<f64>().ok());
-    ran.map_or_else(|| START.elapsed().as_secs_f64(), |ran| ran / 1e9)
-}
-
-/// The median of some rounds, in seconds; a round is long enough for a clock that ticks every 4 ms.
-fn seconds(mut body: impl FnMut()) -> f64 {
-    let mut rounds: Vec<f64> = (0..5)
-        .map(|_| {
-            let (start, mut count) = (now(), 0.0);
-            while now() - start < 0.04 {
-                body();
-                count += 1.0;
-            }
-            (now() - start) / count
-        })
-        .collect();
-    rounds.sort_by(f64::total_cmp);
-    rounds[rounds.len() / 2]
-}
 
 fn main() {
     let images = 32;

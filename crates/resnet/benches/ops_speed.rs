@@ -1,13 +1,14 @@
 //! Where the time of a ResNet-20's training step goes, with burn's operations and with [`resnet::ops`], by kind:
 //! `cargo bench -p resnet --bench ops_speed`.
 
-use std::sync::LazyLock;
-use std::time::Instant;
+#[path = "../../../testing/clock.rs"]
+mod clock;
 
 use burn::backend::ops::{ActivationOps, FloatTensorOps, ModuleOps};
 use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Distribution, Tensor, s};
+use clock::{now, seconds};
 use engine::training::{BatchNorm, Conv2d};
 use engine::{Shape, Window};
 use quant_core::qat::{Grid, Learns, fake_quant};
@@ -16,29 +17,21 @@ use resnet::{Arch, ResNet, ops};
 /// Images, of a shard of a usual batch.
 const IMAGES: usize = 32;
 
-/// Milliseconds that this thread has run for: where others use the processor too, that is what an operation costs. Linux tells;
-/// elsewhere, time that passes.
-fn now() -> f64 {
-    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-    let ran = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
-    let ran = ran.and_then(|text| text.split(' ').next()?.parse::<f64>().ok());
-    ran.unwrap_or(START.elapsed().as_secs_f64() * 1e9) / 1e6
+/// The time of a body, in milliseconds.
+fn time(body: impl FnMut()) -> f64 {
+    1e3 * seconds(body)
 }
 
-/// The median of some rounds, in milliseconds; a round is long enough for a clock that ticks every 4 ms.
-fn time(mut body: impl FnMut()) -> f64 {
-    let mut rounds: Vec<f64> = (0..5)
-        .map(|_| {
-            let (start, mut count) = (now(), 0.0);
-            while now() - start < 40.0 {
-                body();
-                count += 1.0;
-            }
-            (now() - start) / count
-        })
-        .collect();
-    rounds.sort_by(f64::total_cmp);
-    rounds[rounds.len() / 2]
+/// Prints the time of a network's step, and of its forward pass alone.
+fn step<const D: usize>(what: &str, network: impl Fn() -> Tensor<D>) {
+    let mut forward = 0.0;
+    let step = time(|| {
+        let start = now();
+        let loss = network().powi_scalar(2).mean();
+        forward = 1e3 * (now() - start);
+        drop(loss.backward());
+    });
+    println!("{what:24}         {step:7.1}, forward {forward:.1}");
 }
 
 fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
@@ -209,29 +202,9 @@ fn main() {
         let arch = Arch::parse("cifar-resnet20").unwrap();
         let net = ResNet::init(&arch, &device);
         let images = Tensor::<4>::from_inner(random([IMAGES, 3, 32, 32]));
-        let mut forward = 0.0;
-        let step = time(|| {
-            let start = now();
-            let loss = net.forward(images.clone()).powi_scalar(2).mean();
-            forward = now() - start;
-            drop(loss.backward());
-        });
-        println!(
-            "{:24}         {step:7.1}, forward {forward:.1}",
-            "the network's step"
-        );
-
+        step("the network's step", || net.forward(images.clone()));
         let net = Quantized::new(&device);
-        let step = time(|| {
-            let start = now();
-            let loss = net.forward(images.clone()).powi_scalar(2).mean();
-            forward = now() - start;
-            drop(loss.backward());
-        });
-        println!(
-            "{:24}         {step:7.1}, forward {forward:.1}",
-            "with quantizers"
-        );
+        step("with quantizers", || net.forward(images.clone()));
     });
 }
 
