@@ -77,16 +77,21 @@ pub fn compare(reference: &[f32], approximation: &[f32]) -> Comparison {
     } else {
         largest.into_iter().fold(0.0, f64::max)
     };
-    let sqnr_db = (mse > 0.0 && signal > 0.0 && mse.is_finite() && signal.is_finite())
-        .then(|| (log2(signal) - log2(mse)) * 10.0 * std::f64::consts::LOG10_2);
     Comparison {
         n,
         max_abs,
         mean_abs,
         mse,
         signal,
-        sqnr_db,
+        sqnr_db: sqnr_db(signal, mse),
     }
+}
+
+/// 10 log10(`signal` / `noise`), of powers or of sums of squares; `None` where one of them is 0 or not finite. The same bits on
+/// every machine.
+pub fn sqnr_db(signal: f64, noise: f64) -> Option<f64> {
+    (noise > 0.0 && signal > 0.0 && noise.is_finite() && signal.is_finite())
+        .then(|| (log2(signal) - log2(noise)) * 10.0 * std::f64::consts::LOG10_2)
 }
 
 /// Bits of storage per value, parameters included. A quantized group costs `bits` a value, 32 for its scale, and for an affine

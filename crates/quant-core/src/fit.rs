@@ -207,6 +207,25 @@ mod tests {
     }
 
     #[test]
+    fn one_bit_has_the_codes_minus_one_and_zero() {
+        let w = [-2.9_f32, -1.6, -1.0, 0.3, 2.0];
+        for (mapping, scale) in [(Mapping::Symmetric, 2.9), (Mapping::PowerOfTwo, 4.0)] {
+            for range in [RangeMethod::MinMax, RangeMethod::Mse { exponent: 2.0 }] {
+                let params = fit(&w, &scheme(1, mapping, CodeRange::Full, range)).unwrap();
+                assert_eq!((params.quant_min, params.quant_max), (-1, 0));
+                let codes = w.map(|w| (w / params.scale).round_ties_even().clamp(-1.0, 0.0));
+                assert!(
+                    codes.contains(&-1.0) && codes.contains(&0.0),
+                    "{mapping} {range}"
+                );
+                if range == RangeMethod::MinMax {
+                    assert_eq!(params.scale, scale, "{mapping}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_power_of_two_scale_clips_nothing() {
         let shift = scheme(
             4,

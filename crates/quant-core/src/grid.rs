@@ -5,9 +5,11 @@
 //! | affine | (hi - lo) / (2^b - 1), [lo, hi] widened to contain 0 | clamp(round(-lo / scale), 0, 2^b - 1), half to even |
 //! | affine as found (`linear`) | (hi - lo) / (2^b - 1) | round(-lo / scale), half to even |
 //! | symmetric narrow | T / (2^(b-1) - 1) | 0 |
-//! | symmetric full | T / ((quant_max - quant_min) / 2), as PyTorch's observers | 0 |
-//! | power of two | the smallest 2^k not below T / quant_max (T / 0.5 at 1 bit, whose quant_max is 0) | 0 |
+//! | symmetric full | T / ((quant_max - quant_min) / 2), as PyTorch's observers; T at 1 bit | 0 |
+//! | power of two | the smallest 2^k not below T / quant_max; T at 1 bit, whose quant_max is 0 | 0 |
 //! | the last two without a sign (activations that are never negative) | as above, quant_max = 2^b - 1 | 0, the smallest code |
+//!
+//! At 1 bit the signed codes are -1 and 0: the formulas above would give the scale 2 T, and every value of [-T, T] the code 0.
 //!
 //! All in float32. A grid whose scale underflows or whose ends overflow is refused with the [`Reason`].
 
@@ -64,7 +66,7 @@ impl Centred {
             quant_max,
             steps_to_bound: match scheme.codes() {
                 CodeRange::Narrow => quant_max as f32,
-                CodeRange::Full => (quant_max - quant_min) as f32 / 2.0,
+                CodeRange::Full => ((quant_max - quant_min) as f32 / 2.0).max(1.0),
             },
             is_shift: scheme.mapping() == Mapping::PowerOfTwo,
         }
@@ -91,7 +93,7 @@ impl Centred {
             return self.with_scale(bound / self.steps_to_bound);
         }
         // Rounded up only once it is known not to be subnormal, which rounding up would hide.
-        let exact = bound / (self.quant_max as f32).max(0.5);
+        let exact = bound / (self.quant_max as f32).max(1.0);
         self.with_scale(if exact < f32::MIN_POSITIVE {
             exact
         } else {

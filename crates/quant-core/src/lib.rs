@@ -91,7 +91,7 @@ pub use calibration::{
     ActivationRange, ActivationScheme, BiasCodes, Bin, Histogram, LARGEST_BIAS, Statistics,
     bias_codes, fit_activation,
 };
-pub use compare::{Comparison, bits_per_value, compare};
+pub use compare::{Comparison, bits_per_value, compare, sqnr_db};
 pub use error::Error;
 pub use fixed_point::FixedPoint;
 pub use granularity::{Granularity, Layout};

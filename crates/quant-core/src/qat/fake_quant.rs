@@ -8,7 +8,8 @@
 //! ```
 //!
 //! times a factor, which slows the steps down to the pace of the weights. Inside and outside are told by the rounded code, as
-//! PyTorch's learnable fake-quantize does.
+//! PyTorch's learnable fake-quantize does: a value up to half a step past the last code still is inside. Equation 3 of the paper
+//! is inside for -Q_N < v < Q_P alone.
 //!
 //! The flex device has one operation for all of it ([`flex::fake_quant`]); the operations of burn below are every other device's,
 //! and its twin.

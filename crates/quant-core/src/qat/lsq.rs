@@ -6,7 +6,7 @@
 //! ```
 //!
 //! N is the number of weights that share the step, or of a site's values for one image. A quant_max of 0 (1 bit) counts as 1.
-//! Without the factor g the gradient of a step is larger than that of a weight, relative to each, by about sqrt(N quant_max).
+//! The factor takes for granted that the step is measured in what the weights are trained in. Without the factor g the gradient of a step is larger than that of a weight, relative to each, by about sqrt(N quant_max).
 
 #[cfg(feature = "tensor")]
 use burn::tensor::Tensor;

@@ -10,7 +10,8 @@
 //! KL(P, Q) = sum P log2(P / Q), both scaled to sum 1
 //! ```
 //!
-//! and the window of least divergence wins, on a tie the larger. A level that holds outliers only counts as 1e-4 values. From 2^b
+//! and the window of least divergence wins, on a tie the larger. Exact zeros are in no bin, as in calibration: every grid has a code
+//! for them, and the bin that holds the nine tenths of a pruned tensor would decide alone. A level that holds outliers only counts as 1e-4 values. From 2^b
 //! levels >= 2048 on (11 bits) only the whole range is left, and a group of a few hundred values, whose bins hold one value each, ends
 //! near its whole range as well: the method is for tensors and large groups.
 //!
@@ -29,7 +30,7 @@ pub(crate) fn window(group: &[f32], lo: f32, hi: f32, levels: usize) -> (f32, f3
     let (lo64, width) = (f64::from(lo), f64::from(hi) - f64::from(lo));
     let mut counts = [0_u64; BINS];
     let per_unit = BINS as f64 / width;
-    for &x in group {
+    for &x in group.iter().filter(|&&x| x != 0.0) {
         counts[(((f64::from(x) - lo64) * per_unit) as usize).min(BINS - 1)] += 1;
     }
     let factor = best_factor(&counts, -lo64 * per_unit, levels);
@@ -210,6 +211,28 @@ mod tests {
         assert!(hi < 10.0 && hi > 3.0 && lo == -hi, "{hi}");
         let even: Vec<f32> = (0..50_000).map(|i| uniform(2, i) * 2.0 - 1.0).collect();
         assert!(window(&even, -1.0, 1.0, 255).1 > 0.95);
+    }
+
+    #[test]
+    fn pruned_weights_get_the_window_of_those_that_are_left() {
+        let left = bell(20_000, 1.0);
+        let mut pruned = vec![0.0; 9 * left.len()];
+        pruned.extend(&left);
+        for levels in [3, 15, 255] {
+            assert_eq!(
+                window(&pruned, -6.0, 6.0, levels),
+                window(&left, -6.0, 6.0, levels),
+                "{levels}"
+            );
+        }
+        let error = |scale: f32| -> f64 {
+            let off = |&x: &f32| {
+                f64::from((x / scale).round_ties_even().clamp(-127.0, 127.0) * scale - x)
+            };
+            pruned.iter().map(|x| off(x).powi(2)).sum()
+        };
+        let (cut, whole) = (window(&pruned, -6.0, 6.0, 255).1, 6.0);
+        assert!(error(cut / 127.0) < 4.0 * error(whole / 127.0), "{cut}");
     }
 
     #[test]
