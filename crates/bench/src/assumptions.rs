@@ -9,8 +9,13 @@ use crate::settings::ModelFile;
 
 /// What was assumed for `runs`, each sentence once, in their order.
 pub fn assumptions(runs: &[PlannedRun]) -> Vec<String> {
+    each_once(runs.iter().flat_map(of))
+}
+
+/// Sentences without those that were said already.
+pub(crate) fn each_once(sentences: impl Iterator<Item = String>) -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
-    for sentence in runs.iter().flat_map(of) {
+    for sentence in sentences {
         if !all.contains(&sentence) {
             all.push(sentence);
         }

@@ -15,6 +15,7 @@ pub mod environment;
 pub mod evaluate;
 pub mod experiment;
 pub mod fetch;
+pub mod hints;
 pub mod home;
 pub mod input;
 pub mod inspect;

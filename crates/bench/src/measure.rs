@@ -10,6 +10,8 @@ use std::time::{Instant, SystemTime};
 
 use anyhow::{Context, Result, anyhow};
 use engine::Execution;
+use quant_core::sqnr_db;
+use resnet::qat::LostChannels;
 use resnet::{Decision, LayerReport, QuantizedNet, SiteStatistics, StateDict};
 use results::metric as names;
 use results::{EpochRow, ManifestRow, MetricRow, PredictionRow, Run, RunRow, Status};
@@ -26,7 +28,10 @@ use crate::qat::Job;
 use crate::quantized::quantized;
 use crate::settings::{ModelFile, Quantization, Source, Training};
 use crate::sources::TestSet;
-use crate::train::{Observer, Row};
+use crate::throughput::Spread;
+use crate::train::Observer;
+#[cfg(feature = "burn")]
+use crate::train::Row;
 
 /// What a run needs beside its plan.
 pub struct Bench<'a> {
@@ -46,6 +51,13 @@ pub struct Bench<'a> {
     pub trainings: &'a Path,
     /// Told how a training goes.
     pub observer: &'a dyn Observer,
+}
+
+/// What there is to say of a training beside the network that came out.
+#[derive(Default)]
+struct Course {
+    epochs: Vec<EpochRow>,
+    lost: Vec<LostChannels>,
 }
 
 /// Statistics of activation sites by the hashes of weights and calibration images: gathered once for all runs of a sweep.
@@ -68,7 +80,7 @@ impl Bench<'_> {
         let mut metrics = Metrics::new(&row.run_id);
         let data = &run.set.data;
         let size = [data.height(), data.width()];
-        let mut epochs = Vec::new();
+        let mut course = Course::default();
         let (net, manifest) = match &run.cell.quantization {
             None => {
                 let state = &checkpoint.state;
@@ -78,9 +90,12 @@ impl Bench<'_> {
                 (net, manifest)
             }
             Some(how) => {
-                let mut quantized = self.quantize(run, how, &mut epochs)?;
+                let mut quantized = self.quantize(run, how, &mut course)?;
                 let manifest = std::mem::take(&mut quantized.manifest);
-                metrics.layers(&quantized.layers);
+                match &how.source {
+                    Source::Training(_) => metrics.trained(&quantized.layers, &course.lost),
+                    Source::PostTraining | Source::Stored => metrics.layers(&quantized.layers),
+                }
                 metrics.activations(&quantized);
                 if how.execution != Execution::Simulate {
                     let agreement = compare(
@@ -118,22 +133,20 @@ impl Bench<'_> {
             metrics: metrics.rows,
             predictions,
             manifest: manifest_rows(&row.run_id, manifest),
-            epochs,
+            epochs: course.epochs,
             row,
         })
     }
 
-    /// Weights, and activations where they are asked for; a training adds its epochs.
+    /// Weights, and activations where they are asked for; a training tells its course.
     fn quantize(
         &self,
         run: &PlannedRun,
         how: &Quantization,
-        epochs: &mut Vec<EpochRow>,
+        course: &mut Course,
     ) -> Result<QuantizedNet> {
         if let Source::Training(training) = &how.source {
-            let (net, rows) = self.train(run, how, training)?;
-            epochs.extend(epoch_rows(&run.run_id, &rows));
-            return Ok(net);
+            return self.train(run, how, training, course);
         }
         let images = run.calibration.as_ref();
         let statistics = images.map(|images| self.statistics(run, images));
@@ -151,7 +164,8 @@ impl Bench<'_> {
         run: &PlannedRun,
         how: &Quantization,
         training: &Training,
-    ) -> Result<(QuantizedNet, Vec<Row>)> {
+        course: &mut Course,
+    ) -> Result<QuantizedNet> {
         let images = run
             .training
             .as_ref()
@@ -173,7 +187,9 @@ impl Bench<'_> {
         };
         let trained = job.run(&folder, 1, self.observer, self.cancelled)?;
         trained.save(&folder.join("trained.safetensors"), BTreeMap::new())?;
-        Ok((trained.net, trained.rows))
+        course.epochs = epoch_rows(&run.run_id, &trained.rows).collect();
+        course.lost = trained.lost;
+        Ok(trained.net)
     }
 
     #[cfg(not(feature = "burn"))]
@@ -182,7 +198,8 @@ impl Bench<'_> {
         _: &PlannedRun,
         _: &Quantization,
         _: &Training,
-    ) -> Result<(QuantizedNet, Vec<Row>)> {
+        _: &mut Course,
+    ) -> Result<QuantizedNet> {
         anyhow::bail!("method = qat: {}", crate::device::WITHOUT_BURN)
     }
 
@@ -261,6 +278,7 @@ pub fn by_image(run: &Run) -> HashMap<String, u16> {
 }
 
 /// As `log.csv` has them, with as many digits.
+#[cfg(feature = "burn")]
 fn epoch_rows<'a>(run_id: &'a str, rows: &'a [Row]) -> impl Iterator<Item = EpochRow> + 'a {
     let round = |value: f64, digits: i32| {
         let factor = 10f64.powi(digits);
@@ -406,11 +424,9 @@ impl Metrics {
         self.push("", names::CODES_MAX_DIFFERENCE, f64::from(largest), n, "");
     }
 
+    /// Layers that were quantized as they were, and all of their weights together.
     fn layers(&mut self, layers: &[LayerReport]) {
-        if layers.is_empty() {
-            return;
-        }
-        let (mut signal, mut noise, mut bits, mut total) = (0.0, 0.0, 0.0, 0);
+        let (mut signal, mut noise, mut total) = (0.0, 0.0, 0);
         for report in layers {
             let (layer, c) = (report.layer.as_str(), &report.comparison);
             let n = c.n;
@@ -420,6 +436,50 @@ impl Metrics {
             self.push(layer, names::WEIGHT_MSE, c.mse, n, "");
             self.push(layer, names::WEIGHT_MAX_ABS, c.max_abs, n, "");
             self.push(layer, names::WEIGHT_MEAN_ABS, c.mean_abs, n, "");
+            signal += c.signal * n as f64;
+            noise += c.mse * n as f64;
+            total += n;
+        }
+        if let Some(sqnr) = sqnr_db(signal, noise) {
+            self.push("", names::WEIGHT_SQNR, sqnr, total, names::DECIBEL);
+        }
+        self.grids(layers);
+    }
+
+    /// Layers whose weights were trained: what is rounded is not the float network's, and its units are each layer's own, so the
+    /// network has the median of its layers and no sum.
+    fn trained(&mut self, layers: &[LayerReport], lost: &[LostChannels]) {
+        let mut all = Vec::new();
+        for report in layers {
+            if let Some(sqnr) = report.comparison.sqnr_db {
+                let (layer, n) = (report.layer.as_str(), report.comparison.n);
+                self.push(layer, names::LATENT_SQNR, sqnr, n, names::DECIBEL);
+                all.push(sqnr);
+            }
+        }
+        if let Some(spread) = Spread::of(&all) {
+            let Spread { median, n, .. } = spread;
+            self.push("", names::LATENT_SQNR, median, n, names::DECIBEL);
+        }
+        let count = |count: fn(&LostChannels) -> usize| lost.iter().map(count).sum::<usize>();
+        self.push(
+            "",
+            names::LOST_CHANNELS,
+            count(LostChannels::count) as f64,
+            count(|layer| layer.channels),
+            names::CHANNELS,
+        );
+        self.grids(layers);
+    }
+
+    /// Scales, clipped weights, and what is stored.
+    fn grids(&mut self, layers: &[LayerReport]) {
+        if layers.is_empty() {
+            return;
+        }
+        let (mut bits, mut total) = (0.0, 0);
+        for report in layers {
+            let (layer, n) = (report.layer.as_str(), report.comparison.n);
             if report.scales.0 == report.scales.1 {
                 self.push(layer, names::SCALE, f64::from(report.scales.0), n, "");
             }
@@ -437,13 +497,9 @@ impl Metrics {
                 n,
                 names::BITS,
             );
-            signal += c.signal * n as f64;
-            noise += c.mse * n as f64;
             bits += report.bits_stored;
             total += n;
         }
-        let sqnr = 10.0 * (signal / noise).log10();
-        self.push("", names::WEIGHT_SQNR, sqnr, total, names::DECIBEL);
         self.push("", names::BITS_STORED, bits, total, names::BITS);
     }
 }

@@ -90,7 +90,7 @@ impl Network {
             }
             #[cfg(feature = "burn")]
             Target::Burn(device) => {
-                let codes = net.site_codes(arch);
+                let codes = net.site_rounding(arch);
                 let module = on_burn::Module::new(arch, &net.state, codes, size, device)?;
                 Place::Burn(Box::new(module))
             }

@@ -58,6 +58,15 @@ impl PlannedRun {
         }
     }
 
+    /// How many images its training sees in all epochs; none where nothing is trained.
+    pub fn training_images(&self) -> Option<u64> {
+        let Source::Training(training) = &self.cell.quantization.as_ref()?.source else {
+            return None;
+        };
+        let images = self.training.as_ref()?.data.len();
+        Some((training.epochs * images) as u64)
+    }
+
     /// Whether this is a float run.
     pub fn is_baseline(&self) -> bool {
         self.run_id == self.baseline

@@ -3,6 +3,7 @@
 
 use std::fmt::Write;
 use std::io::IsTerminal;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ pub struct RunBar {
     images: u64,
     label: String,
     plain: bool,
+    /// Test top-1 after the last epoch of its training.
+    tested: Mutex<Option<f64>>,
 }
 
 impl RunBar {
@@ -46,17 +49,20 @@ impl RunBar {
 /// While a run trains, its bar is about training images; a line an epoch where there is no terminal.
 impl Observer for RunBar {
     fn step(&self, report: &StepReport) {
-        let n = report.steps * report.epochs;
-        self.bar.set_length(n as u64);
-        self.bar
-            .set_position(((report.epoch - 1) * report.steps + report.step) as u64);
+        // The last step of an epoch may have fewer images than the others.
+        if report.step < report.steps || report.steps == 1 {
+            let done = (report.epoch - 1) * report.steps + report.step;
+            let all = report.steps * report.epochs;
+            self.bar.set_length((all * report.images) as u64);
+            self.bar.set_position((done * report.images) as u64);
+        }
+        let tested = self.tested.lock().map_or(None, |tested| *tested);
         self.bar.set_message(format!(
-            "steps, epoch {}/{}, loss {:.3}, top-1 {:.1} %, {:.0} images/s",
+            "epoch {}/{}, loss {:.3}, {}",
             report.epoch,
             report.epochs,
             report.loss,
-            100.0 * report.top1,
-            report.images_per_second
+            both_top1(report.top1, tested, 1)
         ));
         if report.epoch == report.epochs && report.step == report.steps {
             self.bar.set_length(self.images);
@@ -68,17 +74,29 @@ impl Observer for RunBar {
     fn tested(&self, _: usize, _: usize) {}
 
     fn epoch(&self, row: &Row, epochs: usize) {
+        if let Ok(mut tested) = self.tested.lock() {
+            *tested = row.test_top1;
+        }
         if self.plain {
             eprintln!(
-                "    {}  epoch {}/{epochs}  loss {:.4}  top-1 {:.2} %  {:.0} images/s",
+                "    {}  epoch {}/{epochs}  loss {:.4}  {}  {:.0} images/s",
                 self.label,
                 row.epoch,
                 row.train_loss,
-                100.0 * row.train_top1,
+                both_top1(row.train_top1, row.test_top1, 2),
                 row.images_per_second
             );
         }
     }
+}
+
+/// Top-1 of the training images as the steps saw them, and that of the test images where they were run, with so many digits.
+pub fn both_top1(train: f64, test: Option<f64>, digits: usize) -> String {
+    let mut text = format!("training top-1 {:.digits$} %", 100.0 * train);
+    if let Some(test) = test {
+        text += &format!(", test {:.digits$} %", 100.0 * test);
+    }
+    text
 }
 
 impl Progress {
@@ -125,6 +143,7 @@ impl Progress {
             images: run.set.data.len() as u64,
             label: run.label.clone(),
             plain: self.plain,
+            tested: Mutex::new(None),
         }
     }
 

@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result, bail};
 use dataset::Dataset;
-use resnet::qat::{Qat, StoredQuantizers};
+use resnet::qat::{LostChannels, Qat, StoredQuantizers};
 use resnet::{Checkpoint, QuantizedNet, SiteStatistics, Sites, StateDict};
 
 use crate::device::open_burn;
@@ -47,6 +47,8 @@ pub struct Trained {
     pub state: StateDict,
     /// One row an epoch.
     pub rows: Vec<Row>,
+    /// What it has lost on the way, layer by layer; the manifest of `net` says so, too.
+    pub lost: Vec<LostChannels>,
     /// What decided its bytes.
     pub config: Config,
 }
@@ -95,7 +97,10 @@ impl Job<'_> {
         if let Some(shortcut) = qat.shortcut() {
             net.note_dead(&Sites::new(arch).dead(self.statistics, shortcut));
         }
+        let lost = qat.lost_channels(&checkpoint.state, trainer.weights())?;
+        net.note_lost(&lost);
         Ok(Trained {
+            lost,
             state: qat.folded(trainer.weights(), &net)?,
             rows: trainer.rows().to_vec(),
             net,

@@ -14,6 +14,7 @@ use results::{Run, Store};
 
 use crate::plan::PlannedRun;
 use crate::sweep::whole_network;
+use crate::throughput::Spread;
 
 pub use comparison::{Comparison, Difference, Origin};
 
@@ -59,6 +60,17 @@ impl Reference {
             Self::At(store) => store.is_complete(experiment, run_id).unwrap_or(false),
             Self::Absent | Self::Itself => false,
         }
+    }
+
+    /// Images per second of the trainings of `experiment`, the median of their epochs, on the machine that they were made on.
+    pub fn training_rate(&self, experiment: &str) -> Option<f64> {
+        let Self::At(store) = self else {
+            return None;
+        };
+        let runs = store.runs(experiment).ok()?.into_iter();
+        let epochs = runs.filter_map(|run| store.epochs(experiment, &run).ok());
+        let rates: Vec<f64> = epochs.flatten().map(|row| row.images_per_second).collect();
+        Spread::of(&rates).map(|spread| spread.median)
     }
 
     /// An error unless at least one of `runs` can be compared: known before the work, said before the work.

@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, anyhow, bail};
 use engine::Execution;
 use quant_core::{Bits, Granularity};
-use resnet::{ActivationQuantization, BiasPolicy, BnMode, ShortcutPolicy, WeightQuantization};
+use resnet::{ActivationQuantization, BiasPolicy, BnMode, WeightQuantization};
 use results::Config;
 use toml::de::DeValue;
 
@@ -161,9 +161,12 @@ impl Cell {
         let bn: Option<BnMode> = read.parsed("bn")?;
         let bias: Option<BiasPolicy> = read.parsed("bias")?;
         let [first_bits, last_bits] = [read.bits("first.bits")?, read.bits("last.bits")?];
-        let activations = read.activations(seed, [first_bits, last_bits])?;
+        let training = read.training(seed, bits)?;
+        // Learned steps can leave a poor start, but at few bits they do not go far.
+        let learned = method == "qat" && training.method.learns_weight_steps();
+        let range = if learned { "mse" } else { "minmax" };
+        let activations = read.activations(seed, range, [first_bits, last_bits])?;
         let execution = read.execution()?;
-        let training = read.training(seed)?;
         let linear = match method.as_str() {
             "linear" => true,
             "ptq" | "qat" | "stored" | "float" => false,
@@ -172,11 +175,11 @@ impl Cell {
         let scheme = match bits {
             results::FLOAT_BITS => {
                 // Axes of the cells beside this one; they mean nothing here, but a wrong word is still wrong.
-                read.scheme(Bits::new(8)?, seed)?;
+                read.scheme(Bits::new(8)?, seed, range)?;
                 None
             }
             bits if linear => Some(read.linear(Bits::new(bits)?)?),
-            bits => Some(read.scheme(Bits::new(bits)?, seed)?),
+            bits => Some(read.scheme(Bits::new(bits)?, seed, range)?),
         };
         if let Some(key) = read.settings.keys().next() {
             check_key(key)?;
@@ -304,9 +307,10 @@ fn check_integer(how: &Quantization, device: &str) -> Result<()> {
             weights.bias
         );
     }
-    if activations.how.shortcut == ShortcutPolicy::Float {
+    let shortcut = activations.how.shortcut;
+    if !shortcut.adds_codes() {
         does_not_apply!(
-            "shortcut = float is a real number to add; set shortcut = rescale or shared"
+            "shortcut = {shortcut} is a real number to add; set shortcut = rescale or shared"
         );
     }
     if device != "engine" {

@@ -45,8 +45,12 @@ pub struct TableRow {
     pub flips: Option<u64>,
     /// McNemar's p against the float run.
     pub p: Option<f64>,
-    /// SQNR of all weights in dB.
+    /// SQNR of all weights in dB; none for a trained network.
     pub sqnr: Option<f64>,
+    /// Of a trained network: its own weights against their codes, the median of its layers, in dB.
+    pub latent_sqnr: Option<f64>,
+    /// Channels that a training has lost.
+    pub lost_channels: Option<u64>,
     /// Codes of an integer run, over all values and images, that its simulation gives differently.
     pub codes_differ: Option<u64>,
     /// The largest difference of two such codes.
@@ -104,6 +108,8 @@ pub struct AccuracyTable {
     pub(crate) activations: bool,
     /// Whether some run computes in integers: then codes were compared, and speed is of interest.
     pub(crate) integers: bool,
+    /// Whether some run was trained: then its weights are not those that the others were made from.
+    pub(crate) trained: bool,
     /// The run rows, in the order of `rows`.
     pub(crate) runs: Vec<RunRow>,
 }
@@ -128,6 +134,7 @@ impl AccuracyTable {
             experiment: loaded.name.clone(),
             axes: varying(&runs),
             activations: rows.iter().any(|row| row.bits().has_activations()),
+            trained: rows.iter().any(|row| row.latent_sqnr.is_some()),
             integers: rows.iter().any(|row| row.config.execution == "integer"),
             rows,
             runs,
@@ -157,6 +164,8 @@ fn table_row(loaded: &Loaded, run: &RunRow) -> Result<TableRow, Error> {
         flips: network(metric::FLIPS).map(|(value, _)| value as u64),
         p: None,
         sqnr: network(metric::WEIGHT_SQNR).map(|(value, _)| value),
+        latent_sqnr: network(metric::LATENT_SQNR).map(|(value, _)| value),
+        lost_channels: network(metric::LOST_CHANNELS).map(|(value, _)| value as u64),
         codes_differ: codes.map(|c| c.differ),
         codes_max_difference: codes.map(|c| c.largest),
         images_per_second: run.images_per_second,

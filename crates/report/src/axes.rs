@@ -128,7 +128,7 @@ const RANGES: &[&str] = &[
 const ROUNDINGS: &[&str] = &["half_even", "half_away", "floor", "stochastic", "gemmlowp"];
 
 /// Every axis, the coarse ones first, as the line below a table lists them.
-pub(crate) static AXES: [Axis; 34] = {
+pub(crate) static AXES: [Axis; 35] = {
     use About::{Arithmetic, Network, Subject, Weights};
     [
         axis("model", Subject, model, &[]),
@@ -201,6 +201,13 @@ pub(crate) static AXES: [Axis; 34] = {
         .prefix("scale lr "),
         axis("distillation", Weights, |c| number(c.qat_distillation), &[]).prefix("distillation "),
         axis("training settings", Weights, training, &[]),
+        axis(
+            "training revision",
+            Weights,
+            |c| number(c.qat_revision),
+            &[],
+        )
+        .prefix("training revision "),
         axis("mapping", Weights, mapping, MAPPINGS),
         axis(
             "granularity",
@@ -252,7 +259,7 @@ pub(crate) static AXES: [Axis; 34] = {
             "shortcut",
             Network,
             |c| text(&c.shortcut),
-            &["shared", "rescale", "float"],
+            &["shared", "rescale", "float", "identity_float"],
         )
         .prefix("shortcut "),
         axis("seed", Weights, |c| c.seed.to_string(), &[]).prefix("seed "),

@@ -7,7 +7,7 @@ use crate::stats::p_text;
 type Cell = fn(&AccuracyTable, &TableRow) -> String;
 
 /// All of them behind the axes, in order.
-const COLUMNS: [(&str, Cell); 14] = [
+const COLUMNS: [(&str, Cell); 16] = [
     ("bits", |table, row| row.bits().label(table.activations)),
     ("n", |_, row| count(row.n)),
     ("top-1 hits", |_, row| match row.failed {
@@ -25,6 +25,10 @@ const COLUMNS: [(&str, Cell); 14] = [
     ("flips", |_, row| count(row.flips)),
     ("p", |_, row| row.p.map(p_text).unwrap_or_default()),
     ("SQNR dB", |_, row| number(row.sqnr, 1)),
+    ("latent SQNR dB", |_, row| number(row.latent_sqnr, 1)),
+    ("lost channels", |_, row| {
+        count(row.lost_channels.filter(|n| *n > 0))
+    }),
     ("codes differ", |_, row| count(row.codes_differ)),
     ("max", |_, row| count(row.codes_max_difference)),
     ("images/s", |table, row| {

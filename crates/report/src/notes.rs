@@ -52,9 +52,13 @@ impl AccuracyTable {
                 .map(|run| format!("{} `{}`", run.config.dataset, short(&run.data_sha256)))
                 .collect(),
         );
+        let uncorrected = match self.rows.iter().filter(|row| row.p.is_some()).count() {
+            0 | 1 => String::new(),
+            n => format!(", not corrected for the {n} comparisons"),
+        };
         let mut notes = vec![format!(
             "n = {n} images. Float run: {baselines}; Δ is the difference to it in points, flips are predictions that \
-                 differ from it. 95 % interval: Wilson score. p: McNemar's exact test against it, two-sided. \
+                 differ from it. 95 % interval: Wilson score. p: McNemar's exact test against it, two-sided{uncorrected}. \
                  Revision: {revisions}. Weights: {models}. Data: {data}."
         )];
         notes.extend(self.notes_on_codes());
@@ -88,6 +92,20 @@ impl AccuracyTable {
         let mut sentences = Vec::new();
         if self.activations {
             sentences.push("W8A4: weights have 8 bits, activations 4 (32: float).".to_string());
+        }
+        if self.trained {
+            sentences.push(
+                "Latent SQNR: of a training's own weights against their codes, the median of the layers; how settled they \
+                 are, not what was lost."
+                    .to_string(),
+            );
+        }
+        let lost = self.rows.iter().any(|row| row.lost_channels > Some(0));
+        if lost {
+            sentences.push(
+                "Lost channels: without variance, or with more than 90 % of their weights clipped."
+                    .to_string(),
+            );
         }
         let all: BTreeSet<u64> = self.rows.iter().filter_map(|row| row.codes).collect();
         if !all.is_empty() {

@@ -11,10 +11,11 @@ use crate::stats::p_text;
 
 /// Columns that a narrow terminal does without, the least needed first. The count of images stands in the line below; a
 /// run's id is needed only by who opens its folder; hits are the percentage again.
-const DISPENSABLE: [&str; 11] = [
+const DISPENSABLE: [&str; 12] = [
     "n",
     "run",
     "SQNR dB",
+    "latent SQNR dB",
     "Δ points",
     "p",
     "95 % interval",
@@ -99,6 +100,9 @@ impl AccuracyTable {
             ]
             .map(String::from),
         );
+        if self.trained {
+            heads.extend(["latent_sqnr_db", "lost_channels"].map(String::from));
+        }
         if self.activations {
             let bits = heads.iter().position(|head| head == "bits");
             heads.insert(bits.map_or(0, |i| i + 1), "activation_bits".into());
@@ -142,6 +146,9 @@ impl AccuracyTable {
                 number(row.sqnr, 2),
                 row.float_run.clone().unwrap_or_default(),
             ]);
+            if self.trained {
+                fields.extend([number(row.latent_sqnr, 2), count(row.lost_channels)]);
+            }
             if self.integers {
                 fields.extend([count(row.codes_differ), count(row.codes_max_difference)]);
                 fields.push(number(row.images_per_second, 2));

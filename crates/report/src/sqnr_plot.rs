@@ -1,7 +1,8 @@
 //! Signal to quantization noise ratio of the weights, layer by layer: one line a bit width, a panel a scheme.
 //!
 //! Layers stand in the order in which the run lists them, which is the network's. Schemes that differ only in what weights
-//! do not see (activations, arithmetic) share a panel.
+//! do not see (activations, arithmetic) share a panel. Of a trained network it is its own weights that are compared with their
+//! codes, and its panel says so.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -15,6 +16,11 @@ use crate::frame::{Frame, LEGEND_STEP, Sample, legend, legend_width, nice_step, 
 use crate::load::Loaded;
 use crate::series::Series;
 
+/// A run has one of them.
+const MEASURES: [&str; 2] = [metric::WEIGHT_SQNR, metric::LATENT_SQNR];
+/// What is measured of a trained network.
+const LATENT: &str = "latent weights";
+
 /// SQNR in dB by layer, by bits.
 type Curves = BTreeMap<u32, Vec<(usize, f64)>>;
 
@@ -22,6 +28,7 @@ struct Panel {
     title: String,
     layers: Vec<String>,
     curves: Curves,
+    trained: bool,
 }
 
 /// The picture, or `None` when no run has the metric for a layer.
@@ -30,7 +37,7 @@ pub(crate) fn sqnr_plot(table: &AccuracyTable, loaded: &Loaded) -> Option<String
     for value in loaded
         .values
         .iter()
-        .filter(|v| v.metric == metric::WEIGHT_SQNR && !v.layer.is_empty())
+        .filter(|v| MEASURES.contains(&v.metric.as_str()) && !v.layer.is_empty())
     {
         by_run
             .entry(&value.run_id)
@@ -50,7 +57,12 @@ pub(crate) fn sqnr_plot(table: &AccuracyTable, loaded: &Loaded) -> Option<String
         .map(|series| {
             let mut panel = panel(series, &by_run);
             let config = &series.first().config;
-            let scheme = scheme_label(config, &axes);
+            panel.trained = config.qat_method.is_some();
+            let scheme = match (scheme_label(config, &axes), panel.trained) {
+                (scheme, false) => scheme,
+                (scheme, true) if scheme.is_empty() => LATENT.to_string(),
+                (scheme, true) => format!("{scheme}, {LATENT}"),
+            };
             panel.title = if several_subjects {
                 format!("{}: {scheme}", subject(config))
             } else {
@@ -144,6 +156,7 @@ fn panel(series: &Series<'_>, by_run: &HashMap<&str, Vec<(&str, f64)>>) -> Panel
         title: String::new(),
         layers: Vec::new(),
         curves: Curves::new(),
+        trained: false,
     };
     // Layers get their order from the run with the fewest bits; of several with the same bits the first counts.
     for row in series.rows.iter().rev() {
@@ -177,7 +190,12 @@ fn panel(series: &Series<'_>, by_run: &HashMap<&str, Vec<(&str, f64)>>) -> Panel
 }
 
 fn draw(canvas: &mut Canvas<'_>, frame: &Frame, panel: &Panel, bits: &[u32]) {
-    frame.y_axis(canvas, &ticks(frame.y, 6), "weight SQNR (dB)");
+    let what = if panel.trained {
+        "latent weight SQNR (dB)"
+    } else {
+        "weight SQNR (dB)"
+    };
+    frame.y_axis(canvas, &ticks(frame.y, 6), what);
     // As many names as fit side by side; the others keep their place without a name.
     let every = (15.0 * panel.layers.len() as f64 / frame.width)
         .ceil()

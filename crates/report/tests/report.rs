@@ -5,9 +5,9 @@ mod made_up;
 use std::fs;
 use std::path::Path;
 
-use made_up::{failed, first_right, float, linear, run, with, write};
+use made_up::{failed, first_right, float, linear, quantized, run, with, write};
 use report::{Error, accuracy_table, outputs, write_all};
-use results::{Run, metric};
+use results::{Config, Run, metric};
 
 const E: &str = "weight-bits";
 
@@ -56,7 +56,7 @@ fn the_table_shows_counts_and_what_they_are_worth() {
         "n = 10 images".to_string(),
         format!("Float run: `{f}` (8 hits, 80.00 %)"),
         "Wilson".into(),
-        "McNemar".into(),
+        "McNemar's exact test against it, two-sided, not corrected for the 2 comparisons.".into(),
         "`318b680318`".into(),
         "resnet20-synthetic `ab12ab12`".into(),
         "synthetic `cd34cd34`".into(),
@@ -65,6 +65,58 @@ fn the_table_shows_counts_and_what_they_are_worth() {
         assert!(notes.contains(&part), "{part} in {notes}");
     }
     assert!(!markdown.contains("against bits:"));
+}
+
+#[test]
+fn a_trained_networks_sqnr_has_a_column_of_its_own_and_lost_channels_are_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let trained = |bits, latent, lost| {
+        let config = Config {
+            method: "qat".into(),
+            qat_method: Some("lsq".into()),
+            ..quantized(10, bits, bits)
+        };
+        let run = run(E, config, &first_right(10, 7));
+        let run = with(run, "", metric::LATENT_SQNR, latent);
+        let run = with(run, "conv1", metric::LATENT_SQNR, latent + 1.0);
+        with(run, "", metric::LOST_CHANNELS, lost)
+    };
+    let ptq = run(E, quantized(10, 4, 4), &first_right(10, 6));
+    let ptq = with(ptq, "", metric::WEIGHT_SQNR, 18.04);
+    let mut runs = vec![
+        run(E, float(10), &first_right(10, 8)),
+        ptq,
+        trained(4, 15.26, 0.0),
+    ];
+    write(folder.path(), &runs);
+    let healthy = accuracy_table(folder.path(), E).unwrap();
+    assert!(!healthy.markdown().contains("lost channels"));
+    runs.push(trained(2, 6.4, 3.0));
+    write(folder.path(), &runs[3..]);
+    let table = accuracy_table(folder.path(), E).unwrap();
+    let markdown = table.markdown();
+    let head = "| p | SQNR dB | latent SQNR dB | lost channels | run |";
+    assert!(
+        markdown.lines().next().unwrap().ends_with(head),
+        "{markdown}"
+    );
+    for end in ["| 18.0 |  |  | `", "|  | 15.3 |  | `", "|  | 6.4 | 3 | `"] {
+        assert!(markdown.contains(end), "{end} in {markdown}");
+    }
+    assert!(markdown.contains("Latent SQNR: ") && markdown.contains("Lost channels: "));
+    let csv = table.csv();
+    let heads = csv.lines().next().unwrap();
+    assert!(
+        heads.ends_with(",float_run_id,latent_sqnr_db,lost_channels"),
+        "{heads}"
+    );
+    let latents: Vec<_> = csv
+        .lines()
+        .skip(1)
+        .map(|l| l.rsplitn(3, ',').collect::<Vec<_>>())
+        .collect();
+    let latents: Vec<_> = latents.iter().map(|l| (l[1], l[0])).collect();
+    assert_eq!(latents, [("", ""), ("", ""), ("15.26", "0"), ("6.40", "3")]);
 }
 
 #[test]
@@ -144,7 +196,7 @@ fn only_axes_that_vary_have_a_column_and_several_schemes_a_wide_table() {
 #[test]
 fn a_run_is_compared_with_the_float_run_that_is_most_like_it() {
     let folder = tempfile::tempdir().unwrap();
-    let folded = |mut config: results::Config| {
+    let folded = |mut config: Config| {
         config.bn = Some("folded".into());
         config
     };

@@ -72,12 +72,31 @@ impl BatchNorm {
         }))
     }
 
+    /// [`BatchNorm::take`], leaving `state` as it is.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn copy(state: &StateDict, unit: &ConvUnit) -> Result<Option<Self>, Error> {
+        let parts = ["weight", "bias", "running_mean", "running_var"];
+        let names = parts.map(|part| format!("{}.{part}", unit.bn));
+        let own = names.into_iter().filter_map(|name| {
+            let tensor = state.get(&name)?.clone();
+            Some((name, tensor))
+        });
+        Self::take(&mut own.collect(), unit)
+    }
+
     /// `k` of the module's header.
     pub fn scale(&self) -> Vec<f32> {
         let variances = self.gamma.iter().zip(&self.variance);
         variances
             .map(|(g, v)| g / (v + BN_EPSILON as f32).sqrt())
             .collect()
+    }
+
+    /// The running variances.
+    pub fn variance(&self) -> &[f32] {
+        &self.variance
     }
 
     /// `b'` of equation (2), for `k` from [`BatchNorm::scale`] and the convolution's own bias.

@@ -42,5 +42,7 @@ pub use quantize::{
     float_manifest, quantize,
 };
 pub use random::random_state;
-pub use sites::{ActivationQuantization, ShortcutPolicy, SiteCodes, SiteStatistics, Sites};
+pub use sites::{
+    ActivationQuantization, ShortcutPolicy, SiteCodes, SiteRounding, SiteStatistics, Sites,
+};
 pub use state_dict::{HostTensor, StateDict};

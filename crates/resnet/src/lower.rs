@@ -20,7 +20,9 @@ use crate::arch::{Arch, ConvUnit, Shortcut};
 use crate::error::{Error, quoted};
 use crate::fold::BatchNorm;
 use crate::quantize::QuantizedNet;
-use crate::sites::{INPUT_SITE, POOL_SITE, ShortcutPolicy, SiteCodes, Sites, sum_node};
+use crate::sites::{
+    INPUT_SITE, POOL_SITE, ShortcutPolicy, SiteCodes, Sites, rounding_node, sum_node,
+};
 use crate::state_dict::StateDict;
 
 /// Where additions and ReLUs go.
@@ -81,36 +83,42 @@ fn build(
     let mut channels = layout.stem.output;
     let mut size = layout.stem.shrunk([height, width]);
     if layout.max_pool {
-        let pool = Op::MaxPool(Window::square(3, 2, 1));
-        x = nodes.copy("maxpool", x, pool);
+        let pool = || Op::MaxPool(Window::square(3, 2, 1));
+        let added = nodes.copy("maxpool", x.added.clone(), pool());
+        let read = match x.read == x.added {
+            true => added.clone(),
+            false => nodes.copy(&rounding_node("maxpool"), x.read, pool()),
+        };
+        x = Value { added, read };
         size = size.map(|extent| extent.div_ceil(2));
     }
     for block in &layout.blocks {
         let shortcut = match &block.shortcut {
-            Shortcut::Identity => x.clone(),
+            Shortcut::Identity => x.added.clone(),
             Shortcut::Pad { pad } => {
                 let op = Op::Subsample {
                     stride: block.units[0].stride,
                     before: *pad,
                     behind: *pad,
                 };
-                nodes.copy(&format!("{}.shortcut", block.name()), x.clone(), op)
+                let name = format!("{}.shortcut", block.name());
+                nodes.copy(&name, x.added.clone(), op)
             }
             Shortcut::Project(unit) => {
                 let op = conv(&mut state, unit)?;
-                nodes.push(&unit.conv, &x, op, None, false)
+                nodes.push(&unit.conv, &x.read, op, None, false).added
             }
         };
         for (i, unit) in block.units.iter().enumerate() {
             let add = (i + 1 == block.units.len()).then_some(shortcut.as_str());
             let op = conv(&mut state, unit)?;
-            x = nodes.push(&unit.conv, &x, op, add, true);
+            x = nodes.push(&unit.conv, &x.read, op, add, true);
             channels = unit.output;
             size = unit.shrunk(size);
         }
     }
     let whole = Window::whole(Shape::new(channels, size[0], size[1]));
-    let mut pool = Node::new(POOL_SITE, x, Op::AvgPool(whole));
+    let mut pool = Node::new(POOL_SITE, x.read, Op::AvgPool(whole));
     pool.code = nodes.code(POOL_SITE);
     nodes.nodes.push(pool);
     let classifier = linear(arch, &mut state)?;
@@ -148,6 +156,13 @@ pub fn lower_layer(
     Ok(Graph::new(input, vec![Node::new(name, INPUT, op)], name)?)
 }
 
+/// A value on its way: what an addition takes of it, and what layers read. The two differ where the former is not rounded
+/// ([`ShortcutPolicy::IdentityFloat`]).
+struct Value {
+    added: String,
+    read: String,
+}
+
 struct Nodes {
     nodes: Vec<Node>,
     epilogue: Epilogue,
@@ -165,7 +180,8 @@ struct Codes {
 impl Codes {
     /// None for a site that stays in float.
     fn of(&self, site: &str) -> Option<Code> {
-        self.codes.get(site).copied()
+        let code = self.codes.get(site).copied();
+        code.filter(|_| !self.sites.is_unrounded(site, self.shortcut))
     }
 
     /// A layer with integers in place of its weights and of a 32-bit bias.
@@ -206,9 +222,9 @@ impl Nodes {
         name.to_owned()
     }
 
-    /// Adds a layer with what follows it; the name of the value that comes out.
-    fn push(&mut self, name: &str, input: &str, op: Op, add: Option<&str>, relu: bool) -> String {
-        let (mut code, mut inner) = (None, None);
+    /// Adds a layer with what follows it; the value that comes out.
+    fn push(&mut self, name: &str, input: &str, op: Op, add: Option<&str>, relu: bool) -> Value {
+        let (mut code, mut inner, mut fork) = (None, None, None);
         let mut op = op;
         if let Some(codes) = &mut self.codes {
             op = codes.integers(name, op);
@@ -217,8 +233,11 @@ impl Nodes {
                 None => name,
             };
             code = codes.of(site);
-            if add.is_some() && codes.shortcut != ShortcutPolicy::Float {
+            if add.is_some() {
                 inner = codes.of(name);
+            }
+            if codes.sites.is_forked(site, codes.shortcut) {
+                fork = code.take().map(|code| (rounding_node(site), code));
             }
         }
         let apart = add.is_some() || (relu && self.codes.is_none());
@@ -232,9 +251,18 @@ impl Nodes {
         node.relu = relu;
         node.code = code;
         node.inner = inner;
-        let value = node.name.clone();
+        let added = node.name.clone();
         self.nodes.push(node);
-        value
+        let Some((name, code)) = fork else {
+            return Value {
+                read: added.clone(),
+                added,
+            };
+        };
+        let mut rounded = Node::new(&name, &added, Op::Identity);
+        rounded.code = Some(code);
+        self.nodes.push(rounded);
+        Value { added, read: name }
     }
 }
 

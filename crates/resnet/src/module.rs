@@ -17,6 +17,7 @@ use quant_core::{Granularity, QParams, Rounding};
 use crate::arch::{Arch, BN_EPSILON, BlockSpec, ConvUnit, Layout, Shortcut};
 use crate::error::{Error, quoted};
 use crate::ops::{self, relu};
+use crate::sites::SiteRounding;
 use crate::state_dict::{HostTensor, StateDict};
 
 /// Called with the index of a layer, its input and its output, `[n, c, h, w]`. Convolution units come first, by their
@@ -181,7 +182,11 @@ impl ResNet {
 
     /// [`ResNet::forward`] with every activation site rounded to its code, in the order of [`crate::Sites`]; a site without
     /// a code passes as it is.
-    pub fn forward_quantized(&self, images: Tensor<4>, codes: &[Option<QParams>]) -> Tensor<2> {
+    pub fn forward_quantized(
+        &self,
+        images: Tensor<4>,
+        codes: &[Option<SiteRounding>],
+    ) -> Tensor<2> {
         self.run(images, &mut codes.iter())
     }
 
@@ -189,7 +194,7 @@ impl ResNet {
     pub fn forward_watched(
         &self,
         images: Tensor<4>,
-        codes: &[Option<QParams>],
+        codes: &[Option<SiteRounding>],
         tap: Tap<'_>,
     ) -> Tensor<2> {
         let taps = Taps { tap, index: 0 };
@@ -197,22 +202,22 @@ impl ResNet {
     }
 
     fn run(&self, images: Tensor<4>, hooks: &mut impl Hooks) -> Tensor<2> {
-        let images = hooks.site(images);
+        let images = hooks.site(images).read;
         let x = activated(&self.conv1, self.bn1.as_ref(), images, hooks);
         let mut x = hooks.site(x);
         if let Some(pool) = &self.maxpool {
-            x = pool.forward(x);
+            x = x.map(|x| pool.forward(x));
         }
         for block in self.blocks() {
             x = block.forward(x, hooks);
         }
-        let [n, c, h, w] = x.dims();
-        let pooled = x.reshape([n, c, h * w]).mean_dim(2).reshape([n, c, 1, 1]);
-        let pooled = hooks.site(pooled);
+        let [n, c, h, w] = x.read.dims();
+        let pooled = x.read.reshape([n, c, h * w]).mean_dim(2);
+        let pooled = hooks.site(pooled.reshape([n, c, 1, 1])).read;
         let logits = as_map(self.fc.forward(pooled.clone().reshape([n, c])));
         hooks.layer(&pooled, &logits);
         let classes = logits.dims()[1];
-        hooks.site(logits).reshape([n, classes])
+        hooks.site(logits).read.reshape([n, classes])
     }
 
     fn blocks(&self) -> impl Iterator<Item = &Block> {
@@ -302,26 +307,61 @@ impl Block {
         })
     }
 
-    fn forward(&self, x: Tensor<4>, hooks: &mut impl Hooks) -> Tensor<4> {
-        let y = activated(&self.conv1, self.bn1.as_ref(), x.clone(), hooks);
-        let mut y = hooks.site(y);
+    fn forward(&self, x: Value, hooks: &mut impl Hooks) -> Value {
+        let y = activated(&self.conv1, self.bn1.as_ref(), x.read.clone(), hooks);
+        let mut y = hooks.site(y).read;
         let mut last = (&self.conv2, self.bn2.as_ref());
         if let Some(conv3) = &self.conv3 {
             y = activated(last.0, last.1, y, hooks);
-            y = hooks.site(y);
+            y = hooks.site(y).read;
             last = (conv3, self.bn3.as_ref());
         }
         let y = hooked(last.0, last.1, y, hooks);
-        let y = hooks.site(y);
+        let y = hooks.site(y).added();
         let shortcut = match &self.downsample {
             Some(downsample) => {
-                let projected = hooked(&downsample.conv, downsample.bn.as_ref(), x, hooks);
-                hooks.site(projected)
+                let projected = hooked(&downsample.conv, downsample.bn.as_ref(), x.read, hooks);
+                hooks.site(projected).added()
             }
-            None if self.pad > 0 => pad_channels(x, self.pad),
-            None => x,
+            None if self.pad > 0 => pad_channels(x.added(), self.pad),
+            None => x.added(),
         };
         hooks.site(ops::add_relu(y, shortcut))
+    }
+}
+
+/// A value on its way: what layers read of it, and what an addition takes. The two differ where rounding is for layers alone
+/// ([`SiteRounding::is_forked`]).
+pub(crate) struct Value {
+    pub(crate) read: Tensor<4>,
+    /// None where it is the same.
+    added: Option<Tensor<4>>,
+}
+
+impl Value {
+    /// A value of which layers read another.
+    pub(crate) fn forked(read: Tensor<4>, added: Tensor<4>) -> Self {
+        let added = Some(added);
+        Self { read, added }
+    }
+
+    /// What an addition takes.
+    pub(crate) fn added(self) -> Tensor<4> {
+        self.added.unwrap_or(self.read)
+    }
+
+    /// Does the same to both.
+    pub(crate) fn map(self, f: impl Fn(Tensor<4>) -> Tensor<4>) -> Self {
+        Self {
+            read: f(self.read),
+            added: self.added.map(f),
+        }
+    }
+}
+
+impl From<Tensor<4>> for Value {
+    fn from(read: Tensor<4>) -> Self {
+        Self { read, added: None }
     }
 }
 
@@ -334,8 +374,8 @@ trait Hooks {
     fn layer(&mut self, _x: &Tensor<4>, _y: &Tensor<4>) {}
 
     /// The values of the next activation site; what comes back goes on in their place.
-    fn site(&mut self, x: Tensor<4>) -> Tensor<4> {
-        x
+    fn site(&mut self, x: Tensor<4>) -> Value {
+        x.into()
     }
 }
 
@@ -360,17 +400,18 @@ impl Hooks for Taps<'_> {
 }
 
 /// Rounds sites, one after the other.
-impl Hooks for std::slice::Iter<'_, Option<QParams>> {
-    fn site(&mut self, x: Tensor<4>) -> Tensor<4> {
+impl Hooks for std::slice::Iter<'_, Option<SiteRounding>> {
+    fn site(&mut self, x: Tensor<4>) -> Value {
         match self.next() {
-            Some(Some(code)) => round_to(x, code),
-            _ => x,
+            Some(Some(site)) if site.is_forked => Value::forked(round_to(x.clone(), &site.code), x),
+            Some(Some(site)) => round_to(x, &site.code).into(),
+            _ => x.into(),
         }
     }
 }
 
 /// Shows layers and rounds sites.
-struct Watched<'a, 'b>(Taps<'a>, std::slice::Iter<'b, Option<QParams>>);
+struct Watched<'a, 'b>(Taps<'a>, std::slice::Iter<'b, Option<SiteRounding>>);
 
 impl Hooks for Watched<'_, '_> {
     const SEES_LAYERS: bool = true;
@@ -379,7 +420,7 @@ impl Hooks for Watched<'_, '_> {
         self.0.layer(x, y);
     }
 
-    fn site(&mut self, x: Tensor<4>) -> Tensor<4> {
+    fn site(&mut self, x: Tensor<4>) -> Value {
         self.1.site(x)
     }
 }

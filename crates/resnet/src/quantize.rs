@@ -23,7 +23,7 @@ use quant_core::{
 use crate::arch::Arch;
 use crate::error::{Error, quoted};
 use crate::fold::fold;
-use crate::sites::{ShortcutPolicy, SiteCodes, Sites};
+use crate::sites::{ShortcutPolicy, SiteCodes, SiteRounding, Sites};
 use crate::state_dict::{HostTensor, StateDict};
 
 /// Whether BatchNorm is folded before the weights are quantized.
@@ -212,7 +212,7 @@ impl QuantizedNet {
                 continue;
             }
             if sites.is_unrounded(&decision.tensor, shortcut) {
-                decision.reason = "shortcut = float".to_owned();
+                decision.reason = format!("shortcut = {shortcut}");
                 continue;
             }
             let code = code(&decision.tensor)?;
@@ -242,18 +242,27 @@ impl QuantizedNet {
         }
     }
 
-    /// What [`crate::ResNet::forward_quantized`] rounds sites to, in the order of [`Sites`]; empty where activations stay in
-    /// float.
+    /// The code of each site in the order of [`Sites`], none where its values stay as they are; empty where all activations
+    /// stay in float.
     pub fn site_codes(&self, arch: &Arch) -> Vec<Option<QParams>> {
+        let rounding = self.site_rounding(arch).into_iter();
+        rounding.map(|site| site.map(|site| site.code)).collect()
+    }
+
+    /// What [`crate::ResNet::forward_quantized`] does at each site in the order of [`Sites`]; empty where activations stay in
+    /// float.
+    pub fn site_rounding(&self, arch: &Arch) -> Vec<Option<SiteRounding>> {
         let Some((codes, shortcut)) = &self.activations else {
             return Vec::new();
         };
         let sites = Sites::new(arch);
-        let code = |site: &String| {
+        let rounding = |site: &String| {
             let code = codes.get(site).copied();
-            code.filter(|_| !sites.is_unrounded(site, *shortcut))
+            let code = code.filter(|_| !sites.is_unrounded(site, *shortcut))?;
+            let is_forked = sites.is_forked(site, *shortcut);
+            Some(SiteRounding { code, is_forked })
         };
-        sites.sites.iter().map(|(site, _)| code(site)).collect()
+        sites.sites.iter().map(|(site, _)| rounding(site)).collect()
     }
 
     /// Rounds a layer's bias to multiples of its sums' scale.

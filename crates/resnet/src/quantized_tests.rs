@@ -258,6 +258,7 @@ fn eight_bits_are_close_to_float_and_the_burn_module_to_the_engine() {
         ShortcutPolicy::Shared,
         ShortcutPolicy::Rescale,
         ShortcutPolicy::Float,
+        ShortcutPolicy::IdentityFloat,
     ] {
         let how = weights(Mapping::Symmetric, Granularity::Channel, BiasPolicy::Int32);
         let net = case.net(&how, shortcut);
@@ -269,7 +270,7 @@ fn eight_bits_are_close_to_float_and_the_burn_module_to_the_engine() {
         );
         let module = ResNet::from_state(&case.arch, &net.state, &device).unwrap();
         let data = TensorData::new(case.pixels.clone(), [3, 3, 32, 32]);
-        let codes = net.site_codes(&case.arch);
+        let codes = net.site_rounding(&case.arch);
         let found = module.forward_quantized(Tensor::from_data(data, &device), &codes);
         let found = found.into_data().try_to_vec::<f32>().unwrap();
         // A code that falls to the other side of a tie moves a logit by a step or two.
@@ -305,7 +306,7 @@ fn a_site_with_a_code_among_others_in_float_is_rounded_and_nothing_else_is() {
         let (logits, seen) = case.run(&net, Epilogue::Separate, Execution::Simulate);
         let coded = seen.iter().filter(|(_, codes)| codes.is_some());
         let coded: Vec<_> = coded.map(|(node, _)| node.clone()).collect();
-        let expected = sites.quantized_node(site);
+        let expected = sites.quantized_node(site, ShortcutPolicy::Rescale);
         let expected = (expected != engine::INPUT).then_some(expected);
         assert_eq!(coded, Vec::from_iter(expected), "{site}");
         let (fused, _) = case.run(&net, Epilogue::Fused, Execution::Simulate);
@@ -315,7 +316,7 @@ fn a_site_with_a_code_among_others_in_float_is_rounded_and_nothing_else_is() {
             assert!((a - b).abs() < 1e-5 * largest, "{site}: {a}, {b}");
         }
         let data = TensorData::new(case.pixels.clone(), [3, 3, 32, 32]);
-        let codes = net.site_codes(&case.arch);
+        let codes = net.site_rounding(&case.arch);
         let found = module.forward_quantized(Tensor::from_data(data, &device), &codes);
         let found = found.into_data().try_to_vec::<f32>().unwrap();
         for (a, b) in found.iter().zip(&logits) {

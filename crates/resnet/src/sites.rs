@@ -6,7 +6,9 @@
 //! An addition's two summands have codes of their own ([`ShortcutPolicy::Rescale`]: both are multiplied to the sum's
 //! scale, Jacob et al. 2018, section A.2), or one scale between them ([`ShortcutPolicy::Shared`]: codes can be added as
 //! they are; the range is that of both sites together), or the convolution's result is not rounded before it is added
-//! ([`ShortcutPolicy::Float`]).
+//! ([`ShortcutPolicy::Float`]), or nothing on the way from addition to addition is ([`ShortcutPolicy::IdentityFloat`]): sums go
+//! on in float along the shortcuts, and only what a convolution or the classifier reads is rounded, which is what most papers
+//! about few bits do.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +29,33 @@ pub enum ShortcutPolicy {
     Rescale,
     /// The shortcut's alone; the convolution's result is added as it is.
     Float,
+    /// Neither: the path from sum to sum stays in float, and inputs of layers alone are rounded.
+    IdentityFloat,
+}
+
+impl ShortcutPolicy {
+    /// Every policy.
+    pub const ALL: [Self; 4] = [
+        Self::Rescale,
+        Self::Shared,
+        Self::Float,
+        Self::IdentityFloat,
+    ];
+
+    /// Its spelling in experiments and results.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rescale => "rescale",
+            Self::Shared => "shared",
+            Self::Float => "float",
+            Self::IdentityFloat => "identity_float",
+        }
+    }
+
+    /// Whether both summands of every addition have codes, as integers need them.
+    pub fn adds_codes(self) -> bool {
+        matches!(self, Self::Rescale | Self::Shared)
+    }
 }
 
 /// How to quantize activations.
@@ -44,6 +73,15 @@ pub struct ActivationQuantization {
 
 /// What a site's values are rounded to, by the site's name.
 pub type SiteCodes = BTreeMap<String, QParams>;
+
+/// What happens to a site's values on the way through the network.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SiteRounding {
+    /// What they are rounded to.
+    pub code: QParams,
+    /// Whether an addition takes them as they are all the same ([`ShortcutPolicy::IdentityFloat`]).
+    pub is_forked: bool,
+}
 
 /// What was seen at each site, by its name.
 pub type SiteStatistics = BTreeMap<String, Statistics>;
@@ -118,14 +156,33 @@ impl Sites {
         self.inputs.insert(layer.to_owned(), site.to_owned());
     }
 
-    /// Whether the policy leaves the values of `site`, a convolution's result that is added, as they are.
+    /// Whether the policy leaves the values of `site` as they are: a summand, or a sum that no layer reads.
     pub(crate) fn is_unrounded(&self, site: &str, policy: ShortcutPolicy) -> bool {
-        policy == ShortcutPolicy::Float && self.additions.contains_key(site)
+        match policy {
+            ShortcutPolicy::Rescale | ShortcutPolicy::Shared => false,
+            ShortcutPolicy::Float => self.additions.contains_key(site),
+            ShortcutPolicy::IdentityFloat => {
+                let last = self.sites.last().map(|(name, _)| name.as_str());
+                Some(site) != last && !self.inputs.values().any(|read| read == site)
+            }
+        }
+    }
+
+    /// Whether the policy hands the values of `site` on as they are to an addition, and rounded to the layers behind them.
+    pub(crate) fn is_forked(&self, site: &str, policy: ShortcutPolicy) -> bool {
+        let mut shortcuts = self.additions.values().map(|(shortcut, _)| shortcut);
+        policy == ShortcutPolicy::IdentityFloat
+            && shortcuts.any(|shortcut| shortcut == site)
+            && !self.is_unrounded(site, policy)
     }
 
     /// The node that makes the values of `site` in a quantized graph with separate epilogues: there a ReLU without an
-    /// addition is part of its convolution.
-    pub fn quantized_node(&self, site: &str) -> String {
+    /// addition is part of its convolution, and a value that an addition takes as it is ([`ShortcutPolicy::IdentityFloat`]) is
+    /// rounded by a node of its own.
+    pub fn quantized_node(&self, site: &str, policy: ShortcutPolicy) -> String {
+        if self.is_forked(site, policy) {
+            return rounding_node(site);
+        }
         let made_by =
             |(conv, (_, sum)): (&String, &(String, String))| (sum == site).then(|| sum_node(conv));
         let sum = self.additions.iter().find_map(made_by);
@@ -232,29 +289,28 @@ pub(crate) fn sum_node(conv: &str) -> String {
     format!("{conv}.sum")
 }
 
+/// The node that rounds a site's values for the layers alone.
+pub(crate) fn rounding_node(site: &str) -> String {
+    format!("{site}.rounded")
+}
+
 impl fmt::Display for ShortcutPolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Shared => "shared",
-            Self::Rescale => "rescale",
-            Self::Float => "float",
-        })
+        f.write_str(self.name())
     }
 }
 
 impl FromStr for ShortcutPolicy {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self, Error> {
-        match text {
-            "shared" => Ok(Self::Shared),
-            "rescale" => Ok(Self::Rescale),
-            "float" => Ok(Self::Float),
-            _ => Err(Error::Setting {
+        Self::ALL
+            .into_iter()
+            .find(|policy| policy.name() == text)
+            .ok_or_else(|| Error::Setting {
                 key: "shortcut",
                 value: quoted(text),
-                allowed: "shared, rescale, float",
-            }),
-        }
+                allowed: "rescale, shared, float, identity_float",
+            })
     }
 }
 
@@ -329,6 +385,50 @@ mod tests {
             assert_ne!(own[summand], own[shortcut], "{summand}");
         }
         assert_eq!(shared["layer1.0.conv1"], own["layer1.0.conv1"]);
+    }
+
+    #[test]
+    fn with_a_float_identity_only_what_layers_read_is_rounded() {
+        let policy = ShortcutPolicy::IdentityFloat;
+        for name in ["cifar-resnet20", "resnet18", "resnet50"] {
+            let sites = Sites::new(&Arch::parse(name).unwrap());
+            let logits = &sites.sites.last().unwrap().0;
+            for (site, _) in &sites.sites {
+                let is_read = sites.inputs.values().any(|read| read == site);
+                assert_eq!(
+                    !sites.is_unrounded(site, policy),
+                    is_read || site == logits,
+                    "{name} {site}"
+                );
+                let is_added = sites
+                    .additions
+                    .values()
+                    .any(|(shortcut, _)| shortcut == site);
+                assert_eq!(
+                    sites.is_forked(site, policy),
+                    is_read && is_added,
+                    "{name} {site}"
+                );
+                for other in [
+                    ShortcutPolicy::Rescale,
+                    ShortcutPolicy::Shared,
+                    ShortcutPolicy::Float,
+                ] {
+                    assert!(!sites.is_forked(site, other));
+                }
+            }
+        }
+        let sites = Sites::new(&Arch::parse("resnet18").unwrap());
+        // Before a projection a sum is read, not added; the last sum goes to the pool.
+        let all = ["conv1", "layer1.0.add", "layer1.1.add", "layer4.1.add"];
+        assert_eq!(
+            all.map(|site| sites.is_forked(site, policy)),
+            [true, true, false, false]
+        );
+        assert!(
+            sites.is_unrounded("layer4.1.add", policy)
+                && sites.is_unrounded("layer2.0.downsample.0", policy)
+        );
     }
 
     #[test]

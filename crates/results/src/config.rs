@@ -74,7 +74,7 @@ pub struct Config {
     pub bias: Option<String>,
     /// `kept` or `folded`.
     pub bn: Option<String>,
-    /// `shared`, `rescale` or `float`: how the two inputs of a residual sum get one scale.
+    /// `shared`, `rescale`, `float` or `identity_float`: how the two inputs of a residual sum get one scale.
     pub shortcut: Option<String>,
     /// `simulate`: quantized numbers, float arithmetic; `integer`: integers alone.
     pub execution: String,
@@ -153,6 +153,9 @@ pub struct Config {
     pub qat_range_momentum: Option<f64>,
     /// Hash of the training images.
     pub qat_train_sha256: Option<String>,
+    /// Which of the trainings that the settings above have meant so far: counted up where a fault was mended that changed what
+    /// comes out of them; none is the first.
+    pub qat_revision: Option<u64>,
     /// Seed of everything random in the run.
     pub seed: u64,
     /// The burn device, `cpu` or `cuda`.
@@ -161,7 +164,7 @@ pub struct Config {
 
 impl Config {
     /// The columns in file order: the field names.
-    pub const COLUMNS: [&'static str; 59] = [
+    pub const COLUMNS: [&'static str; 60] = [
         "model_name",
         "model_arch",
         "dataset",
@@ -219,12 +222,13 @@ impl Config {
         "qat_temperature",
         "qat_range_momentum",
         "qat_train_sha256",
+        "qat_revision",
         "seed",
         "device",
     ];
 
     /// Columns that files of this schema may lack, because they were written before there was anything to fill them with.
-    pub(crate) const LATER: [&'static str; 25] = [
+    pub(crate) const LATER: [&'static str; 26] = [
         "input_normalization",
         "input_resize",
         "input_size",
@@ -250,6 +254,7 @@ impl Config {
         "qat_temperature",
         "qat_range_momentum",
         "qat_train_sha256",
+        "qat_revision",
     ];
 
     /// Column names and their text as the file shows it, in file order, empty ones included.

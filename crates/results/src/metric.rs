@@ -13,6 +13,11 @@ pub const FLIPS: &str = "flips";
 pub const BITS_STORED: &str = "bits_stored";
 /// Network or layer: `10 log10(sum w^2 / sum (w - w')^2)` in dB over `n` values.
 pub const WEIGHT_SQNR: &str = "weight_sqnr";
+/// Layer: the same of a trained network, whose w are those that training has moved, not the float network's: no measure of what
+/// was lost, but of how far they lie from their codes. Network: the median of its `n` layers.
+pub const LATENT_SQNR: &str = "latent_sqnr";
+/// Whole network: channels of `n` that a training has lost, their variance or their gradients.
+pub const LOST_CHANNELS: &str = "lost_channels";
 /// Layer: mean of `(w - w')^2` over `n` values.
 pub const WEIGHT_MSE: &str = "weight_mse";
 /// Layer: largest `|w - w'|` of `n` values.
@@ -40,5 +45,7 @@ pub const DECIBEL: &str = "dB";
 pub const BITS: &str = "bits";
 /// Unit of `loss_sum`.
 pub const NATS: &str = "nats";
+/// Unit of counts of output channels.
+pub const CHANNELS: &str = "channels";
 /// Unit of counts of weights.
 pub const VALUES: &str = "values";

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use bench::cli::{Folders, exit_code, say};
@@ -14,6 +15,7 @@ use bench::registry::Registry;
 use bench::sources::Sources;
 use bench::sweep::Sweep;
 use clap::Parser;
+use indicatif::HumanDuration;
 use results::Store;
 
 /// Run an experiment's cells, skipping those already done, print the accuracy table, and compare the runs with the
@@ -81,6 +83,7 @@ fn run() -> Result<ExitCode> {
     );
     let planned = plan(&experiment, &mut sources)?;
     bench::assumptions::tell(&planned);
+    bench::hints::tell(&planned);
     let shard = arguments.shard.unwrap_or((1, 1));
     let runs: Vec<&PlannedRun> = planned
         .iter()
@@ -158,12 +161,17 @@ fn list(
 ) -> Result<ExitCode> {
     let store = results.is_dir().then(|| Store::open(results)).transpose()?;
     let mut done = 0;
+    let (mut trainings, mut images) = (0, 0);
     for (index, run) in runs.iter().enumerate() {
         let complete = match &store {
             Some(store) => store.is_complete(&experiment.name, &run.run_id)?,
             None => false,
         };
         done += usize::from(complete);
+        if let Some(own) = run.training_images().filter(|_| !complete) {
+            trainings += 1;
+            images += own;
+        }
         println!(
             "{:>4}  {}  {:<4}  {} on {} ({} images)  {}",
             index + 1,
@@ -188,6 +196,17 @@ fn list(
         runs.len(),
         runs.len() - done
     );
+    if trainings > 0 {
+        let rate = reference.training_rate(&experiment.name);
+        let time = rate.map_or(String::new(), |rate| {
+            let time = Duration::from_secs((images as f64 / rate) as u64);
+            format!(
+                ": {} at the reference's {rate:.0} images/s",
+                HumanDuration(time)
+            )
+        });
+        println!("{trainings} of them are trainings, {images} images in all{time}");
+    }
     Ok(ExitCode::SUCCESS)
 }
 

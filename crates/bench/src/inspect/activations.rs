@@ -21,7 +21,8 @@ use dataset::Dataset;
 use engine::{Execution, Options, Program, WHOLE_GROUPS};
 use quant_core::{Comparison, QParams, Rounding, compare};
 use resnet::{
-    Arch, BiasPolicy, Epilogue, QuantizedNet, Sites, StateDict, WeightQuantization, lower_quantized,
+    Arch, BiasPolicy, Epilogue, QuantizedNet, ShortcutPolicy, Sites, StateDict, WeightQuantization,
+    lower_quantized,
 };
 
 use crate::device::Target;
@@ -235,6 +236,8 @@ impl Watch {
             program(subject.net.clone(), subject.execution)?,
         );
         let sites = Sites::new(subject.arch);
+        let policy = subject.net.activations.as_ref();
+        let policy = policy.map_or(ShortcutPolicy::Rescale, |(_, policy)| *policy);
         let made_by = |program: &Program, node_of: &dyn Fn(&(String, String)) -> String| {
             let nodes: Vec<String> = sites.sites.iter().map(node_of).collect();
             let site = |node: &str| nodes.iter().position(|made_by| made_by == node);
@@ -242,7 +245,7 @@ impl Watch {
         };
         Ok(Self {
             float_sites: made_by(&float, &|(_, node)| node.clone()),
-            quantized_sites: made_by(&quantized, &|(site, _)| sites.quantized_node(site)),
+            quantized_sites: made_by(&quantized, &|(site, _)| sites.quantized_node(site, policy)),
             codes: subject.net.site_codes(subject.arch),
             float,
             quantized,

@@ -1,9 +1,8 @@
 //! A network on a burn device: a module with BatchNorm folded, its activations rounded between layers that run in float.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use quant_core::QParams;
 use rayon::{ThreadPool, ThreadPoolBuilder};
-use resnet::{Arch, ResNet, StateDict};
+use resnet::{Arch, ResNet, SiteRounding, StateDict};
 
 use super::all_finite;
 use crate::evaluate::EvaluateError;
@@ -15,7 +14,7 @@ pub(super) const BATCH: usize = 32;
 pub(super) struct Module {
     net: ResNet,
     device: Device,
-    codes: Vec<Option<QParams>>,
+    codes: Vec<Option<SiteRounding>>,
     /// Names of the layers, in execution order.
     layers: Vec<String>,
     size: [usize; 2],
@@ -34,7 +33,7 @@ impl Module {
     pub fn new(
         arch: &Arch,
         state: &StateDict,
-        codes: Vec<Option<QParams>>,
+        codes: Vec<Option<SiteRounding>>,
         size: [usize; 2],
         device: &Device,
     ) -> Result<Self, resnet::Error> {

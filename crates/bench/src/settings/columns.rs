@@ -125,6 +125,9 @@ pub(super) fn quantized_config(
     }
 }
 
+/// 2: steps of weights in units of the unfolded weight, ranges of whole batches.
+const TRAINING_REVISION: u64 = 2;
+
 /// With the columns of a training; the number of images and their hash are filled in once they are open.
 fn trained(config: Config, training: &Training) -> Config {
     Config {
@@ -147,6 +150,7 @@ fn trained(config: Config, training: &Training) -> Config {
         qat_freeze: Some(training.freeze),
         qat_distillation: Some(training.distillation),
         qat_temperature: Some(training.temperature),
+        qat_revision: Some(TRAINING_REVISION),
         qat_range_momentum: (training.method == Method::MinMax).then_some(training.range_momentum),
         ..config
     }

@@ -76,7 +76,7 @@ pub const KEYS: &[(&str, &str)] = &[
     ),
     (
         "weights.range",
-        "minmax, percentile, mse, entropy, gaussian, laplacian; default minmax",
+        "minmax, percentile, mse, entropy, gaussian, laplacian; default minmax, mse where training learns steps",
     ),
     (
         "weights.percentile",
@@ -114,7 +114,7 @@ pub const KEYS: &[(&str, &str)] = &[
     ),
     (
         "shortcut",
-        "rescale, shared or float, with quantized activations; default rescale",
+        "with quantized activations: rescale, shared, float (convolutions' results are added as they are) or identity_float (sums go on in float, too); default rescale",
     ),
     ("execution", "simulate or integer; default simulate"),
     (
@@ -136,7 +136,7 @@ pub const KEYS: &[(&str, &str)] = &[
     ),
     (
         "calibration.method",
-        "minmax, moving_average, percentile, mse, entropy; default minmax",
+        "minmax, moving_average, percentile, mse, entropy; default minmax, mse where training learns steps",
     ),
     (
         "calibration.percentile",
@@ -153,7 +153,7 @@ pub const KEYS: &[(&str, &str)] = &[
     ("qat.method", "lsq, lsq_plus, pact, minmax; default lsq"),
     (
         "qat.bn",
-        "BatchNorm in training: folded, static, kept; default folded",
+        "BatchNorm in training: folded, static, kept; default folded, which is kept where each channel has a learned step",
     ),
     (
         "qat.start",
@@ -176,7 +176,7 @@ pub const KEYS: &[(&str, &str)] = &[
     ("qat.momentum", "of SGD; default 0.9"),
     (
         "qat.weight_decay",
-        "of kernels and clipping bounds; default 0.0001",
+        "of kernels and clipping bounds; default 0.0001, below 4 bits 0.00003",
     ),
     (
         "qat.padding",
@@ -189,7 +189,7 @@ pub const KEYS: &[(&str, &str)] = &[
     ),
     (
         "qat.freeze",
-        "share of the steps after which BatchNorm's statistics stay; default 0.7",
+        "share of the steps after which BatchNorm's statistics stay; default 0.7, below 4 bits 0.9",
     ),
     (
         "qat.distillation",

@@ -110,8 +110,9 @@ impl Reader {
         }
     }
 
-    /// The weights' scheme; `seed` is for stochastic rounding.
-    pub fn scheme(&mut self, bits: Bits, seed: u64) -> Result<Scheme> {
+    /// The weights' scheme, whose range is found by `range` unless it is said; `seed` is for stochastic rounding.
+    pub fn scheme(&mut self, bits: Bits, seed: u64, range: &str) -> Result<Scheme> {
+        let default = range;
         let mapping: Mapping = self.parsed("weights.mapping")?.unwrap_or(Mapping::Affine);
         let codes = self.codes("weights", mapping)?;
         let group = self.integer("weights.group_size", 1..=1 << 30)?;
@@ -129,7 +130,7 @@ impl Reader {
         let percentile = self.number("weights.percentile")?;
         let exponent = self.number("weights.mse_exponent")?;
         let range = self.text("weights.range")?;
-        let range = range.as_deref().unwrap_or("minmax");
+        let range = range.as_deref().unwrap_or(default);
         for (key, value, goes_with) in [
             ("weights.percentile", percentile, "percentile"),
             ("weights.mse_exponent", exponent, "mse"),
@@ -171,10 +172,12 @@ impl Reader {
         Ok(bits.map(|bits| Bits::new(bits as u32)).transpose()?)
     }
 
-    /// How activations are quantized, if they are; the settings that go with it are checked either way.
+    /// How activations are quantized, if they are, by ranges that are found by `range` unless it is said; the settings that go
+    /// with it are checked either way.
     pub fn activations(
         &mut self,
         seed: u64,
+        range: &str,
         [first_bits, last_bits]: [Option<Bits>; 2],
     ) -> Result<Option<Activations>> {
         let bits = self
@@ -185,8 +188,9 @@ impl Reader {
             .unwrap_or(Mapping::Affine);
         let codes = self.codes("activations", mapping)?;
         let shortcut = self.parsed("shortcut")?.unwrap_or(ShortcutPolicy::Rescale);
+        let default = range;
         let range = self.text("calibration.method")?;
-        let range = range.as_deref().unwrap_or("minmax");
+        let range = range.as_deref().unwrap_or(default);
         let mut parameter = None;
         for (key, goes_with) in [
             ("calibration.percentile", "percentile"),

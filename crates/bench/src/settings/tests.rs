@@ -76,6 +76,49 @@ fn defaults_are_those_that_the_help_names() {
 }
 
 #[test]
+fn a_training_of_steps_begins_at_the_least_error_and_few_bits_have_defaults_of_their_own() {
+    let config = |bits: i64, method: &str, more: &[(&str, Scalar)]| {
+        let settings = [
+            ("weights.bits", Scalar::Integer(bits)),
+            ("activations.bits", Scalar::Integer(bits)),
+            ("method", text("qat")),
+            ("qat.method", text(method)),
+        ];
+        cell(&[&settings, more].concat()).unwrap().config
+    };
+    for (method, range) in [
+        ("lsq", "mse"),
+        ("lsq_plus", "mse"),
+        ("pact", "minmax"),
+        ("minmax", "minmax"),
+    ] {
+        let found = config(4, method, &[]);
+        assert_eq!(found.weights_range.as_deref(), Some(range), "{method}");
+        assert_eq!(found.calibration_method.as_deref(), Some(range), "{method}");
+        assert_eq!(found.qat_revision, Some(2));
+    }
+    let said = config(
+        2,
+        "lsq",
+        &[
+            ("weights.range", text("minmax")),
+            ("qat.freeze", Scalar::Float(0.5)),
+        ],
+    );
+    assert_eq!(said.weights_range.as_deref(), Some("minmax"));
+    assert_eq!(
+        (said.qat_freeze, said.qat_weight_decay),
+        (Some(0.5), Some(3e-5))
+    );
+    let of = |bits| {
+        let found = config(bits, "lsq", &[]);
+        (found.qat_freeze, found.qat_weight_decay)
+    };
+    assert_eq!(of(4), (Some(0.7), Some(1e-4)));
+    assert_eq!(of(3), (Some(0.9), Some(3e-5)));
+}
+
+#[test]
 fn a_setting_that_does_not_apply_is_refused_by_name() {
     for (key, value, with) in [
         (
@@ -218,6 +261,7 @@ fn what_integers_cannot_do_is_refused_before_anything_runs() {
         ("bias", text("same"), "bias = int32"),
         ("method", text("linear"), "bias = int32"),
         ("shortcut", text("float"), "rescale or shared"),
+        ("shortcut", text("identity_float"), "rescale or shared"),
         ("device", text("flex"), "device = engine"),
     ] {
         let integer = ("execution", text("integer"));

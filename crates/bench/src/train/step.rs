@@ -6,6 +6,7 @@
 //! ```text
 //! gradient = sum_k (n_k / n) gradient_k                      mean over the batch, as one backward would give
 //! running  = sum_k (n_k / n) running_k                       mean of the shards' running statistics
+//! range    = [min_k lo_k, max_k hi_k]                        that of the batch: every shard moved the same old range
 //! ```
 //!
 //! K belongs to the configuration and the number of threads does not. BatchNorm normalises each shard with the shard's
@@ -28,6 +29,7 @@ use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 use rayon::{ThreadPool, ThreadPoolBuilder};
+use resnet::qat::names;
 use resnet::{Arch, HostTensor, ResNet, Shortcut, StateDict};
 
 use super::learner::{Batch, Learner};
@@ -297,18 +299,26 @@ fn shards(images: usize, shards: usize) -> Vec<Range<usize>> {
         .collect()
 }
 
+/// Begins a sum with the first shard's tensors.
 fn scale(tensors: &mut StateDict, share: f32) {
     let names: Vec<String> = tensors.names().cloned().collect();
-    for name in names {
+    for name in names.into_iter().filter(|name| !names::is_range(name)) {
         if let Some(tensor) = tensors.get_mut(&name) {
             tensor.data.iter_mut().for_each(|v| *v *= share);
         }
     }
 }
 
+/// Adds another shard's.
 fn add(total: &mut StateDict, part: &StateDict, share: f32) {
     for (name, part) in part {
         if let Some(total) = total.get_mut(name) {
+            if names::is_range(name) {
+                let [lo, hi] = [f32::min, f32::max];
+                let ends = total.data.iter_mut().zip(&part.data).zip([lo, hi]);
+                ends.for_each(|((all, own), wider)| *all = wider(*all, *own));
+                continue;
+            }
             for (sum, v) in total.data.iter_mut().zip(&part.data) {
                 *sum += share * v;
             }
@@ -437,6 +447,23 @@ mod tests {
                 assert!(gradient.data.iter().any(|&g| g != 0.0), "{name}: {key}");
             }
         }
+    }
+
+    #[test]
+    fn the_range_of_a_batch_is_that_of_all_its_shards() {
+        let range = names::site("conv1", "range");
+        let part = |low: f32, high: f32, mean: f32| -> StateDict {
+            let tensor = |data: Vec<f32>| HostTensor::new(vec![data.len()], data).unwrap();
+            let running = ("bn1.running_mean".to_owned(), tensor(vec![mean]));
+            [(range.clone(), tensor(vec![low, high])), running]
+                .into_iter()
+                .collect()
+        };
+        let mut total = part(-1.0, 4.0, 2.0);
+        scale(&mut total, 0.25);
+        add(&mut total, &part(-2.0, 3.0, 4.0), 0.75);
+        assert_eq!(total.get(&range).unwrap().data, [-2.0, 4.0]);
+        assert_eq!(total.get("bn1.running_mean").unwrap().data, [3.5]);
     }
 
     #[test]

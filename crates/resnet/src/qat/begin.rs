@@ -43,9 +43,9 @@ impl Qat {
             QatBn::Kept | QatBn::Folded => network.clone(),
         };
         if self.spec.method.learns_weight_steps() {
-            let quantized = match self.spec.bn {
-                QatBn::Kept => network,
-                QatBn::Static | QatBn::Folded => &folded,
+            let quantized = match self.rounds_own_weights() {
+                true => network,
+                false => &folded,
             };
             for layer in self.layout.layers() {
                 let weight = quantized.require(&format!("{layer}.weight"))?;
@@ -83,7 +83,8 @@ impl Qat {
         // A channel of zeros is exact on any grid; it gets the finest, which leaves its bias a fine unit.
         let finest = steps.iter().flatten().copied().fold(f32::MAX, f32::min);
         let finest = if finest == f32::MAX { 1.0 } else { finest };
-        let steps = steps.iter().map(|s| s.unwrap_or(finest)).collect();
+        let unit = self.step_unit(state, layer)?;
+        let steps = steps.iter().map(|s| s.unwrap_or(finest) / unit).collect();
         state.insert(names::weight(layer, "step"), vector(steps));
         if params.iter().any(|q| q.zero_point != 0) {
             let zero_points = params.iter().map(|q| q.zero_point as f32).collect();

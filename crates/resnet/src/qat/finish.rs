@@ -1,8 +1,9 @@
 //! From a training's state to the network that every other run ends in: weights folded, quantized, with their integers; a code
 //! for every site; biases of 32 bits.
 //!
-//! `static` and `folded` quantize the folded weights by the trained steps. `kept` quantizes the convolution's own weights w
-//! and folds afterwards, which moves the grid and not the codes: with `k` of [`crate::fold`],
+//! `static` quantizes the folded weights by the trained steps, `folded` too unless each channel has a learned step of its own.
+//! Then, and with `kept`, the convolution's own weights w are quantized and folded afterwards, which moves the grid and not the
+//! codes: with `k` of [`crate::fold`],
 //!
 //! ```text
 //! w = s (q - z)      w k = (s |k|) (sign(k) (q - z))
@@ -13,7 +14,7 @@
 use quant_core::qat::{Method, lsq_plus, minmax, pact};
 use quant_core::{QParams, Scheme, Values, parameters, quantize_by};
 
-use super::{Qat, QatBn, names};
+use super::{Qat, names};
 use crate::error::{Error, quoted};
 use crate::fold::{BatchNorm, fold};
 use crate::quantize::{Decision, QuantizedNet, WeightCodes, float_sites};
@@ -23,12 +24,12 @@ use crate::state_dict::{HostTensor, StateDict};
 pub(super) fn finish(qat: &Qat, state: &StateDict) -> Result<QuantizedNet, Error> {
     let network = network(qat, state)?;
     let mut net = QuantizedNet::float(fold(&qat.arch, &network)?);
-    let kept = qat.spec.bn == QatBn::Kept;
+    let own = qat.rounds_own_weights();
     let units = qat.layout.units();
     let units = units.into_iter().map(|unit| (&unit.conv, Some(unit)));
     for (layer, unit) in units.chain([(&qat.layout.classifier, None)]) {
         let name = format!("{layer}.weight");
-        let source = if kept { &network } else { &net.state };
+        let source = if own { &network } else { &net.state };
         let original = source.require(&name)?.clone();
         let scheme = qat.scheme(layer)?;
         let params = qat.weight_params(state, layer, &original, &scheme)?;
@@ -36,11 +37,10 @@ pub(super) fn finish(qat: &Qat, state: &StateDict) -> Result<QuantizedNet, Error
         let quantized = quantize_by(&values, &scheme, &params);
         let how = format!("{}, trained by {}", scheme, qat.spec.method);
         net.take_weight(layer, &original, &quantized, &how)?;
-        if let (true, Some(unit)) = (kept, unit) {
-            let bn = BatchNorm::take(&mut network.clone(), unit)?;
-            if let Some(bn) = bn {
-                fold_codes(&mut net, layer, &bn.scale())?;
-            }
+        if let (true, Some(unit)) = (own, unit)
+            && let Some(bn) = BatchNorm::copy(&network, unit)?
+        {
+            fold_codes(&mut net, layer, &bn.scale())?;
         }
         let bias = format!("{layer}.bias");
         net.manifest
@@ -55,7 +55,7 @@ pub(super) fn finish(qat: &Qat, state: &StateDict) -> Result<QuantizedNet, Error
 }
 
 /// The network's own tensors.
-fn network(qat: &Qat, state: &StateDict) -> Result<StateDict, Error> {
+pub(super) fn network(qat: &Qat, state: &StateDict) -> Result<StateDict, Error> {
     let own = qat.network_tensors().into_iter();
     own.map(|(name, _)| {
         let tensor = state.require(&name)?.clone();
@@ -109,7 +109,7 @@ impl Qat {
     }
 
     /// The grid of a layer's weights, one entry for each group.
-    fn weight_params(
+    pub(super) fn weight_params(
         &self,
         state: &StateDict,
         layer: &str,
@@ -122,6 +122,7 @@ impl Qat {
             return Ok(parameters(&values, scheme));
         }
         let steps = state.require(&names::weight(layer, "step"))?;
+        let unit = self.step_unit(state, layer)?;
         let zero_points = state.get(&names::weight(layer, "zero_point"));
         let (quant_min, quant_max) = scheme.quant_bounds();
         let zero_point = |i: usize| {
@@ -130,8 +131,8 @@ impl Qat {
         };
         let steps = steps.data.iter().enumerate();
         Ok(steps
-            .map(|(i, &scale)| QParams {
-                scale,
+            .map(|(i, &step)| QParams {
+                scale: step * unit,
                 zero_point: zero_point(i),
                 quant_min,
                 quant_max,

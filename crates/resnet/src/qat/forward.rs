@@ -11,7 +11,7 @@ use quant_core::{QParams, Values, parameters};
 use super::{Qat, names, unit};
 use crate::arch::{ConvUnit, Shortcut};
 use crate::error::{Error, quoted};
-use crate::module::pad_channels;
+use crate::module::{Value, pad_channels};
 use crate::ops::add_relu;
 use crate::sites::{INPUT_SITE, POOL_SITE};
 use crate::state_dict::{HostTensor, StateDict};
@@ -179,7 +179,7 @@ pub(super) struct Pass<'a> {
     pub qat: &'a Qat,
     pub tensors: &'a Tensors,
     pub phase: Phase,
-    state: &'a StateDict,
+    pub(super) state: &'a StateDict,
     measured: Measured,
     probe: Probe<'a>,
 }
@@ -229,42 +229,44 @@ impl Pass<'_> {
     fn network(&mut self, images: Tensor<4>) -> Result<Tensor<2>, Error> {
         let qat = self.qat;
         let layout = &qat.layout;
-        let images = self.site(INPUT_SITE, images)?;
+        let images = self.site(INPUT_SITE, images)?.read;
         let stem = self.unit(&layout.stem, images, true)?;
         let mut x = self.site(&layout.stem.conv, stem)?;
         if layout.max_pool {
-            x = MaxPool2dConfig::new([3, 3])
+            let pool = MaxPool2dConfig::new([3, 3])
                 .with_strides([2, 2])
                 .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
-                .init()
-                .forward(x);
+                .init();
+            x = x.map(|x| pool.forward(x));
         }
         for block in &layout.blocks {
-            let mut y = x.clone();
+            let mut y = Value::from(x.read.clone());
             for (i, unit) in block.units.iter().enumerate() {
-                y = self.unit(unit, y, i + 1 < block.units.len())?;
-                y = self.site(&unit.conv, y)?;
+                let made = self.unit(unit, y.read, i + 1 < block.units.len())?;
+                y = self.site(&unit.conv, made)?;
             }
             let shortcut = match &block.shortcut {
-                Shortcut::Identity => x,
-                Shortcut::Pad { pad } => pad_channels(x, *pad),
+                Shortcut::Identity => x.added(),
+                Shortcut::Pad { pad } => pad_channels(x.added(), *pad),
                 Shortcut::Project(unit) => {
-                    let projected = self.unit(unit, x, false)?;
-                    self.site(&unit.conv, projected)?
+                    let projected = self.unit(unit, x.read, false)?;
+                    self.site(&unit.conv, projected)?.added()
                 }
             };
-            x = self.site(&format!("{}.add", block.name()), add_relu(y, shortcut))?;
+            let sum = add_relu(y.added(), shortcut);
+            x = self.site(&format!("{}.add", block.name()), sum)?;
         }
-        let [n, c, h, w] = x.dims();
-        let pooled = x.reshape([n, c, h * w]).mean_dim(2).reshape([n, c, 1, 1]);
-        let pooled = self.site(POOL_SITE, pooled)?.reshape([n, c]);
+        let [n, c, h, w] = x.read.dims();
+        let pooled = x.read.reshape([n, c, h * w]).mean_dim(2);
+        let pooled = self.site(POOL_SITE, pooled.reshape([n, c, 1, 1]))?;
+        let pooled = pooled.read.reshape([n, c]);
         let name = &layout.classifier;
         let weight = self.tensors.matrix(&format!("{name}.weight"))?;
-        let weight = self.weight(name, weight)?;
+        let weight = self.weight(name, weight, 1.0)?;
         let bias = self.tensors.vector(&format!("{name}.bias"))?;
         let logits = pooled.matmul(weight.transpose()) + bias.unsqueeze::<2>();
         let logits = self.site(name, logits.reshape([n, layout.classes, 1, 1]))?;
-        Ok(logits.reshape([n, layout.classes]))
+        Ok(logits.read.reshape([n, layout.classes]))
     }
 
     fn unit(&mut self, unit: &ConvUnit, x: Tensor<4>, relu: bool) -> Result<Tensor<4>, Error> {
@@ -273,16 +275,18 @@ impl Pass<'_> {
         Ok(y)
     }
 
-    /// A layer's weights on their grid.
+    /// A layer's weights on their grid, whose learned step is in units of `unit`.
     pub(super) fn weight<const D: usize>(
         &self,
         layer: &str,
         weight: Tensor<D>,
+        unit: f32,
     ) -> Result<Tensor<D>, Error> {
         let scheme = self.qat.scheme(layer)?;
         let bounds = scheme.quant_bounds();
         if self.qat.spec.method.learns_weight_steps() {
             let step = self.tensors.vector(&names::weight(layer, "step"))?;
+            let step = if unit == 1.0 { step } else { step * unit };
             let zero_point = self.tensors.vector(&names::weight(layer, "zero_point"));
             let shared = weight.dims().iter().product::<usize>() / step.dims()[0];
             let grid = lsq::grid(step, zero_point.ok(), bounds, shared);
@@ -301,19 +305,22 @@ impl Pass<'_> {
     }
 
     /// A site's values on their grid.
-    fn site(&mut self, site: &str, x: Tensor<4>) -> Result<Tensor<4>, Error> {
+    fn site(&mut self, site: &str, x: Tensor<4>) -> Result<Value, Error> {
         (self.probe)(site, &x);
         let Some(owner) = self.qat.owners.get(site) else {
-            return Ok(x);
+            return Ok(x.into());
         };
         if self.phase.ranges && self.qat.spec.method == Method::MinMax {
             self.move_range(site, &x)?;
         }
         if !self.phase.activations {
-            return Ok(x);
+            return Ok(x.into());
         }
         let grid = self.site_grid(owner, &x)?;
-        Ok(fake_quant(x, &grid))
+        if self.qat.is_forked(site) {
+            return Ok(Value::forked(fake_quant(x.clone(), &grid), x));
+        }
+        Ok(fake_quant(x, &grid).into())
     }
 
     fn site_grid(&self, owner: &str, x: &Tensor<4>) -> Result<Grid, Error> {

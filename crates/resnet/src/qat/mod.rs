@@ -17,8 +17,12 @@ mod begin;
 mod finish;
 #[cfg(feature = "burn")]
 mod forward;
+mod lost;
 pub mod names;
 mod spec;
+mod step_unit;
+#[cfg(all(test, feature = "burn"))]
+mod step_unit_tests;
 mod stored;
 #[cfg(all(test, feature = "burn"))]
 mod tests;
@@ -28,6 +32,7 @@ mod unit;
 pub use begin::Start;
 #[cfg(feature = "burn")]
 pub use forward::{Measured, Phase, Tensors};
+pub use lost::LostChannels;
 pub use spec::{QatBn, QatSpec};
 pub use stored::{StoredQuantizers, is_quantizer};
 
@@ -92,6 +97,13 @@ impl Qat {
     /// What is trained.
     pub fn spec(&self) -> &QatSpec {
         &self.spec
+    }
+
+    /// Whether a site is rounded for layers alone.
+    #[cfg(feature = "burn")]
+    fn is_forked(&self, site: &str) -> bool {
+        let policy = self.shortcut();
+        policy.is_some_and(|policy| self.sites.is_forked(site, policy))
     }
 
     /// A layer's scheme: bits of its own for the first and the last.

@@ -42,6 +42,11 @@ pub fn is_positive(name: &str) -> bool {
     name.starts_with(PREFIX) && (name.ends_with(".step") || name.ends_with(".bound"))
 }
 
+/// Whether it is a moving minimum and maximum.
+pub fn is_range(name: &str) -> bool {
+    name.starts_with(PREFIX) && name.ends_with(".range")
+}
+
 /// Whether a quantizer's parameter decays as weights do: a clipping bound of `pact` does.
 pub fn decays(name: &str) -> bool {
     name.starts_with(PREFIX) && name.ends_with(".bound")

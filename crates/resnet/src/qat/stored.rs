@@ -6,7 +6,7 @@
 //! | `LAYER.bias` | float; rounded to 32 bits when it is loaded |
 //! | `quantizer.weight.LAYER.scale` | `[out]` |
 //! | `quantizer.weight.LAYER.bits` | `[1]` |
-//! | `quantizer.site.SITE.grid` | `[4]`: scale, zero point, smallest code, largest code; no tensor where a summand is not rounded |
+//! | `quantizer.site.SITE.grid` | `[4]`: scale, zero point, smallest code, largest code; no tensor where a summand or a sum is not rounded |
 //!
 //! A weight's integer is round(w / scale): w is the float32 product of the two, so the quotient is within a rounding of it.
 //! Whoever ignores `quantizer.` has an ordinary network with quantized weights.
@@ -121,21 +121,13 @@ impl StoredQuantizers {
         net.manifest.extend(crate::quantize::float_sites(arch));
         let sites = Sites::new(arch);
         let mut grids = SiteCodes::new();
-        let mut shortcut = ShortcutPolicy::Rescale;
         for (site, _) in &sites.sites {
             let name = names::site(site, "grid");
             if self.0.contains(&name) {
                 grids.insert(site.clone(), self.grid(&name)?);
-            } else if sites.additions.contains_key(site) {
-                shortcut = ShortcutPolicy::Float;
             }
         }
-        let equal = |(summand, (other, _)): (&String, &(String, String))| {
-            grids.contains_key(summand) && grids.get(summand) == grids.get(other)
-        };
-        if sites.additions.iter().all(equal) {
-            shortcut = ShortcutPolicy::Shared;
-        }
+        let shortcut = policy(&sites, &grids);
         if !grids.is_empty() {
             let how = WeightQuantization {
                 scheme: None,
@@ -180,6 +172,23 @@ impl StoredQuantizers {
             quant_max: values[3] as i32,
         })
     }
+}
+
+/// The policy of additions that `grids` were made for: what is not rounded has none.
+fn policy(sites: &Sites, grids: &SiteCodes) -> ShortcutPolicy {
+    let equal = |(summand, (other, _)): (&String, &(String, String))| {
+        grids.contains_key(summand) && grids.get(summand) == grids.get(other)
+    };
+    if sites.additions.iter().all(equal) {
+        return ShortcutPolicy::Shared;
+    }
+    let unrounded = |policy: &ShortcutPolicy| {
+        let mut names = sites.sites.iter().map(|(site, _)| site);
+        names.all(|site| grids.contains_key(site) != sites.is_unrounded(site, *policy))
+    };
+    let real = [ShortcutPolicy::Float, ShortcutPolicy::IdentityFloat];
+    let found = real.into_iter().find(unrounded);
+    found.unwrap_or(ShortcutPolicy::Rescale)
 }
 
 /// The integers of weights that lie on their grid.

@@ -13,10 +13,10 @@ use crate::random_state;
 use crate::sites::{ActivationQuantization, ShortcutPolicy, SiteStatistics};
 use crate::{Epilogue, ResNet, lower, lower_quantized};
 
-const SIDE: usize = 16;
-const IMAGES: usize = 4;
+pub(super) const SIDE: usize = 16;
+pub(super) const IMAGES: usize = 4;
 
-fn arch() -> Arch {
+pub(super) fn arch() -> Arch {
     Arch::parse("cifar-resnet20").unwrap()
 }
 
@@ -26,7 +26,7 @@ fn pixels() -> Vec<f32> {
         .collect()
 }
 
-fn images(device: &Device) -> Tensor<4> {
+pub(super) fn images(device: &Device) -> Tensor<4> {
     let data = TensorData::new(pixels(), [IMAGES, 3, SIDE, SIDE]);
     Tensor::from_data(data, device)
 }
@@ -37,7 +37,7 @@ fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 
 /// Made-up weights, with the running statistics that the images have: with others, training by batch statistics would find
 /// every value outside of its calibrated range.
-fn network(arch: &Arch, seed: u64) -> StateDict {
+pub(super) fn network(arch: &Arch, seed: u64) -> StateDict {
     let state = random_state(arch, seed);
     let device = Device::flex().autodiff();
     let net = ResNet::from_state(arch, &state, &device).unwrap();
@@ -55,7 +55,7 @@ fn network(arch: &Arch, seed: u64) -> StateDict {
 }
 
 /// What the float network's sites see of the images.
-fn statistics(arch: &Arch, state: &StateDict) -> SiteStatistics {
+pub(super) fn statistics(arch: &Arch, state: &StateDict) -> SiteStatistics {
     let graph = lower(arch, state.clone(), [SIDE, SIDE], Epilogue::Separate).unwrap();
     let program = Program::new(graph, Options::default()).unwrap();
     let names: Vec<String> = program.nodes().map(|n| n.name.to_owned()).collect();
@@ -81,7 +81,12 @@ fn statistics(arch: &Arch, state: &StateDict) -> SiteStatistics {
     seen
 }
 
-fn spec(method: Method, bn: QatBn, shortcut: ShortcutPolicy, mapping: Mapping) -> QatSpec {
+pub(super) fn spec(
+    method: Method,
+    bn: QatBn,
+    shortcut: ShortcutPolicy,
+    mapping: Mapping,
+) -> QatSpec {
     let bits = Bits::new(4).unwrap();
     let (codes, rounding) = (CodeRange::Narrow, Rounding::HalfEven);
     let range = RangeMethod::MinMax;
@@ -111,7 +116,7 @@ fn spec(method: Method, bn: QatBn, shortcut: ShortcutPolicy, mapping: Mapping) -
     }
 }
 
-/// Every method and BatchNorm mode, and both policies of additions.
+/// Every method and BatchNorm mode, and all policies of additions.
 fn specs() -> Vec<QatSpec> {
     let mut all = Vec::new();
     for method in Method::ALL {
@@ -125,7 +130,32 @@ fn specs() -> Vec<QatSpec> {
         let (bn, shortcut) = (QatBn::Folded, ShortcutPolicy::Shared);
         all.push(spec(method, bn, shortcut, Mapping::Symmetric));
     }
+    for shortcut in [ShortcutPolicy::Float, ShortcutPolicy::IdentityFloat] {
+        all.push(spec(Method::Lsq, QatBn::Kept, shortcut, Mapping::Affine));
+    }
+    for method in [Method::Lsq, Method::LsqPlus] {
+        all.push(per_tensor(spec(
+            method,
+            QatBn::Folded,
+            ShortcutPolicy::Rescale,
+            Mapping::Affine,
+        )));
+    }
     all
+}
+
+pub(super) fn per_tensor(mut spec: QatSpec) -> QatSpec {
+    let scheme = &spec.scheme;
+    spec.scheme = Scheme::new(
+        scheme.bits(),
+        scheme.mapping(),
+        scheme.codes(),
+        Granularity::Tensor,
+        scheme.range(),
+        scheme.rounding(),
+    )
+    .unwrap();
+    spec
 }
 
 fn with_eight_bits(mut spec: QatSpec) -> QatSpec {
@@ -141,7 +171,11 @@ fn with_eight_bits(mut spec: QatSpec) -> QatSpec {
 fn named(spec: &QatSpec) -> String {
     let how = spec.activations.as_ref().unwrap();
     let mapping = how.scheme.mapping();
-    format!("{} {} {} {mapping}", spec.method, spec.bn, how.shortcut)
+    let granularity = spec.scheme.granularity().name();
+    format!(
+        "{} {} {} {mapping} {granularity}",
+        spec.method, spec.bn, how.shortcut
+    )
 }
 
 /// A training after a plain step against the gradient, far enough to move every quantizer.
@@ -305,8 +339,10 @@ fn what_is_trained_is_what_the_engine_runs_and_its_integers_are_its_simulation()
         assert_ne!(state.sha256(), begin.sha256(), "{case}");
         let net = qat.finish(&state).unwrap();
         let simulated = run(&arch, &net, Execution::Simulate);
-        let integers = Execution::Integer(IntegerArithmetic::default());
-        assert_eq!(simulated, run(&arch, &net, integers), "{case}");
+        if qat.shortcut().is_some_and(ShortcutPolicy::adds_codes) {
+            let integers = Execution::Integer(IntegerArithmetic::default());
+            assert_eq!(simulated, run(&arch, &net, integers), "{case}");
+        }
 
         let tensors = Tensors::new(&state, &device);
         let (logits, _) = qat

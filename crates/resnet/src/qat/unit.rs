@@ -6,8 +6,8 @@
 //! static                      y = conv(x, Q(w)) + b
 //! folded, batch statistics    y = BN(conv(x, Q(w k) / k))                                     (1)
 //! folded, running ones        y = conv(x, Q(w k)) + beta - running_mean k                     (2)
-//! kept, batch statistics      y = BN(conv(x, Q(w)))
-//! kept, running ones          y = conv(x, Q(w)) k + beta - running_mean k
+//! kept, batch statistics      y = BN(conv(x, Q(w)))                                           (3)
+//! kept, running ones          y = conv(x, Q(w) k) + beta - running_mean k                     (4)
 //! ```
 //!
 //! (1) is Krishnamoorthi's section 4: the grid is that of the weights folded by the *running* deviation, so that it does not
@@ -15,6 +15,9 @@
 //! factor is gamma over the batch's deviation, comes to the correction factor of her figure 8. As PyTorch does it, the
 //! statistics are those of the quantized convolution, which saves a second one in float. (2) is inference, and what the steps
 //! after the freeze train. A channel with gamma 0 has k = 0 and Q(w k) = 0; its quotient is taken as 0.
+//!
+//! Where every channel has a learned step of its own, Q(w k) is k Q(w) by the unit of its step ([`super::step_unit`]): (1) is (3)
+//! and (2) is (4), and the latter are computed.
 //!
 //! Running statistics move a tenth of the way at each step, the variance unbiased, as in PyTorch.
 
@@ -35,12 +38,6 @@ fn by_output(t: Tensor<1>) -> Tensor<4> {
     t.reshape([channels, 1, 1, 1])
 }
 
-/// `[c]` as `[1, c, 1, 1]`.
-fn by_map(t: Tensor<1>) -> Tensor<4> {
-    let channels = t.dims()[0];
-    t.reshape([1, channels, 1, 1])
-}
-
 /// The unit's output, with the ReLU that follows if `activate`.
 pub(super) fn run(
     pass: &mut Pass<'_>,
@@ -54,7 +51,7 @@ pub(super) fn run(
     let bn = pass.qat.spec.bn;
     if bn == QatBn::Static {
         let bias = pass.tensors.vector(&format!("{}.bias", unit.conv))?;
-        let weight = pass.weight(&unit.conv, weight)?;
+        let weight = pass.weight(&unit.conv, weight, 1.0)?;
         return Ok(rectified(conv2d(x, weight, Some(bias), stride, padding)));
     }
     let part = |part: &str| pass.tensors.vector(&format!("{}.{part}", unit.bn));
@@ -63,22 +60,23 @@ pub(super) fn run(
     let r = (variance.clone() + BN_EPSILON as f32).sqrt();
     let k = gamma.clone() / r;
     let shift = beta.clone() - mean.clone() * k.clone();
-    let folded = bn == QatBn::Folded;
+    let own = pass.qat.rounds_own_weights();
+    let step_unit = pass.qat.step_unit(pass.state, &unit.conv)?;
     if !pass.phase.batch_statistics {
-        return Ok(rectified(if folded {
-            let weight = pass.weight(&unit.conv, weight * by_output(k))?;
-            conv2d(x, weight, Some(shift), stride, padding)
+        let weight = if own {
+            pass.weight(&unit.conv, weight, step_unit)? * by_output(k)
         } else {
-            let weight = pass.weight(&unit.conv, weight)?;
-            conv2d(x, weight, None, stride, padding) * by_map(k) + by_map(shift)
-        }));
+            pass.weight(&unit.conv, weight * by_output(k), step_unit)?
+        };
+        let y = conv2d(x, weight, Some(shift), stride, padding);
+        return Ok(rectified(y));
     }
-    let weight = if folded {
-        let zero = k.clone().equal_scalar(0.0);
-        let quantized = pass.weight(&unit.conv, weight * by_output(k.clone()))?;
-        quantized / by_output(k.mask_fill(zero, 1.0))
+    let weight = if own {
+        pass.weight(&unit.conv, weight, step_unit)?
     } else {
-        pass.weight(&unit.conv, weight)?
+        let zero = k.clone().equal_scalar(0.0);
+        let quantized = pass.weight(&unit.conv, weight * by_output(k.clone()), step_unit)?;
+        quantized / by_output(k.mask_fill(zero, 1.0))
     };
     let z = conv2d(x, weight, None, stride, padding);
     let [n, _, h, w] = z.dims();

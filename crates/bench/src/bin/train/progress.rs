@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bench::progress::both_top1;
 use bench::train::{Observer, Row, StepReport};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -37,13 +38,13 @@ impl Observer for Progress {
     fn step(&self, report: &StepReport) {
         self.tested.store(0, Ordering::Relaxed);
         self.bar.set_message(format!(
-            "epoch {}/{}  step {}/{}  loss {:.3}  top-1 {:.1} %  {:.0} images/s",
+            "epoch {}/{}  step {}/{}  loss {:.3}  {}  {:.0} images/s",
             report.epoch,
             report.epochs,
             report.step,
             report.steps,
             report.loss,
-            100.0 * report.top1,
+            both_top1(report.top1, None, 1),
             report.images_per_second
         ));
         self.bar.inc(report.images as u64);
@@ -55,15 +56,12 @@ impl Observer for Progress {
     }
 
     fn epoch(&self, row: &Row, epochs: usize) {
-        let test = row.test_top1.map_or(String::new(), |top1| {
-            format!("  test top-1 {:.2} %", 100.0 * top1)
-        });
         let line = format!(
-            "epoch {:>3}/{epochs}  lr {:.4}  loss {:.4}  top-1 {:.2} %{test}  {:.0} images/s  {:.0} s",
+            "epoch {:>3}/{epochs}  lr {:.4}  loss {:.4}  {}  {:.0} images/s  {:.0} s",
             row.epoch,
             row.lr,
             row.train_loss,
-            100.0 * row.train_top1,
+            both_top1(row.train_top1, row.test_top1, 2),
             row.images_per_second,
             row.seconds
         );

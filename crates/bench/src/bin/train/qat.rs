@@ -30,6 +30,7 @@ pub fn run(arguments: &Arguments, experiment: &Path) -> Result<ExitCode> {
     let mut sources = Sources::new(registry, &arguments.cache, skip, bar);
     let planned = plan(&experiment, &mut sources)?;
     bench::assumptions::tell(&planned);
+    bench::hints::tell(&planned);
     let (run, training) = the_one(&planned, &experiment.name)?;
     let how = run.cell.quantization.as_ref().context("a float run")?;
     let images = run.training.as_ref().context("no training images")?;
