@@ -41,14 +41,15 @@ impl Qat {
     /// # Errors
     /// A tensor of the layer's BatchNorm that is missing, by name.
     pub(super) fn step_unit(&self, state: &StateDict, layer: &str) -> Result<f32, Error> {
-        let units = self.layout.units();
-        let unit = units.into_iter().find(|unit| unit.conv == layer);
-        let (QatBn::Folded, Some(unit)) = (self.spec.bn, unit) else {
-            return Ok(1.0);
-        };
-        if self.rounds_own_weights() || !self.spec.method.learns_weight_steps() {
+        // Asked for every layer at every step: what needs no search is answered first.
+        let by_k = self.spec.bn == QatBn::Folded && self.spec.method.learns_weight_steps();
+        if !by_k || self.rounds_own_weights() {
             return Ok(1.0);
         }
+        let units = self.layout.units();
+        let Some(unit) = units.into_iter().find(|unit| unit.conv == layer) else {
+            return Ok(1.0);
+        };
         let Some(bn) = BatchNorm::copy(state, unit)? else {
             return Ok(1.0);
         };
