@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 const RULES: &[(&str, &[&str], &[&str])] = &[
     ("quant-core", &[], &["burn"]),
     ("engine", &["quant-core"], &[]),
+    ("network", &[], &[]),
     (
         "resnet",
-        &["quant-core", "engine"],
+        &["quant-core", "engine", "network"],
         &["burn", "safetensors"],
     ),
     ("dataset", &[], &["mozjpeg", "png"]),

@@ -1,10 +1,12 @@
 //! What can go wrong between a checkpoint file and a quantized network.
 //!
 //! Every message is one line that names the file or the tensor, what was found and what was allowed. Text that comes
-//! out of a file (tensor names, keys, type names) is untrusted: it enters a message only through [`quoted`], which
+//! out of a file (tensor names, keys, type names) is untrusted: it enters a message only through [`network::quoted`], which
 //! shortens it and escapes control characters.
 
 use std::path::PathBuf;
+
+pub(crate) use network::quoted;
 
 /// The error of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -84,24 +86,6 @@ pub enum Error {
         differences: String,
     },
 
-    /// A tensor that the architecture needs is not there.
-    #[error("tensor {name} is missing")]
-    Missing {
-        /// The tensor, quoted.
-        name: String,
-    },
-
-    /// A tensor has another shape than the architecture needs.
-    #[error("tensor {name} has shape {found:?}, not {expected:?}")]
-    Misshapen {
-        /// The tensor, quoted.
-        name: String,
-        /// Its shape.
-        found: Vec<usize>,
-        /// The shape that belongs there.
-        expected: Vec<usize>,
-    },
-
     /// Quantization was asked for and changed no tensor.
     #[error("nothing was quantized ({reason})")]
     NothingQuantized {
@@ -149,6 +133,10 @@ pub enum Error {
         reason: String,
     },
 
+    /// A tensor that is missing or misshapen.
+    #[error(transparent)]
+    Network(#[from] network::Error),
+
     /// The network cannot run on images of this size.
     #[error(transparent)]
     Graph(#[from] engine::Error),
@@ -188,15 +176,6 @@ pub enum Error {
         value: f32,
     },
 
-    /// A shape and a number of values that do not belong together.
-    #[error("shape {shape:?} does not hold {len} values")]
-    ShapeMismatch {
-        /// The shape.
-        shape: Vec<usize>,
-        /// The number of values.
-        len: usize,
-    },
-
     /// A name that is no architecture.
     #[error("unknown architecture {name}; known: {known}")]
     UnknownArch {
@@ -212,37 +191,4 @@ pub enum Error {
         /// What is missing or strange.
         reason: String,
     },
-}
-
-/// `text` in single quotes for a one-line message: control characters escaped, cut after 80 characters.
-pub(crate) fn quoted(text: &str) -> String {
-    const LONGEST: usize = 80;
-    let mut out = String::from("'");
-    out.extend(text.chars().take(LONGEST).flat_map(|c| {
-        let escape =
-            c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}');
-        let escaped: Box<dyn Iterator<Item = char>> = if escape {
-            Box::new(c.escape_default())
-        } else {
-            Box::new(std::iter::once(c))
-        };
-        escaped
-    }));
-    if text.chars().nth(LONGEST).is_some() {
-        out.push_str("...");
-    }
-    out.push('\'');
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn text_from_a_file_stays_on_one_short_line() {
-        assert_eq!(quoted("conv1.weight"), "'conv1.weight'");
-        assert_eq!(quoted("a\nb\u{1b}[2J"), "'a\\nb\\u{1b}[2J'");
-        assert_eq!(quoted(&"x".repeat(1000)).len(), 80 + 5);
-    }
 }

@@ -13,7 +13,7 @@
 
 use crate::arch::{Arch, BN_EPSILON, ConvUnit};
 use crate::error::Error;
-use crate::state_dict::{HostTensor, StateDict};
+use network::{HostTensor, StateDict};
 
 /// `state` with every BatchNorm folded away: convolutions have `.weight` and `.bias`, no BatchNorm tensor is left. A
 /// state that is folded already comes back as it is. Fails when a tensor of `arch` is missing.

@@ -26,7 +26,6 @@ mod quantize;
 mod quantized_tests;
 mod random;
 mod sites;
-mod state_dict;
 
 pub use arch::{Arch, BN_EPSILON, BlockSpec, ConvUnit, Family, Layout, Shortcut};
 pub use checkpoint::{
@@ -37,6 +36,7 @@ pub use fold::fold;
 pub use lower::{Epilogue, lower, lower_layer, lower_quantized};
 #[cfg(feature = "burn")]
 pub use module::{Block, Downsample, ResNet, Tap};
+pub use network::{HostTensor, StateDict};
 pub use quantize::{
     BiasPolicy, BnMode, Decision, LayerReport, QuantizedNet, WeightCodes, WeightQuantization,
     float_manifest, quantize,
@@ -45,4 +45,3 @@ pub use random::random_state;
 pub use sites::{
     ActivationQuantization, ShortcutPolicy, SiteCodes, SiteRounding, SiteStatistics, Sites,
 };
-pub use state_dict::{HostTensor, StateDict};

@@ -17,13 +17,13 @@
 use engine::{Code, Conv, Graph, INPUT, Linear, Node, Op, Shape, Window};
 
 use crate::arch::{Arch, ConvUnit, Shortcut};
-use crate::error::{Error, quoted};
+use crate::error::Error;
 use crate::fold::BatchNorm;
 use crate::quantize::QuantizedNet;
 use crate::sites::{
     INPUT_SITE, POOL_SITE, ShortcutPolicy, SiteCodes, Sites, rounding_node, sum_node,
 };
-use crate::state_dict::StateDict;
+use network::StateDict;
 
 /// Where additions and ReLUs go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -282,9 +282,7 @@ fn conv(state: &mut StateDict, unit: &ConvUnit) -> Result<Op, Error> {
         }
         // Neither BatchNorm nor bias: what is missing is the BatchNorm.
         None if bias.is_none() => {
-            return Err(Error::Missing {
-                name: quoted(&format!("{}.weight", unit.bn)),
-            });
+            return Err(network::Error::missing(&format!("{}.weight", unit.bn)).into());
         }
         None => (None, bias),
     };
@@ -432,7 +430,7 @@ mod tests {
         assert!(gone.contains("layer1.1.bn2.bias"), "{gone}");
         let bare = fails(&|state| drop(state.remove("bn1.weight")), [32, 32]);
         assert!(bare.contains("bn1.weight"), "{bare}");
-        let other = crate::state_dict::HostTensor::new(vec![16], vec![0.0; 16]).unwrap();
+        let other = network::HostTensor::new(vec![16], vec![0.0; 16]).unwrap();
         let misshapen = fails(
             &|state| drop(state.insert("conv1.weight", other.clone())),
             [32, 32],

@@ -15,10 +15,10 @@ use quant_core::tensor::fake_quant;
 use quant_core::{Granularity, QParams, Rounding};
 
 use crate::arch::{Arch, BN_EPSILON, BlockSpec, ConvUnit, Layout, Shortcut};
-use crate::error::{Error, quoted};
+use crate::error::Error;
 use crate::ops::{self, relu};
 use crate::sites::SiteRounding;
-use crate::state_dict::{HostTensor, StateDict};
+use network::{HostTensor, StateDict};
 
 /// Called with the index of a layer, its input and its output, `[n, c, h, w]`. Convolution units come first, by their
 /// place in [`Layout::units`]; their output is taken after BatchNorm, before addition and ReLU. The classifier comes
@@ -527,14 +527,7 @@ fn tensor<const D: usize>(
     shape: [usize; D],
     device: &Device,
 ) -> Result<Tensor<D>, Error> {
-    let found = state.require(name)?;
-    if found.shape != shape {
-        return Err(Error::Misshapen {
-            name: quoted(name),
-            found: found.shape.clone(),
-            expected: shape.to_vec(),
-        });
-    }
+    let found = state.require_shaped(name, &shape)?;
     let data = TensorData::new(found.data.clone(), shape);
     Ok(Tensor::from_data(data, device))
 }

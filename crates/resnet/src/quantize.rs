@@ -24,7 +24,7 @@ use crate::arch::Arch;
 use crate::error::{Error, quoted};
 use crate::fold::fold;
 use crate::sites::{ShortcutPolicy, SiteCodes, SiteRounding, Sites};
-use crate::state_dict::{HostTensor, StateDict};
+use network::{HostTensor, StateDict};
 
 /// Whether BatchNorm is folded before the weights are quantized.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -202,11 +202,7 @@ impl QuantizedNet {
         shortcut: ShortcutPolicy,
     ) -> Result<(), Error> {
         let sites = Sites::new(arch);
-        let code = |site: &str| {
-            codes
-                .get(site)
-                .ok_or_else(|| Error::Missing { name: quoted(site) })
-        };
+        let code = |site: &str| codes.get(site).ok_or_else(|| network::Error::missing(site));
         for decision in &mut self.manifest {
             if decision.kind != "activation" {
                 continue;

@@ -3,7 +3,7 @@
 use quant_core::uniform;
 
 use crate::arch::Arch;
-use crate::state_dict::{HostTensor, StateDict};
+use network::{HostTensor, StateDict};
 
 /// Every tensor of `arch` with values drawn from `seed`: weights of the size that He initialisation gives, BatchNorm
 /// statistics away from 0 and 1 so that a mix-up shows.

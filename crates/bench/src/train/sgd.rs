@@ -58,8 +58,8 @@ impl Sgd {
                 true => rate as f32 * self.step_rate,
                 false => rate as f32,
             };
-            velocity.require(name)?;
-            weights.require(name)?;
+            velocity.require(name).map_err(resnet::Error::from)?;
+            weights.require(name).map_err(resnet::Error::from)?;
             let (Some(weight), Some(velocity)) = (weights.get_mut(name), velocity.get_mut(name))
             else {
                 continue;

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use crate::error::Error;
-use crate::state_dict::hex;
+use network::hex;
 
 /// The largest file that is opened. ResNet-152 in float64 with two optimizer states has 1.4 GB.
 pub(super) const LARGEST_FILE: u64 = 4 << 30;

@@ -41,7 +41,7 @@ use crate::arch::{Arch, Family};
 use crate::error::{Error, quoted};
 use crate::qat::{StoredQuantizers, is_quantizer};
 use crate::quantize::Decision;
-use crate::state_dict::{HostTensor, StateDict};
+use network::{HostTensor, StateDict};
 use select::{Failure, Selection};
 use source::{Listing, Source};
 

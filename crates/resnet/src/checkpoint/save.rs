@@ -11,7 +11,7 @@ use std::path::Path;
 use safetensors::tensor::{Dtype, View};
 
 use crate::error::Error;
-use crate::state_dict::{HostTensor, StateDict};
+use network::{HostTensor, StateDict};
 
 /// The single key under which metadata is stored: the format's metadata is an unordered map, and one key has one order.
 const METADATA_KEY: &str = "quantlab";

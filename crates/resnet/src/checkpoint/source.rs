@@ -8,7 +8,7 @@ use super::pytorch::{self, PytorchTensors};
 use super::safetensors::{self, SafetensorsTensors};
 use super::values::{self, Element};
 use crate::error::{Error, quoted};
-use crate::state_dict::HostTensor;
+use network::HostTensor;
 
 /// What the tensors of a file may claim together: this many times the file's size. Views that share a storage, as tied
 /// weights do, let an honest file claim more than it holds.
@@ -117,7 +117,7 @@ impl Source {
             Tensors::Safetensors(tensors) => tensors.read(&mut self.file, name)?,
         };
         values::to_f32(name, info.element, &bytes)
-            .and_then(|data| HostTensor::new(info.shape, data))
+            .and_then(|data| Ok(HostTensor::new(info.shape, data)?))
             .map_err(|error| self.file.inside(error))
     }
 

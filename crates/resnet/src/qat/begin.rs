@@ -14,7 +14,7 @@ use super::{Qat, QatBn, names};
 use crate::error::{Error, quoted};
 use crate::fold::fold;
 use crate::sites::SiteStatistics;
-use crate::state_dict::{HostTensor, StateDict};
+use network::{HostTensor, StateDict};
 
 /// Where quantizers come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -124,9 +124,7 @@ impl Qat {
         let alone = self.spec.method == Method::MinMax;
         for member in members.into_iter().filter(|m| !alone || *m == site) {
             let own = statistics.get(member);
-            seen.merge(own.ok_or_else(|| Error::Missing {
-                name: quoted(member),
-            })?);
+            seen.merge(own.ok_or_else(|| network::Error::missing(member))?);
         }
         let fitted = fit_activation(&seen, &scheme).map_err(|reason| Error::Site {
             site: site.to_owned(),

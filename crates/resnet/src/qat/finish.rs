@@ -15,11 +15,11 @@ use quant_core::qat::{Method, lsq_plus, minmax, pact};
 use quant_core::{QParams, Scheme, Values, parameters, quantize_by};
 
 use super::{Qat, names};
-use crate::error::{Error, quoted};
+use crate::error::Error;
 use crate::fold::{BatchNorm, fold};
 use crate::quantize::{Decision, QuantizedNet, WeightCodes, float_sites};
 use crate::sites::{ShortcutPolicy, SiteCodes};
-use crate::state_dict::{HostTensor, StateDict};
+use network::{HostTensor, StateDict};
 
 pub(super) fn finish(qat: &Qat, state: &StateDict) -> Result<QuantizedNet, Error> {
     let network = network(qat, state)?;
@@ -69,9 +69,7 @@ fn fold_codes(net: &mut QuantizedNet, layer: &str, k: &[f32]) -> Result<(), Erro
     let name = format!("{layer}.weight");
     let shape = net.state.require(&name)?.shape.clone();
     let Some(WeightCodes { codes, scale }) = net.codes.get_mut(layer) else {
-        return Err(Error::Missing {
-            name: quoted(&name),
-        });
+        return Err(network::Error::missing(&name).into());
     };
     let each = codes.len() / k.len().max(1);
     let finest = scale.iter().zip(k).map(|(s, k)| s * k.abs());
@@ -143,23 +141,12 @@ impl Qat {
     /// The grid of a site that has a quantizer of its own.
     pub(super) fn site_params(&self, state: &StateDict, owner: &str) -> Result<QParams, Error> {
         let read = |part: &str, n: usize| {
-            let name = names::site(owner, part);
-            let tensor = state.require(&name)?;
-            if tensor.len() == n {
-                Ok(&tensor.data)
-            } else {
-                Err(Error::Misshapen {
-                    name: quoted(&name),
-                    found: tensor.shape.clone(),
-                    expected: vec![n],
-                })
-            }
+            let tensor = state.require_shaped(&names::site(owner, part), &[n]);
+            tensor.map(|tensor| &tensor.data)
         };
         if self.spec.method == Method::MinMax {
             let how = self.spec.activations.as_ref();
-            let how = how.ok_or_else(|| Error::Missing {
-                name: quoted(owner),
-            })?;
+            let how = how.ok_or_else(|| network::Error::missing(owner))?;
             // Sites that share a scale: the range of all.
             let mut range = (0.0_f32, 0.0_f32);
             for (site, _) in self.owners.iter().filter(|(_, o)| *o == owner) {

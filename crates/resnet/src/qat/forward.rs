@@ -10,11 +10,11 @@ use quant_core::{QParams, Values, parameters};
 
 use super::{Qat, names, unit};
 use crate::arch::{ConvUnit, Shortcut};
-use crate::error::{Error, quoted};
+use crate::error::Error;
 use crate::module::{Value, pad_channels};
 use crate::ops::add_relu;
 use crate::sites::{INPUT_SITE, POOL_SITE};
-use crate::state_dict::{HostTensor, StateDict};
+use network::{HostTensor, StateDict};
 
 /// Which of the things that change in the course of a training hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,7 +107,7 @@ impl Tensors {
 fn found<const D: usize>(tensor: Option<&Tensor<D>>, name: &str) -> Result<Tensor<D>, Error> {
     tensor
         .cloned()
-        .ok_or_else(|| Error::Missing { name: quoted(name) })
+        .ok_or_else(|| network::Error::missing(name).into())
 }
 
 /// Tensors on their way to the host, under their names. A device is asked once for all of them: a GPU is waited for once.

@@ -10,7 +10,7 @@ use super::{Qat, finish};
 use crate::error::Error;
 use crate::fold::{BatchNorm, fold};
 use crate::quantize::QuantizedNet;
-use crate::state_dict::StateDict;
+use network::StateDict;
 
 /// The share of the variance at the start below which a channel is lost.
 const LEAST_VARIANCE: f32 = 1e-3;

@@ -44,7 +44,7 @@ use crate::arch::{Arch, Layout};
 use crate::error::Error;
 use crate::quantize::{BiasPolicy, QuantizedNet, WeightQuantization};
 use crate::sites::Sites;
-use crate::state_dict::StateDict;
+use network::StateDict;
 
 /// A network to be trained with its quantizers.
 #[derive(Clone, Debug)]

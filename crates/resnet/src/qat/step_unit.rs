@@ -23,7 +23,7 @@ use quant_core::Granularity;
 use super::{Qat, QatBn};
 use crate::error::Error;
 use crate::fold::BatchNorm;
-use crate::state_dict::StateDict;
+use network::StateDict;
 
 impl Qat {
     /// Whether the convolutions' own weights are rounded, and folding comes behind that.

@@ -22,7 +22,7 @@ use crate::quantize::{
     BiasPolicy, BnMode, Decision, QuantizedNet, WeightCodes, WeightQuantization,
 };
 use crate::sites::{ShortcutPolicy, SiteCodes, Sites};
-use crate::state_dict::{HostTensor, StateDict};
+use network::{HostTensor, StateDict};
 
 /// Whether a tensor of a file belongs to a quantizer.
 pub fn is_quantizer(name: &str) -> bool {
@@ -142,15 +142,7 @@ impl StoredQuantizers {
     }
 
     fn read(&self, name: &str, n: usize) -> Result<&[f32], Error> {
-        let tensor = self.0.require(name)?;
-        if tensor.len() == n {
-            return Ok(&tensor.data);
-        }
-        Err(Error::Misshapen {
-            name: quoted(name),
-            found: tensor.shape.clone(),
-            expected: vec![n],
-        })
+        Ok(&self.0.require_shaped(name, &[n])?.data)
     }
 
     fn grid(&self, name: &str) -> Result<QParams, Error> {

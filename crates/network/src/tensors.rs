@@ -81,28 +81,25 @@ impl StateDict {
 
     /// The tensor called `name`; fails where there is none.
     pub fn require(&self, name: &str) -> Result<&HostTensor, Error> {
-        self.0
-            .get(name)
-            .ok_or_else(|| Error::Missing { name: quoted(name) })
+        self.0.get(name).ok_or_else(|| Error::missing(name))
     }
 
     /// Takes a tensor out; fails where there is none.
     pub fn take(&mut self, name: &str) -> Result<HostTensor, Error> {
-        self.0
-            .remove(name)
-            .ok_or_else(|| Error::Missing { name: quoted(name) })
+        self.0.remove(name).ok_or_else(|| Error::missing(name))
+    }
+
+    /// The tensor called `name`; fails where there is none, or it has another shape.
+    pub fn require_shaped(&self, name: &str, shape: &[usize]) -> Result<&HostTensor, Error> {
+        let tensor = self.require(name)?;
+        check_shape(name, tensor, shape)?;
+        Ok(tensor)
     }
 
     /// Takes the values of a tensor out; fails where there is none, or it has another shape.
     pub fn take_shaped(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, Error> {
         let tensor = self.take(name)?;
-        if tensor.shape != shape {
-            return Err(Error::Misshapen {
-                name: quoted(name),
-                found: tensor.shape,
-                expected: shape.to_vec(),
-            });
-        }
+        check_shape(name, &tensor, shape)?;
         Ok(tensor.data)
     }
 
@@ -121,7 +118,7 @@ impl StateDict {
         self.0.keys()
     }
 
-    /// Every name with its shape, as `Arch::recognise` takes them.
+    /// Every name with its shape, in name order.
     pub fn shapes(&self) -> BTreeMap<String, Vec<usize>> {
         self.0
             .iter()
@@ -187,8 +184,19 @@ impl<'a> IntoIterator for &'a StateDict {
     }
 }
 
+fn check_shape(name: &str, tensor: &HostTensor, shape: &[usize]) -> Result<(), Error> {
+    if tensor.shape == shape {
+        return Ok(());
+    }
+    Err(Error::Misshapen {
+        name: quoted(name),
+        found: tensor.shape.clone(),
+        expected: shape.to_vec(),
+    })
+}
+
 /// Lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -1,0 +1,76 @@
+//! What is wrong with a network.
+//!
+//! Every message is one line that names the node or the tensor, what was found and what was allowed. Text that comes out of a file
+//! is untrusted: it enters a message only through [`quoted`].
+
+/// The error of this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A tensor that the network needs is not there.
+    #[error("tensor {name} is missing")]
+    Missing {
+        /// The tensor, quoted.
+        name: String,
+    },
+
+    /// A tensor has another shape than the network needs.
+    #[error("tensor {name} has shape {found:?}, not {expected:?}")]
+    Misshapen {
+        /// The tensor, quoted.
+        name: String,
+        /// Its shape.
+        found: Vec<usize>,
+        /// The shape that belongs there.
+        expected: Vec<usize>,
+    },
+
+    /// A shape and a number of values that do not belong together.
+    #[error("shape {shape:?} does not hold {len} values")]
+    ShapeMismatch {
+        /// The shape.
+        shape: Vec<usize>,
+        /// The number of values.
+        len: usize,
+    },
+}
+
+impl Error {
+    /// [`Error::Missing`] of a tensor called `name`.
+    pub fn missing(name: &str) -> Self {
+        Self::Missing { name: quoted(name) }
+    }
+}
+
+/// `text` in single quotes for a one-line message: control characters escaped, cut after 80 characters.
+pub fn quoted(text: &str) -> String {
+    const LONGEST: usize = 80;
+    let mut out = String::from("'");
+    out.extend(text.chars().take(LONGEST).flat_map(|c| {
+        let escape =
+            c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}');
+        let escaped: Box<dyn Iterator<Item = char>> = if escape {
+            Box::new(c.escape_default())
+        } else {
+            Box::new(std::iter::once(c))
+        };
+        escaped
+    }));
+    if text.chars().nth(LONGEST).is_some() {
+        out.push_str("...");
+    }
+    out.push('\'');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_from_a_file_stays_on_one_short_line() {
+        assert_eq!(quoted("conv1.weight"), "'conv1.weight'");
+        assert_eq!(quoted("a\nb\u{1b}[2J"), "'a\\nb\\u{1b}[2J'");
+        assert_eq!(quoted(&"x".repeat(1000)).len(), 80 + 5);
+    }
+}
