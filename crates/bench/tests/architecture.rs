@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const RULES: &[(&str, &[&str], &[&str])] = &[
     ("quant-core", &[], &["burn"]),
     ("engine", &["quant-core"], &[]),
-    ("network", &[], &[]),
+    ("network", &["engine"], &[]),
     (
         "resnet",
         &["quant-core", "engine", "network"],

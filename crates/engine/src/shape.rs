@@ -96,7 +96,7 @@ impl Window {
     }
 
     /// `floor((size + padding - dilation * (kernel - 1) - 1) / stride) + 1` for rows and columns, or what is wrong.
-    pub(crate) fn output(&self, shape: Shape) -> Result<[usize; 2], String> {
+    pub fn output(&self, shape: Shape) -> Result<[usize; 2], String> {
         let pads = [
             (self.padding.top, self.padding.bottom),
             (self.padding.left, self.padding.right),

@@ -25,6 +25,22 @@ pub enum Error {
         expected: Vec<usize>,
     },
 
+    /// A tensor that no node has.
+    #[error("tensor {name} belongs to no layer")]
+    Unused {
+        /// The tensor, quoted.
+        name: String,
+    },
+
+    /// A node that cannot be.
+    #[error("{node}: {problem}")]
+    Node {
+        /// The node, quoted.
+        node: String,
+        /// What is wrong.
+        problem: String,
+    },
+
     /// A shape and a number of values that do not belong together.
     #[error("shape {shape:?} does not hold {len} values")]
     ShapeMismatch {
@@ -39,6 +55,13 @@ impl Error {
     /// [`Error::Missing`] of a tensor called `name`.
     pub fn missing(name: &str) -> Self {
         Self::Missing { name: quoted(name) }
+    }
+
+    pub(crate) fn node(name: &str, problem: String) -> Self {
+        Self::Node {
+            node: quoted(name),
+            problem,
+        }
     }
 }
 

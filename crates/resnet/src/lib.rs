@@ -15,6 +15,7 @@ mod arch;
 mod checkpoint;
 mod error;
 mod fold;
+mod graph;
 mod lower;
 #[cfg(feature = "burn")]
 mod module;
@@ -33,6 +34,7 @@ pub use checkpoint::{
 };
 pub use error::Error;
 pub use fold::fold;
+pub use graph::{network, topology};
 pub use lower::{Epilogue, lower, lower_layer, lower_quantized};
 #[cfg(feature = "burn")]
 pub use module::{Block, Downsample, ResNet, Tap};
