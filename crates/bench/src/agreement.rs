@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use anyhow::{Result, anyhow, bail};
 use dataset::Dataset;
 use engine::{Execution, Options, Program};
-use resnet::{Arch, Epilogue, QuantizedNet};
+use resnet::{Epilogue, QuantizedNet};
 
 /// How the codes of one value differ.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,7 +40,6 @@ impl Agreement {
 /// Compares the simulation of `net` with its execution in `integers`, on all of `images`; one entry for each node, in
 /// execution order. `cancelled` ends it early, with an error.
 pub fn compare(
-    arch: &Arch,
     net: &QuantizedNet,
     integers: Execution,
     images: &Dataset,
@@ -48,8 +47,9 @@ pub fn compare(
     cancelled: &AtomicBool,
 ) -> Result<Vec<Agreement>> {
     let size = [images.height(), images.width()];
+    let classes = net.topology.classes();
     let program = |execution| -> Result<Program> {
-        let graph = resnet::lower_quantized(arch, net.clone(), size, Epilogue::Separate)?;
+        let graph = resnet::lower_quantized(net.clone(), size, Epilogue::Separate)?;
         Ok(Program::new(
             graph,
             Options {
@@ -75,7 +75,7 @@ pub fn compare(
         let mut found = fresh();
         let (mut one, mut other) = (simulated.workspace(), integer.workspace());
         let mut pixels = vec![0.0; group * images.image_len()];
-        let mut results = vec![0.0; group * arch.classes()];
+        let mut results = vec![0.0; group * classes];
         // All codes of a group of images, node by node.
         let mut codes: Vec<i32> = Vec::new();
         loop {
@@ -88,7 +88,7 @@ pub fn compare(
             }
             let range = index * group..images.len().min((index + 1) * group);
             let pixels = &mut pixels[..range.len() * images.image_len()];
-            let results = &mut results[..range.len() * arch.classes()];
+            let results = &mut results[..range.len() * classes];
             images.write_batch(range, pixels);
             codes.clear();
             simulated.run_observed(&mut one, pixels, results, &mut |seen| {

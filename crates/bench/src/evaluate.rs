@@ -1,7 +1,7 @@
 //! A network over a whole image set: logits, or per image the predicted class, top-5 membership and loss.
 //!
 //! Workers take the next few images each as they become free; image i is always computed in the same way (see
-//! [`crate::network`]), so the values do not depend on the number of threads. Pixels are normalised by the worker that
+//! [`crate::executable`]), so the values do not depend on the number of threads. Pixels are normalised by the worker that
 //! computes them. Memory does not grow with the number of images, beyond the results.
 //!
 //! Per image, with logits z (f32) and label y:
@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use dataset::Dataset;
 
-use crate::network::{Network, Worker};
+use crate::executable::{Executable, Worker};
 
 /// The top-1 class of an image whose logits hold a NaN, as [`outcome`] gives it; no label equals it, and no run has it.
 pub const NO_CLASS: u16 = u16::MAX;
@@ -99,7 +99,7 @@ fn whose(layer: Option<&str>) -> String {
 /// # Errors
 /// [`EvaluateError::Zero`], [`EvaluateError::NotFinite`], [`EvaluateError::Cancelled`], [`EvaluateError::Worker`].
 pub fn logits(
-    net: &Network,
+    net: &Executable,
     data: &Dataset,
     threads: usize,
     progress: &(dyn Fn(usize) + Sync),
@@ -121,7 +121,7 @@ pub fn logits(
 /// [`EvaluateError::Zero`], [`EvaluateError::Label`], [`EvaluateError::NotFinite`], [`EvaluateError::Cancelled`],
 /// [`EvaluateError::Worker`].
 pub fn evaluate(
-    net: &Network,
+    net: &Executable,
     data: &Dataset,
     threads: usize,
     progress: &(dyn Fn(usize, usize) + Sync),
@@ -191,7 +191,7 @@ type Score<'a, T> = &'a (dyn Fn(Range<usize>, &[f32]) -> Result<Vec<T>, Evaluate
 
 /// What `score` makes of each batch, in batch order.
 fn batches<T: Send>(
-    net: &Network,
+    net: &Executable,
     data: &Dataset,
     threads: usize,
     cancelled: &AtomicBool,
@@ -310,9 +310,10 @@ mod tests {
         (arch, state)
     }
 
-    fn net(target: &Target, classes: usize) -> Network {
+    fn net(target: &Target, classes: usize) -> Executable {
         let (arch, state) = weights(classes);
-        Network::new(target, &arch, state, [32, 32]).unwrap()
+        let network = resnet::network(&arch, state).unwrap();
+        Executable::new(target, network, [32, 32]).unwrap()
     }
 
     static RUNNING: AtomicBool = AtomicBool::new(false);
@@ -419,7 +420,8 @@ mod tests {
         bn.data.fill(f32::MAX);
         let data = images(71);
         for target in [Target::Engine, Target::Burn(Device::flex())] {
-            let net = Network::new(&target, &arch, state.clone(), [32, 32]).unwrap();
+            let network = resnet::network(&arch, state.clone()).unwrap();
+            let net = Executable::new(&target, network, [32, 32]).unwrap();
             for threads in [1, 2, 8] {
                 let error = evaluate(&net, &data, threads, &|_, _| (), &RUNNING).unwrap_err();
                 let EvaluateError::NotFinite { image, layer, .. } = &error else {

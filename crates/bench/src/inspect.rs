@@ -16,9 +16,9 @@ pub mod table;
 use anyhow::{Result, anyhow};
 use dataset::Dataset;
 use engine::Shape;
+use network::Network;
 use quant_core::{Comparison, Scheme, Values, compare, quantize};
 use report::Histogram;
-use resnet::{Arch, StateDict};
 
 use crate::device::Target;
 use crate::evaluate::top1;
@@ -92,36 +92,35 @@ pub struct Inspection {
 /// Pixels in memory at once: every layer's output is kept for a whole batch, some 200 values for each pixel.
 const PIXELS: usize = 1 << 17;
 
-/// Runs `data` through both networks. `float` and `quantized` are states of `arch`; where both keep BatchNorm or both
-/// have it folded, their weights are compared one by one.
+/// Runs `data` through both networks, which are one but for their numbers; their weights are compared one by one.
 pub fn inspect(
-    arch: &Arch,
-    float: &StateDict,
-    quantized: &StateDict,
+    float: &Network,
+    quantized: &Network,
     data: &Dataset,
     target: &Target,
     progress: &dyn Fn(usize),
 ) -> Result<Inspection> {
-    let layout = arch.layout();
-    let mut layers: Vec<LayerErrors> = layout
-        .units()
-        .iter()
-        .map(|unit| unit.conv.clone())
-        .chain([layout.classifier.clone()])
+    let topology = float.topology();
+    let classes = topology.classes();
+    let mut layers: Vec<LayerErrors> = topology
+        .layers()
         .map(|layer| LayerErrors {
-            layer,
+            layer: topology.node(layer).name.clone(),
             ..LayerErrors::default()
         })
         .collect();
     for errors in &mut layers {
         let name = format!("{}.weight", errors.layer);
-        let (x, y) = (float.require(&name)?, quantized.require(&name)?);
+        let (x, y) = (
+            float.tensors().require(&name)?,
+            quantized.tensors().require(&name)?,
+        );
         errors.weights.add(&compare(&x.data, &y.data));
     }
     let size = [data.height(), data.width()];
     let batch = (PIXELS / (size[0] * size[1])).clamp(1, 64);
     let [float, quantized] =
-        [float, quantized].map(|state| Tapped::new(target, arch, state, size, batch));
+        [float, quantized].map(|network| Tapped::new(target, network, size, batch));
     let (float, quantized) = (float?, quantized?);
     let mut unchanged = 0;
     for start in (0..data.len()).step_by(batch) {
@@ -147,7 +146,6 @@ pub fn inspect(
             errors.add(&compare(&outputs[number], &output.values));
             Ok(())
         })?;
-        let classes = arch.classes();
         unchanged += expected
             .chunks_exact(classes)
             .zip(found.chunks_exact(classes))

@@ -13,6 +13,7 @@ pub mod cli;
 pub mod device;
 pub mod environment;
 pub mod evaluate;
+pub mod executable;
 pub mod experiment;
 pub mod fetch;
 pub mod hints;
@@ -20,7 +21,6 @@ pub mod home;
 pub mod input;
 pub mod inspect;
 pub mod measure;
-pub mod network;
 pub mod plan;
 pub mod progress;
 #[cfg(feature = "burn")]

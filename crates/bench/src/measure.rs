@@ -21,7 +21,7 @@ use crate::calibration::collect;
 use crate::device::Target;
 use crate::environment::Environment;
 use crate::evaluate::{Outcome, evaluate};
-use crate::network::Network;
+use crate::executable::Executable;
 use crate::plan::PlannedRun;
 #[cfg(feature = "burn")]
 use crate::qat::Job;
@@ -76,17 +76,16 @@ impl Bench<'_> {
         let mut row = self.row(run);
         let started = Instant::now();
         let checkpoint = &run.model.checkpoint;
-        let arch = &checkpoint.arch;
         let mut metrics = Metrics::new(&row.run_id);
         let data = &run.set.data;
         let size = [data.height(), data.width()];
         let mut course = Course::default();
         let (net, manifest) = match &run.cell.quantization {
             None => {
-                let state = &checkpoint.state;
-                metrics.float(state);
-                let manifest = resnet::float_manifest(arch, state);
-                let net = Network::new(self.target, arch, state.clone(), size)?;
+                let network = &checkpoint.network;
+                metrics.float(network.tensors());
+                let manifest = resnet::float_manifest(network);
+                let net = Executable::new(self.target, network.clone(), size)?;
                 (net, manifest)
             }
             Some(how) => {
@@ -99,7 +98,6 @@ impl Bench<'_> {
                 metrics.activations(&quantized);
                 if how.execution != Execution::Simulate {
                     let agreement = compare(
-                        arch,
                         &quantized,
                         how.execution,
                         data,
@@ -108,7 +106,7 @@ impl Bench<'_> {
                     )?;
                     metrics.agreement(&agreement);
                 }
-                let net = Network::quantized(self.target, arch, quantized, size, how.execution)?;
+                let net = Executable::quantized(self.target, quantized, size, how.execution)?;
                 (net, manifest)
             }
         };
@@ -211,8 +209,7 @@ impl Bench<'_> {
             return Ok(known.clone());
         }
         let statistics = Arc::new(collect(
-            &checkpoint.arch,
-            &checkpoint.state,
+            &checkpoint.network,
             &images.data,
             self.threads,
             self.cancelled,

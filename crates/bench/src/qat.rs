@@ -68,7 +68,7 @@ impl Job<'_> {
         let (checkpoint, training) = (self.checkpoint, self.training);
         let arch = &checkpoint.arch;
         let qat = Qat::new(arch, training.of(self.how)?)?;
-        let begin = qat.begin(&checkpoint.state, self.statistics, training.start)?;
+        let begin = qat.begin(&checkpoint.network, self.statistics, training.start)?;
         let name = match self.device {
             "engine" => "flex",
             other => other,
@@ -78,7 +78,7 @@ impl Job<'_> {
         let parts = config.qat.clone();
         let parts = parts.context("a configuration of a training with quantizers")?;
         let steps = config.epochs * config.steps_per_epoch();
-        let learner = QatNet::new(qat.clone(), &parts, steps, &checkpoint.state)?;
+        let learner = QatNet::new(qat.clone(), &parts, steps, &checkpoint.network)?;
         let folder = Folder::open(folder)?;
         let resume = folder.has_checkpoint();
         let mut trainer = Trainer::with(
@@ -95,9 +95,10 @@ impl Job<'_> {
         }
         let mut net = qat.finish(trainer.weights())?;
         if let Some(shortcut) = qat.shortcut() {
-            net.note_dead(&Sites::new(arch).dead(self.statistics, shortcut));
+            let sites = Sites::new(&net.topology);
+            net.note_dead(&sites.dead(self.statistics, shortcut));
         }
-        let lost = qat.lost_channels(&checkpoint.state, trainer.weights())?;
+        let lost = qat.lost_channels(&checkpoint.network, trainer.weights())?;
         net.note_lost(&lost);
         Ok(Trained {
             lost,

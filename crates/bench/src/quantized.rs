@@ -15,22 +15,22 @@ pub fn quantized(
     how: &Quantization,
     statistics: Option<&SiteStatistics>,
 ) -> Result<QuantizedNet> {
-    let arch = &checkpoint.arch;
+    let network = &checkpoint.network;
     match how.source {
         Source::PostTraining => {}
-        Source::Stored => return Ok(checkpoint.quantizers.network(arch, &checkpoint.state)?),
+        Source::Stored => return Ok(checkpoint.quantizers.network(network)?),
         Source::Training(_) => bail!(
             "method = qat: nothing is trained here; `train --qat` makes a file, which method = stored reads"
         ),
     }
-    let mut net = resnet::quantize(arch, &checkpoint.state, &how.weights)?;
+    let mut net = resnet::quantize(network, &how.weights)?;
     if let Some(activations) = &how.activations {
         let Some(statistics) = statistics else {
             bail!("activations cannot be quantized without calibration images");
         };
-        let (sites, shortcut) = (Sites::new(arch), activations.how.shortcut);
+        let (sites, shortcut) = (Sites::new(network.topology()), activations.how.shortcut);
         let codes = sites.fit(statistics, &activations.how)?;
-        net.quantize_activations(arch, &how.weights, codes, shortcut)?;
+        net.quantize_activations(&how.weights, codes, shortcut)?;
         net.note_dead(&sites.dead(statistics, shortcut));
     }
     Ok(net)

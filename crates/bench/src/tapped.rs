@@ -10,7 +10,8 @@ use std::collections::HashMap;
 
 use anyhow::{Result, anyhow};
 use engine::{Options, Program, Shape, WHOLE_GROUPS};
-use resnet::{Arch, Epilogue, StateDict};
+use network::{Network, NodeId};
+use resnet::Epilogue;
 
 use crate::device::Target;
 
@@ -49,11 +50,10 @@ struct Layer {
 }
 
 impl Tapped {
-    /// The network of `arch` with the tensors of `state`, for up to `batch` images `[3, height, width]` at once.
+    /// `network`, for up to `batch` images `[c, height, width]` at once.
     pub fn new(
         target: &Target,
-        arch: &Arch,
-        state: &StateDict,
+        network: &Network,
         [height, width]: [usize; 2],
         batch: usize,
     ) -> Result<Self> {
@@ -65,22 +65,19 @@ impl Tapped {
                     large: WHOLE_GROUPS,
                     ..Options::default()
                 };
-                let graph =
-                    resnet::lower(arch, state.clone(), [height, width], Epilogue::Separate)?;
+                let graph = resnet::lower(network.clone(), [height, width], Epilogue::Separate)?;
                 let program = Program::new(graph, options)?;
                 Place::Engine {
-                    layers: layers(arch, state, &program, options)?,
+                    layers: layers(network, [height, width], &program, options)?,
                     program: Box::new(program),
                 }
             }
             #[cfg(feature = "burn")]
-            Target::Burn(device) => {
-                Place::Burn(Box::new(on_burn::Module::new(arch, state, device)?))
-            }
+            Target::Burn(device) => Place::Burn(Box::new(on_burn::Module::new(network, device)?)),
         };
         Ok(Self {
             place,
-            classes: arch.classes(),
+            classes: network.topology().classes(),
         })
     }
 
@@ -164,29 +161,26 @@ impl Tapped {
 }
 
 fn layers(
-    arch: &Arch,
-    state: &StateDict,
+    network: &Network,
+    size: [usize; 2],
     program: &Program,
     options: Options,
 ) -> Result<Vec<Layer>> {
-    let layout = arch.layout();
-    let units = layout.units();
-    let names = units.iter().map(|unit| &unit.conv);
+    let (topology, tensors) = network.clone().into_parts();
+    let network = Network::new(topology.at(size)?, tensors)?;
+    let topology = network.topology();
     let nodes: Vec<_> = program.nodes().collect();
-    let mut layers = Vec::new();
-    for (number, name) in names.chain([&layout.classifier]).enumerate() {
+    let layer = |id: NodeId| {
+        let name = &topology.node(id).name;
         let node = nodes
             .iter()
             .find(|node| node.name == name)
             .ok_or_else(|| anyhow!("the graph has no node {name}"))?;
-        let reads = nodes.iter().position(|other| other.name == node.input);
-        let shape = reads.map_or(program.input(), |node| nodes[node].shape);
-        let alone = resnet::lower_layer(arch, state, number, shape)?;
-        layers.push(Layer {
+        Ok(Layer {
             name: name.clone(),
-            reads,
-            alone: Program::new(alone, options)?,
-        });
-    }
-    Ok(layers)
+            reads: nodes.iter().position(|other| other.name == node.input),
+            alone: Program::new(resnet::lower_layer(&network, id)?, options)?,
+        })
+    };
+    topology.layers().map(layer).collect()
 }

@@ -34,8 +34,7 @@ impl Shipped {
         let checkpoint = shipped::checkpoint();
         let training = shipped::images(Split::Train, 64);
         let statistics = collect(
-            &checkpoint.arch,
-            &checkpoint.state,
+            &checkpoint.network,
             &training,
             THREADS,
             &AtomicBool::new(false),
@@ -54,7 +53,7 @@ impl Shipped {
         granularity: Granularity,
         shortcut: ShortcutPolicy,
     ) -> QuantizedNet {
-        let arch = &self.checkpoint.arch;
+        let network = &self.checkpoint.network;
         let bits = Bits::new(bits).unwrap();
         let (mapping, codes, rounding) =
             (Mapping::Symmetric, CodeRange::Narrow, Rounding::HalfEven);
@@ -80,21 +79,19 @@ impl Shipped {
             last_bits: None,
             shortcut,
         };
-        let codes = Sites::new(arch)
+        let codes = Sites::new(network.topology())
             .fit(&self.statistics, &activations)
             .unwrap();
-        let mut net = quantize(arch, &self.checkpoint.state, &how).unwrap();
-        net.quantize_activations(arch, &how, codes, shortcut)
-            .unwrap();
+        let mut net = quantize(network, &how).unwrap();
+        net.quantize_activations(&how, codes, shortcut).unwrap();
         net
     }
 
     fn compared(&self, net: &QuantizedNet, arithmetic: IntegerArithmetic) -> Vec<Agreement> {
-        let arch = &self.checkpoint.arch;
         let integers = Execution::Integer(arithmetic);
         let running = AtomicBool::new(false);
         let started = Instant::now();
-        let found = compare(arch, net, integers, &self.tested, THREADS, &running).unwrap();
+        let found = compare(net, integers, &self.tested, THREADS, &running).unwrap();
         let rate = IMAGES as f64 / started.elapsed().as_secs_f64();
         eprintln!("{rate:.0} images/s");
         found

@@ -21,6 +21,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
         &[
             "quant-core",
             "engine",
+            "network",
             "resnet",
             "dataset",
             "results",

@@ -11,7 +11,7 @@ use std::sync::atomic::AtomicBool;
 
 use bench::device::Target;
 use bench::evaluate::{logits, outcome};
-use bench::network::Network;
+use bench::executable::Executable;
 use burn::tensor::Device;
 use dataset::decode::decode;
 use dataset::resize::{Geometry, resize_and_crop};
@@ -165,7 +165,6 @@ fn imagenet_crops_are_those_of_pillow_and_logits_those_of_torchvision() {
     }
 
     let checkpoint = resnet::load(&data.join("weights/resnet18-pqf.pth"), None).unwrap();
-    let arch = &checkpoint.arch;
     let how = WeightQuantization {
         scheme: Some(Scheme::linear(Bits::new(8).unwrap())),
         first_bits: None,
@@ -173,10 +172,11 @@ fn imagenet_crops_are_those_of_pillow_and_logits_those_of_torchvision() {
         bias: BiasPolicy::Same,
         bn: BnMode::Kept,
     };
-    let quantized = resnet::quantize(arch, &checkpoint.state, &how).unwrap();
-    for (state, file) in [
-        (&checkpoint.state, "logits_fp32.npy"),
-        (&quantized.state, "logits_w8.npy"),
+    let float = &checkpoint.network;
+    let quantized = resnet::quantize(float, &how).unwrap();
+    for (network, file) in [
+        (float, "logits_fp32.npy"),
+        (&quantized.network().unwrap(), "logits_w8.npy"),
     ] {
         let (shape, bytes) = npy(&golden.join(file));
         assert_eq!(shape, [names.len(), 1000]);
@@ -188,7 +188,7 @@ fn imagenet_crops_are_those_of_pillow_and_logits_those_of_torchvision() {
             .collect();
         let running = AtomicBool::new(false);
         let run = |target: Target| {
-            let net = Network::new(&target, arch, state.clone(), [224, 224]).unwrap();
+            let net = Executable::new(&target, network.clone(), [224, 224]).unwrap();
             logits(&net, &crops(&theirs), 2, &|_| {}, &running).unwrap()
         };
         let found = run(Target::Engine);

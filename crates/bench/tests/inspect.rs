@@ -30,8 +30,7 @@ impl Shipped {
     fn calibrated_on(images: &Dataset) -> Self {
         let checkpoint = shipped::checkpoint();
         let running = std::sync::atomic::AtomicBool::new(false);
-        let Checkpoint { arch, state, .. } = &checkpoint;
-        let statistics = collect(arch, state, images, 2, &running).unwrap();
+        let statistics = collect(&checkpoint.network, images, 2, &running).unwrap();
         Self {
             statistics,
             checkpoint,
@@ -57,8 +56,7 @@ impl Shipped {
         only: &[String],
     ) -> SiteInspection {
         let subject = Subject {
-            arch: &self.checkpoint.arch,
-            state: &self.checkpoint.state,
+            float: &self.checkpoint.network,
             how: &how.weights,
             net,
             execution: how.execution,
@@ -229,7 +227,7 @@ fn a_saved_calibration_gives_the_same_numbers_as_the_images_did() {
 fn the_layer_that_ruins_the_network_comes_first_though_its_weights_are_near() {
     const LAYER: &str = "layer2.1.conv1";
     let folder = tempfile::tempdir().unwrap();
-    let mut state = shipped::checkpoint().state;
+    let mut state = shipped::checkpoint().tensors().clone();
     for (name, channel, factor) in [
         ("layer2.1.conv1.weight", 32 * 9, 1000.0),
         ("layer2.1.bn1.running_mean", 1, 1000.0),

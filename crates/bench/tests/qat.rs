@@ -10,8 +10,8 @@ use bench::agreement::compare;
 use bench::calibration::collect;
 use bench::device::Target;
 use bench::evaluate::{evaluate, logits};
+use bench::executable::Executable;
 use bench::experiment::Scalar;
-use bench::network::Network;
 use bench::qat::{Job, Trained};
 use bench::quantized::quantized;
 use bench::settings::{Cell, Quantization, Settings, Source, Training};
@@ -39,9 +39,9 @@ impl Shipped {
         let checkpoint = shipped::checkpoint();
         let images = shipped::images(Split::Train, images);
         let running = AtomicBool::new(false);
-        let (arch, state) = (&checkpoint.arch, &checkpoint.state);
+        let network = &checkpoint.network;
         Self {
-            statistics: collect(arch, state, &images, THREADS, &running).unwrap(),
+            statistics: collect(network, &images, THREADS, &running).unwrap(),
             tested: shipped::images(Split::Test, 200),
             images,
             checkpoint,
@@ -141,7 +141,6 @@ fn file_bytes(trained: &Trained) -> Vec<u8> {
 #[test]
 fn simulation_integers_and_the_stored_file_of_a_trained_network_agree() {
     let shipped = Shipped::open(48);
-    let arch = &shipped.checkpoint.arch;
     for (method, bn, shortcut) in [
         ("lsq", "folded", "rescale"),
         ("minmax", "static", "shared"),
@@ -158,12 +157,12 @@ fn simulation_integers_and_the_stored_file_of_a_trained_network_agree() {
         let running = AtomicBool::new(false);
         let integers = Execution::Integer(IntegerArithmetic::default());
         let tested = &shipped.tested;
-        for node in compare(arch, &trained.net, integers, tested, THREADS, &running).unwrap() {
+        for node in compare(&trained.net, integers, tested, THREADS, &running).unwrap() {
             assert_eq!(node.differ, 0, "{method} {bn}: {}", node.node);
         }
         let size = [tested.height(), tested.width()];
         let hits = |net: &resnet::QuantizedNet, execution| {
-            let net = Network::quantized(&Target::Engine, arch, net.clone(), size, execution);
+            let net = Executable::quantized(&Target::Engine, net.clone(), size, execution);
             let found = evaluate(&net.unwrap(), tested, THREADS, &|_, _| {}, &running).unwrap();
             let right = found.iter().enumerate();
             right.filter(|(i, o)| o.top1 == tested.label(*i)).count()
@@ -181,7 +180,7 @@ fn simulation_integers_and_the_stored_file_of_a_trained_network_agree() {
         let stored = quantized(&loaded, &how, None).unwrap();
         let all = |net: &resnet::QuantizedNet| {
             let execution = Execution::Simulate;
-            let net = Network::quantized(&Target::Engine, arch, net.clone(), size, execution);
+            let net = Executable::quantized(&Target::Engine, net.clone(), size, execution);
             logits(&net.unwrap(), tested, THREADS, &|_| {}, &running).unwrap()
         };
         assert_eq!(all(&stored), all(&trained.net), "{method} {bn}");
@@ -287,7 +286,7 @@ fn distance(found: &StateDict, expected: &StateDict) -> BTreeMap<&'static str, f
 fn a_gpu_has_the_gradients_of_the_cpu() {
     let Some((name, gpu)) = gpu() else { return };
     let shipped = Shipped::open(64);
-    let state = &shipped.checkpoint.state;
+    let network = &shipped.checkpoint.network;
     let images = &shipped.images;
     let mut pixels = vec![0.0; 64 * 3 * 32 * 32];
     images.write_batch(0..64, &mut pixels);
@@ -315,7 +314,7 @@ fn a_gpu_has_the_gradients_of_the_cpu() {
         let training = training(&how);
         let spec = training.of(&how).unwrap();
         let qat = Qat::new(&shipped.checkpoint.arch, spec).unwrap();
-        let begin = qat.begin(state, &shipped.statistics, training.start);
+        let begin = qat.begin(network, &shipped.statistics, training.start);
         let begin = begin.unwrap();
         let config = QatConfig {
             distillation: 0.5,
@@ -323,7 +322,7 @@ fn a_gpu_has_the_gradients_of_the_cpu() {
             freeze: 1.0,
             ..QatConfig::default()
         };
-        let learner = QatNet::new(qat, &config, 1, state).unwrap();
+        let learner = QatNet::new(qat, &config, 1, network).unwrap();
         let on = |device: &Device| -> Gradients {
             let device = device.clone().autodiff();
             learner.shard(&begin, &batch, &device).unwrap()
@@ -346,7 +345,6 @@ fn a_gpu_has_the_gradients_of_the_cpu() {
 fn a_gpu_sees_what_the_cpu_sees() {
     let Some((name, gpu)) = gpu() else { return };
     let shipped = Shipped::open(64);
-    let arch = &shipped.checkpoint.arch;
     let tested = &shipped.tested;
     let settings = [
         ("method", text("ptq")),
@@ -360,8 +358,8 @@ fn a_gpu_sees_what_the_cpu_sees() {
     let size = [tested.height(), tested.width()];
     let top1 = |target: &Target, quantized: bool| -> Vec<u16> {
         let made = match quantized {
-            true => Network::quantized(target, arch, net.clone(), size, Execution::Simulate),
-            false => Network::new(target, arch, shipped.checkpoint.state.clone(), size),
+            true => Executable::quantized(target, net.clone(), size, Execution::Simulate),
+            false => Executable::new(target, shipped.checkpoint.network.clone(), size),
         };
         let found = evaluate(&made.unwrap(), tested, THREADS, &|_, _| {}, &running);
         found.unwrap().iter().map(|o| o.top1).collect()

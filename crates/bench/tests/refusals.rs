@@ -17,7 +17,7 @@ impl Place {
     /// `change` is done to the shipped network.
     fn new(change: impl Fn(&mut StateDict)) -> Self {
         let place = Self(TempDir::new().unwrap());
-        let mut state = shipped::checkpoint().state;
+        let mut state = shipped::checkpoint().tensors().clone();
         change(&mut state);
         let file = place.path("model.safetensors");
         resnet::save_safetensors(&state, &file, &BTreeMap::new()).unwrap();

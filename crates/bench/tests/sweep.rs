@@ -172,7 +172,8 @@ fn of_two_networks_in_a_file_each_runs_under_its_own_name_and_what_is_ignored_is
     let place = Place::new();
     let state = resnet::load(&place.path("model.safetensors"), None)
         .unwrap()
-        .state;
+        .tensors()
+        .clone();
     let mut both: resnet::StateDict = ["plain", "ema"]
         .iter()
         .flat_map(|key| {

@@ -166,6 +166,12 @@ impl FromIterator<(String, HostTensor)> for StateDict {
     }
 }
 
+impl Extend<(String, HostTensor)> for StateDict {
+    fn extend<I: IntoIterator<Item = (String, HostTensor)>>(&mut self, tensors: I) {
+        self.0.extend(tensors);
+    }
+}
+
 impl IntoIterator for StateDict {
     type Item = (String, HostTensor);
     type IntoIter = btree_map::IntoIter<String, HostTensor>;

@@ -110,6 +110,11 @@ impl Topology {
         &self.nodes[id]
     }
 
+    /// The node of that name.
+    pub fn find(&self, name: &str) -> Option<NodeId> {
+        self.nodes.iter().position(|node| node.name == name)
+    }
+
     /// The node whose value is the result: the last one.
     pub fn output(&self) -> NodeId {
         self.nodes.len() - 1

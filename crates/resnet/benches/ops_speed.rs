@@ -241,7 +241,7 @@ impl Quantized {
         let (weight, stride) = &self.convolutions[index];
         let weight = quantize(weight, &self.scales[index]);
         let norm = || self.norms[index].clone();
-        let y = ops::conv2d(x, weight, None, *stride, 1);
+        let y = ops::conv2d(x, weight, None, Window::square(3, *stride, 1), 1);
         let y = match relu {
             true => ops::batch_norm_relu_train(y, norm(), norm(), 1e-5),
             false => ops::batch_norm_train(y, norm(), norm(), 1e-5),

@@ -61,11 +61,6 @@ impl ConvUnit {
     pub fn padding(&self) -> usize {
         self.kernel / 2
     }
-
-    /// What becomes of a map's height and width: with "same" padding, `ceil(extent / stride)`.
-    pub(crate) fn shrunk(&self, size: [usize; 2]) -> [usize; 2] {
-        size.map(|extent| extent.div_ceil(self.stride))
-    }
 }
 
 /// What the second branch of a residual block does to its input.

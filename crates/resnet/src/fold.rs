@@ -11,23 +11,27 @@
 //! in float32 (Jacob et al. 2018, section 3.2, equation 14). The two networks compute the same function; their logits
 //! differ by float32 rounding alone.
 
-use crate::arch::{Arch, BN_EPSILON, ConvUnit};
-use crate::error::Error;
-use network::{HostTensor, StateDict};
+use network::{HostTensor, Network, NodeId, Op, StateDict, Topology};
 
-/// `state` with every BatchNorm folded away: convolutions have `.weight` and `.bias`, no BatchNorm tensor is left. A
-/// state that is folded already comes back as it is. Fails when a tensor of `arch` is missing.
-pub fn fold(arch: &Arch, state: &StateDict) -> Result<StateDict, Error> {
-    let mut folded = state.clone();
-    for unit in arch.layout().units() {
-        let Some(bn) = BatchNorm::take(&mut folded, unit)? else {
+use crate::error::Error;
+
+/// `network` with every BatchNorm folded away: layers have `.weight` and `.bias`, no BatchNorm is left. A network that is
+/// folded already comes back as it is.
+///
+/// # Errors
+/// None for a checked network.
+pub fn fold(network: &Network) -> Result<Network, Error> {
+    let (topology, mut folded) = network.clone().into_parts();
+    for layer in topology.layers() {
+        let Some(bn) = BatchNorm::take(&topology, &mut folded, layer)? else {
             continue;
         };
-        let weight = folded.take(&format!("{}.weight", unit.conv))?;
-        let bias = folded.remove(&format!("{}.bias", unit.conv));
+        let name = &topology.node(layer).name;
+        let weight = folded.take(&format!("{name}.weight"))?;
+        let bias = folded.remove(&format!("{name}.bias"));
 
         let k = bn.scale();
-        let per_channel = weight.data.len() / unit.output;
+        let per_channel = weight.data.len() / k.len();
         let folded_weight = weight
             .data
             .chunks_exact(per_channel)
@@ -36,61 +40,72 @@ pub fn fold(arch: &Arch, state: &StateDict) -> Result<StateDict, Error> {
             .collect();
         let folded_bias = bn.shift(&k, bias.as_ref().map(|bias| bias.data.as_slice()));
         folded.insert(
-            format!("{}.weight", unit.conv),
+            format!("{name}.weight"),
             HostTensor::new(weight.shape, folded_weight)?,
         );
         folded.insert(
-            format!("{}.bias", unit.conv),
-            HostTensor::new(vec![unit.output], folded_bias)?,
+            format!("{name}.bias"),
+            HostTensor::new(vec![k.len()], folded_bias)?,
         );
     }
-    Ok(folded)
+    Ok(Network::new(topology.without_norms(), folded)?)
 }
 
-/// A unit's BatchNorm, one value per output channel.
+/// A layer's BatchNorm, one value per output channel.
 pub(crate) struct BatchNorm {
     gamma: Vec<f32>,
     beta: Vec<f32>,
     mean: Vec<f32>,
     variance: Vec<f32>,
+    epsilon: f32,
 }
 
 impl BatchNorm {
-    /// Takes the tensors of `unit`'s BatchNorm out of `state`; none where it has been folded. Fails when only some of
-    /// them are there, or they do not have one value per channel.
-    pub fn take(state: &mut StateDict, unit: &ConvUnit) -> Result<Option<Self>, Error> {
-        if !state.contains(&format!("{}.weight", unit.bn)) {
+    /// Takes the tensors of a layer's BatchNorm out of `tensors`; none where it has none. Fails when one of them is not there, or
+    /// they do not have one value per channel.
+    pub fn take(
+        topology: &Topology,
+        tensors: &mut StateDict,
+        layer: NodeId,
+    ) -> Result<Option<Self>, Error> {
+        let Some(norm) = topology.norm(layer) else {
             return Ok(None);
-        }
+        };
+        let node = topology.node(norm);
+        let Op::BatchNorm { epsilon } = node.op else {
+            return Ok(None);
+        };
+        let channels = topology.shape(node.inputs[0]).channels;
         let mut take =
-            |part: &str| state.take_shaped(&format!("{}.{part}", unit.bn), &[unit.output]);
+            |part: &str| tensors.take_shaped(&format!("{}.{part}", node.name), &[channels]);
         Ok(Some(Self {
             gamma: take("weight")?,
             beta: take("bias")?,
             mean: take("running_mean")?,
             variance: take("running_var")?,
+            epsilon: epsilon as f32,
         }))
     }
 
-    /// [`BatchNorm::take`], leaving `state` as it is.
+    /// [`BatchNorm::take`], leaving `tensors` as they are.
     ///
     /// # Errors
     /// As there.
-    pub fn copy(state: &StateDict, unit: &ConvUnit) -> Result<Option<Self>, Error> {
-        let parts = ["weight", "bias", "running_mean", "running_var"];
-        let names = parts.map(|part| format!("{}.{part}", unit.bn));
-        let own = names.into_iter().filter_map(|name| {
-            let tensor = state.get(&name)?.clone();
-            Some((name, tensor))
-        });
-        Self::take(&mut own.collect(), unit)
+    pub fn copy(
+        topology: &Topology,
+        tensors: &StateDict,
+        layer: NodeId,
+    ) -> Result<Option<Self>, Error> {
+        let norm = topology.norm(layer);
+        let mut own = norm.map_or_else(StateDict::new, |norm| of_node(topology, tensors, norm));
+        Self::take(topology, &mut own, layer)
     }
 
     /// `k` of the module's header.
     pub fn scale(&self) -> Vec<f32> {
         let variances = self.gamma.iter().zip(&self.variance);
         variances
-            .map(|(g, v)| g / (v + BN_EPSILON as f32).sqrt())
+            .map(|(g, v)| g / (v + self.epsilon).sqrt())
             .collect()
     }
 
@@ -110,10 +125,25 @@ impl BatchNorm {
     }
 }
 
+/// Copies of a node's tensors, as far as they are there.
+pub(crate) fn of_node(topology: &Topology, tensors: &StateDict, id: NodeId) -> StateDict {
+    let wanted = topology.wanted(id).filter_map(|(name, ..)| {
+        let tensor = tensors.get(&name)?.clone();
+        Some((name, tensor))
+    });
+    wanted.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::random_state;
+    use crate::arch::{Arch, BN_EPSILON};
+    use crate::{network, random_state};
+
+    fn folded(arch: &Arch, state: &StateDict) -> StateDict {
+        let network = network(arch, state.clone()).unwrap();
+        fold(&network).unwrap().into_parts().1
+    }
 
     #[test]
     fn a_channel_is_folded_by_the_formula_with_and_without_a_bias() {
@@ -128,18 +158,15 @@ mod tests {
         set(&mut state, "bn1.running_var", 4.0 - BN_EPSILON as f32);
         let first = state.get("conv1.weight").unwrap().data[3 * 27];
 
-        let folded = fold(&arch, &state).unwrap();
-        assert_eq!(
-            folded.get("conv1.weight").unwrap().data[3 * 27],
-            first * 1.5
-        );
-        assert_eq!(folded.get("conv1.bias").unwrap().data[3], -1.0 - 0.5 * 1.5);
+        let folds = folded(&arch, &state);
+        assert_eq!(folds.get("conv1.weight").unwrap().data[3 * 27], first * 1.5);
+        assert_eq!(folds.get("conv1.bias").unwrap().data[3], -1.0 - 0.5 * 1.5);
 
         let bias = HostTensor::new(vec![16], vec![2.5; 16]).unwrap();
         state.insert("conv1.bias", bias);
-        let folded = fold(&arch, &state).unwrap();
+        let folds = folded(&arch, &state);
         assert_eq!(
-            folded.get("conv1.bias").unwrap().data[3],
+            folds.get("conv1.bias").unwrap().data[3],
             -1.0 + (2.5 - 0.5) * 1.5
         );
     }
@@ -148,11 +175,11 @@ mod tests {
     fn a_folded_state_has_the_tensors_of_a_folded_network_and_folds_to_itself() {
         for name in ["cifar-resnet20", "cifar-resnet20-b", "resnet18"] {
             let arch = Arch::parse(name).unwrap().with_classes(3);
-            let folded = fold(&arch, &random_state(&arch, 2)).unwrap();
+            let once = folded(&arch, &random_state(&arch, 2));
             let expected: std::collections::BTreeMap<_, _> =
                 arch.expected_folded().into_iter().collect();
-            assert_eq!(folded.shapes(), expected, "{name}");
-            assert_eq!(fold(&arch, &folded).unwrap(), folded);
+            assert_eq!(once.shapes(), expected, "{name}");
+            assert_eq!(folded(&arch, &once).sha256(), once.sha256());
         }
     }
 
@@ -161,7 +188,7 @@ mod tests {
         let arch = Arch::parse("cifar-resnet20").unwrap();
         let mut state = random_state(&arch, 3);
         state.remove("layer2.0.bn1.running_var");
-        let error = fold(&arch, &state).unwrap_err().to_string();
+        let error = network(&arch, state).unwrap_err().to_string();
         assert!(error.contains("layer2.0.bn1.running_var"), "{error}");
     }
 }

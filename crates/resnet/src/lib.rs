@@ -15,10 +15,14 @@ mod arch;
 mod checkpoint;
 mod error;
 mod fold;
+#[cfg(feature = "burn")]
+mod forward;
 mod graph;
 mod lower;
 #[cfg(feature = "burn")]
 mod module;
+#[cfg(feature = "burn")]
+mod on_device;
 #[cfg(feature = "burn")]
 pub mod ops;
 pub mod qat;
@@ -27,6 +31,7 @@ mod quantize;
 mod quantized_tests;
 mod random;
 mod sites;
+mod units;
 
 pub use arch::{Arch, BN_EPSILON, BlockSpec, ConvUnit, Family, Layout, Shortcut};
 pub use checkpoint::{
@@ -37,13 +42,16 @@ pub use fold::fold;
 pub use graph::{network, topology};
 pub use lower::{Epilogue, lower, lower_layer, lower_quantized};
 #[cfg(feature = "burn")]
-pub use module::{Block, Downsample, ResNet, Tap};
+pub use module::{Block, Downsample, ResNet};
 pub use network::{HostTensor, StateDict};
+#[cfg(feature = "burn")]
+pub use on_device::{OnDevice, Tap};
 pub use quantize::{
     BiasPolicy, BnMode, Decision, LayerReport, QuantizedNet, WeightCodes, WeightQuantization,
     float_manifest, quantize,
 };
 pub use random::random_state;
 pub use sites::{
-    ActivationQuantization, ShortcutPolicy, SiteCodes, SiteRounding, SiteStatistics, Sites,
+    ActivationQuantization, ShortcutPolicy, Site, SiteCodes, SiteRounding, SiteStatistics, Sites,
 };
+pub use units::{Unit, Units};

@@ -1,170 +1,141 @@
-//! From tensors to the flat graph that the CPU engine runs.
+//! From a network to the flat graph that the CPU engine runs.
 //!
-//! Nodes carry the PyTorch name of their convolution or classifier; what has no name there is called `maxpool`,
-//! `avgpool` and `{block}.shortcut`. A BatchNorm that is still there becomes the scale and shift of its convolution's
-//! epilogue, with `k[c] = gamma[c] / sqrt(running_var[c] + eps)`:
+//! Nodes are called what steps are called ([`Units`]): a layer's node has the layer's name, an addition of its own that of the
+//! addition. A BatchNorm that is still there becomes the scale and shift of its layer's epilogue, with
+//! `k[c] = gamma[c] / sqrt(running_var[c] + eps)`:
 //!
 //! ```text
 //! scale[c] = k[c]        shift[c] = beta[c] - running_mean[c] * k[c]
 //! ```
 //!
 //! so the weights stay on their quantization grid; after [`crate::fold`] there is a bias alone. Additions and ReLUs are
-//! part of the convolution before them, or nodes of their own where each convolution's own output is wanted.
+//! part of the layer before them, or nodes of their own where each layer's own output is wanted.
 //!
 //! Quantized activations make a graph with codes ([`lower_quantized`]): weights become integers with their scale beside
 //! them, 32-bit biases too, and every site's node rounds its value, if the site has a code.
 
-use engine::{Code, Conv, Graph, INPUT, Linear, Node, Op, Shape, Window};
+use engine::{Code, Conv, Graph, INPUT, Linear, Node, Op, Window};
+use network::{Network, NodeId, Op as Operation, StateDict, Topology, Value};
 
-use crate::arch::{Arch, ConvUnit, Shortcut};
 use crate::error::Error;
-use crate::fold::BatchNorm;
+use crate::fold::{BatchNorm, of_node};
 use crate::quantize::QuantizedNet;
-use crate::sites::{
-    INPUT_SITE, POOL_SITE, ShortcutPolicy, SiteCodes, Sites, rounding_node, sum_node,
-};
-use network::StateDict;
+use crate::sites::{ShortcutPolicy, SiteCodes, Sites, readers, rounding_node};
+use crate::units::{Unit, Units};
 
 /// Where additions and ReLUs go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Epilogue {
-    /// Into the convolution before them: the fast form.
+    /// Into the layer before them: the fast form.
     Fused,
-    /// Into nodes of their own, called `{convolution}.sum`: every convolution's output is as PyTorch's BatchNorm hands
-    /// it on. In a graph with codes the additions alone: what is rounded behind a ReLU is rounded once.
+    /// Into nodes of their own, called what they are called in the network: every layer's output is as PyTorch's BatchNorm
+    /// hands it on. In a graph with codes the additions alone: what is rounded behind a ReLU is rounded once.
     Separate,
 }
 
-/// The graph of `arch` with the tensors of `state`, BatchNorm kept or folded, for images `[3, height, width]`. Takes the
-/// tensors out of `state`, so that no second copy of the weights exists. Fails when one is missing, or misshapen, or the
-/// images are too small.
-pub fn lower(
-    arch: &Arch,
-    state: StateDict,
-    size: [usize; 2],
-    epilogue: Epilogue,
-) -> Result<Graph, Error> {
-    build(arch, state, size, epilogue, None)
+/// The graph of `network` for images `[c, height, width]`. Takes the tensors out of it, so that no second copy of the weights
+/// exists. Fails when the images are too small.
+pub fn lower(network: Network, size: [usize; 2], epilogue: Epilogue) -> Result<Graph, Error> {
+    let (topology, tensors) = network.into_parts();
+    build(topology.at(size)?, tensors, epilogue, None)
 }
 
 /// [`lower`] for a quantized network: with codes where its activations have them, otherwise as [`lower`] makes it.
 pub fn lower_quantized(
-    arch: &Arch,
     mut net: QuantizedNet,
     size: [usize; 2],
     epilogue: Epilogue,
 ) -> Result<Graph, Error> {
-    let state = std::mem::take(&mut net.state);
+    let tensors = std::mem::take(&mut net.state);
+    let topology = net.topology.clone();
     let codes = net.activations.take().map(|(codes, shortcut)| Codes {
-        sites: Sites::new(arch),
+        sites: Sites::new(&topology),
         codes,
         shortcut,
         net,
     });
-    build(arch, state, size, epilogue, codes)
+    build(topology.at(size)?, tensors, epilogue, codes)
 }
 
 fn build(
-    arch: &Arch,
-    mut state: StateDict,
-    [height, width]: [usize; 2],
+    topology: Topology,
+    tensors: StateDict,
     epilogue: Epilogue,
     codes: Option<Codes>,
 ) -> Result<Graph, Error> {
-    let layout = arch.layout();
-    let input_code = codes.as_ref().and_then(|codes| codes.of(INPUT_SITE));
-    let mut nodes = Nodes {
+    let input_code = codes.as_ref().and_then(|codes| codes.of(INPUT));
+    let units = Units::new(&topology);
+    let mut build = Build {
+        topology: &topology,
+        tensors,
         nodes: Vec::new(),
+        names: vec![None; topology.nodes().len()],
         epilogue,
         codes,
     };
-    let stem = conv(&mut state, &layout.stem)?;
-    let mut x = nodes.push(&layout.stem.conv, INPUT, stem, None, true);
-    let mut channels = layout.stem.output;
-    let mut size = layout.stem.shrunk([height, width]);
-    if layout.max_pool {
-        let pool = || Op::MaxPool(Window::square(3, 2, 1));
-        let added = nodes.copy("maxpool", x.added.clone(), pool());
-        let read = match x.read == x.added {
-            true => added.clone(),
-            false => nodes.copy(&rounding_node("maxpool"), x.read, pool()),
-        };
-        x = Value { added, read };
-        size = size.map(|extent| extent.div_ceil(2));
-    }
-    for block in &layout.blocks {
-        let shortcut = match &block.shortcut {
-            Shortcut::Identity => x.added.clone(),
-            Shortcut::Pad { pad } => {
-                let op = Op::Subsample {
-                    stride: block.units[0].stride,
-                    before: *pad,
-                    behind: *pad,
+    for unit in units.iter() {
+        let reader = topology.only_reader(unit.tail());
+        let sum = reader.filter(|&reader| units.fused(&topology, reader) == Some(unit));
+        match (&topology.node(unit.head).op, sum) {
+            // It runs when the rest of the sum is there.
+            (_, Some(_)) if epilogue == Epilogue::Fused => {}
+            (op, _) if op.is_layer() => build.layer(unit, unit, None)?,
+            (Operation::Add, _) => {
+                let [one, other] = [0, 1].map(|i| topology.node(unit.head).inputs[i]);
+                let fused = units.fused(&topology, unit.head);
+                let fused_value = fused.map(|fused| Value::Node(fused.tail()));
+                let rest = if fused_value == Some(other) {
+                    one
+                } else {
+                    other
                 };
-                let name = format!("{}.shortcut", block.name());
-                nodes.copy(&name, x.added.clone(), op)
+                match fused.filter(|_| epilogue == Epilogue::Fused) {
+                    Some(layer) => build.layer(layer, unit, Some(rest))?,
+                    None => build.sum(unit, fused_value.unwrap_or(one), rest),
+                }
             }
-            Shortcut::Project(unit) => {
-                let op = conv(&mut state, unit)?;
-                nodes.push(&unit.conv, &x.read, op, None, false).added
-            }
-        };
-        for (i, unit) in block.units.iter().enumerate() {
-            let add = (i + 1 == block.units.len()).then_some(shortcut.as_str());
-            let op = conv(&mut state, unit)?;
-            x = nodes.push(&unit.conv, &x.read, op, add, true);
-            channels = unit.output;
-            size = unit.shrunk(size);
+            (op, _) if op.is_copy() => build.copy(unit.head),
+            _ => build.plain(unit.head)?,
         }
     }
-    let whole = Window::whole(Shape::new(channels, size[0], size[1]));
-    let mut pool = Node::new(POOL_SITE, x.read, Op::AvgPool(whole));
-    pool.code = nodes.code(POOL_SITE);
-    nodes.nodes.push(pool);
-    let classifier = linear(arch, &mut state)?;
-    nodes.push(&layout.classifier, POOL_SITE, classifier, None, false);
-    let input = Shape::new(layout.stem.input, height, width);
-    let output = &layout.classifier;
-    Ok(Graph::quantized(input, input_code, nodes.nodes, output)?)
+    let output = build.name(Value::Node(topology.output())).read.clone();
+    Ok(Graph::quantized(
+        topology.input(),
+        input_code,
+        build.nodes,
+        &output,
+    )?)
 }
 
-/// A graph of one layer alone, for inputs of the shape given; `index` counts as in [`crate::Tap`]: the units of
-/// [`crate::Layout::units`], then the classifier.
-pub fn lower_layer(
-    arch: &Arch,
-    state: &StateDict,
-    index: usize,
-    input: Shape,
-) -> Result<Graph, Error> {
-    let layout = arch.layout();
-    let units = layout.units();
-    let name = units.get(index).map_or(&layout.classifier, |u| &u.conv);
+/// A graph of one layer of `network` alone, for what it reads in the network.
+pub fn lower_layer(network: &Network, layer: NodeId) -> Result<Graph, Error> {
+    let topology = network.topology();
     // The layer's own tensors are copied, and no others.
-    let belongs = |tensor: &str| {
-        let (layer, _) = tensor.rsplit_once('.').unwrap_or((tensor, ""));
-        layer == name || units.get(index).is_some_and(|unit| layer == unit.bn)
-    };
-    let mut own: StateDict = state
-        .into_iter()
-        .filter(|(tensor, _)| belongs(tensor))
-        .map(|(tensor, values)| (tensor.clone(), values.clone()))
-        .collect();
-    let op = match units.get(index) {
-        Some(unit) => conv(&mut own, unit)?,
-        None => linear(arch, &mut own)?,
-    };
+    let mut own = of_node(topology, network.tensors(), layer);
+    if let Some(norm) = topology.norm(layer) {
+        own.extend(of_node(topology, network.tensors(), norm));
+    }
+    let op = layer_op(topology, &mut own, layer)?;
+    let node = topology.node(layer);
+    let input = topology.shape(node.inputs[0]);
+    let name = &node.name;
     Ok(Graph::new(input, vec![Node::new(name, INPUT, op)], name)?)
 }
 
-/// A value on its way: what an addition takes of it, and what layers read. The two differ where the former is not rounded
-/// ([`ShortcutPolicy::IdentityFloat`]).
-struct Value {
+/// What a value is called in the graph: for additions and the like, and for layers. The two differ where the former is not
+/// rounded ([`ShortcutPolicy::IdentityFloat`]).
+#[derive(Clone)]
+struct Names {
     added: String,
     read: String,
 }
 
-struct Nodes {
+struct Build<'a> {
+    topology: &'a Topology,
+    tensors: StateDict,
     nodes: Vec<Node>,
+    /// Of each node's value, where it is the end of a step that has been built.
+    names: Vec<Option<Names>>,
     epilogue: Epilogue,
     codes: Option<Codes>,
 }
@@ -208,102 +179,188 @@ impl Codes {
     }
 }
 
-impl Nodes {
+impl Build<'_> {
+    fn name(&self, value: Value) -> Names {
+        let images = || Names {
+            added: INPUT.to_owned(),
+            read: INPUT.to_owned(),
+        };
+        match value {
+            Value::Input => images(),
+            // Steps come in execution order.
+            Value::Node(id) => self.names[id].clone().unwrap_or_else(images),
+        }
+    }
+
     fn code(&self, site: &str) -> Option<Code> {
         self.codes.as_ref().and_then(|codes| codes.of(site))
     }
 
-    /// Adds a node that copies numbers; its name.
-    fn copy(&mut self, name: &str, input: String, op: Op) -> String {
-        let code = self.nodes.iter().find(|node| node.name == input);
-        let code = code.and_then(|node| node.code);
-        let node = Node::new(name, input, op);
-        self.nodes.push(Node { code, ..node });
-        name.to_owned()
+    fn is_forked(&self, site: &str) -> bool {
+        let codes = self.codes.as_ref();
+        codes.is_some_and(|codes| codes.sites.is_forked(site, codes.shortcut))
     }
 
-    /// Adds a layer with what follows it; the value that comes out.
-    fn push(&mut self, name: &str, input: &str, op: Op, add: Option<&str>, relu: bool) -> Value {
-        let (mut code, mut inner, mut fork) = (None, None, None);
-        let mut op = op;
+    /// A node that copies numbers, for all who read it.
+    fn copy(&mut self, head: NodeId) {
+        let Names { added, read } = self.name(self.topology.node(head).inputs[0]);
+        let own = self.topology.node(head).name.clone();
+        let (layers, others) = readers(self.topology, Value::Node(head));
+        let is_forked = added != read;
+        let mut names = Names {
+            added: own.clone(),
+            read: own.clone(),
+        };
+        if is_forked && layers {
+            if others {
+                names.read = rounding_node(&own);
+            }
+            self.copy_of(head, &names.read, read);
+        }
+        if !is_forked || others {
+            self.copy_of(head, &names.added, added);
+        }
+        self.names[head] = Some(names);
+    }
+
+    fn copy_of(&mut self, head: NodeId, name: &str, input: String) {
+        let op = match &self.topology.node(head).op {
+            Operation::MaxPool(window) => Op::MaxPool(*window),
+            &Operation::Subsample {
+                stride,
+                before,
+                behind,
+            } => Op::Subsample {
+                stride,
+                before,
+                behind,
+            },
+            _ => Op::Identity,
+        };
+        let code = match input == INPUT {
+            true => self.code(INPUT),
+            false => {
+                let made_by = self.nodes.iter().find(|node| node.name == input);
+                made_by.and_then(|node| node.code)
+            }
+        };
+        let node = Node::new(name, input, op);
+        self.nodes.push(Node { code, ..node });
+    }
+
+    /// An operation without numbers of its own, and with nothing fused.
+    fn plain(&mut self, head: NodeId) -> Result<(), Error> {
+        let node = self.topology.node(head);
+        let x = self.topology.shape(node.inputs[0]);
+        let op = match node.op {
+            Operation::AvgPool(window) => Op::AvgPool(window),
+            Operation::GlobalAvgPool => Op::AvgPool(Window::whole(x)),
+            _ => Op::Identity,
+        };
+        let input = self.name(node.inputs[0]).added;
+        let mut lowered = Node::new(&node.name, input, op);
+        lowered.relu = node.op == Operation::RELU;
+        lowered.code = self.code(&node.name);
+        self.finish(head, lowered, &node.name);
+        Ok(())
+    }
+
+    /// A layer, with `rest` added if the step `unit` is a sum; otherwise `unit` is the layer's own.
+    fn layer(&mut self, layer: &Unit, unit: &Unit, rest: Option<Value>) -> Result<(), Error> {
+        let topology = self.topology;
+        let name = &topology.node(layer.head).name;
+        let mut op = layer_op(topology, &mut self.tensors, layer.head)?;
         if let Some(codes) = &mut self.codes {
             op = codes.integers(name, op);
-            let site = match codes.sites.additions.get(name) {
-                Some((_, sum)) => sum,
-                None => name,
-            };
-            code = codes.of(site);
-            if add.is_some() {
-                inner = codes.of(name);
-            }
-            if codes.sites.is_forked(site, codes.shortcut) {
-                fork = code.take().map(|code| (rounding_node(site), code));
-            }
         }
-        let apart = add.is_some() || (relu && self.codes.is_none());
+        let input = self.name(topology.node(layer.head).inputs[0]).read;
         let mut node = Node::new(name, input, op);
-        if self.epilogue == Epilogue::Separate && apart {
-            node.code = inner.take();
-            self.nodes.push(node);
-            node = Node::new(sum_node(name), name, Op::Identity);
+        node.relu = unit.clip.is_some();
+        let site = &topology.node(unit.head).name;
+        node.code = self.code(site);
+        if let Some(rest) = rest {
+            node.add = Some(self.name(rest).added);
+            node.inner = self.code(name);
         }
-        node.add = add.map(str::to_owned);
-        node.relu = relu;
-        node.code = code;
-        node.inner = inner;
+        if let (Some(clip), Epilogue::Separate, None) = (unit.clip, self.epilogue, &self.codes) {
+            node.relu = false;
+            self.nodes.push(node);
+            node = Node::new(&topology.node(clip).name, name, Op::Identity).with_relu();
+        }
+        self.finish(unit.tail(), node, site);
+        Ok(())
+    }
+
+    /// An addition of its own.
+    fn sum(&mut self, unit: &Unit, one: Value, other: Value) {
+        let name = &self.topology.node(unit.head).name;
+        let (one, other) = (self.name(one).added, self.name(other).added);
+        let mut node = Node::new(name, one, Op::Identity).plus(other);
+        node.relu = unit.clip.is_some();
+        node.code = self.code(name);
+        self.finish(unit.tail(), node, name);
+    }
+
+    /// Adds the node that makes the value of `site`, which ends at `tail`, and another that rounds it, where it is to be had both
+    /// ways.
+    fn finish(&mut self, tail: NodeId, mut node: Node, site: &str) {
         let added = node.name.clone();
+        let mut read = added.clone();
+        let fork = self.is_forked(site).then(|| node.code.take());
         self.nodes.push(node);
-        let Some((name, code)) = fork else {
-            return Value {
-                read: added.clone(),
-                added,
-            };
-        };
-        let mut rounded = Node::new(&name, &added, Op::Identity);
-        rounded.code = Some(code);
-        self.nodes.push(rounded);
-        Value { added, read: name }
+        if let Some(code) = fork {
+            read = rounding_node(site);
+            let node = Node::new(&read, &added, Op::Identity);
+            self.nodes.push(Node { code, ..node });
+        }
+        self.names[tail] = Some(Names { added, read });
     }
 }
 
-fn conv(state: &mut StateDict, unit: &ConvUnit) -> Result<Op, Error> {
-    let shape = [unit.output, unit.input, unit.kernel, unit.kernel];
-    let weight = state.take_shaped(&format!("{}.weight", unit.conv), &shape)?;
-    let bias_name = format!("{}.bias", unit.conv);
-    let bias = match state.contains(&bias_name) {
-        true => Some(state.take_shaped(&bias_name, &[unit.output])?),
-        false => None,
-    };
-    let (scale, shift) = match BatchNorm::take(state, unit)? {
+/// A layer, its BatchNorm included.
+fn layer_op(topology: &Topology, tensors: &mut StateDict, layer: NodeId) -> Result<Op, Error> {
+    let node = topology.node(layer);
+    let x = topology.shape(node.inputs[0]);
+    let weight = tensors.take(&format!("{}.weight", node.name))?.data;
+    let bias = tensors.remove(&format!("{}.bias", node.name));
+    let bias = bias.map(|bias| bias.data);
+    let (scale, shift) = match BatchNorm::take(topology, tensors, layer)? {
         Some(bn) => {
             let scale = bn.scale();
             let shift = bn.shift(&scale, bias.as_deref());
             (Some(scale), Some(shift))
         }
-        // Neither BatchNorm nor bias: what is missing is the BatchNorm.
-        None if bias.is_none() => {
-            return Err(network::Error::missing(&format!("{}.weight", unit.bn)).into());
-        }
         None => (None, bias),
     };
+    let (outputs, groups, window) = match node.op {
+        Operation::Conv {
+            outputs,
+            groups,
+            window,
+        } => (outputs, groups, window),
+        _ => (
+            topology.shape(Value::Node(layer)).channels,
+            1,
+            Window::whole(x),
+        ),
+    };
+    let is_linear = matches!(node.op, Operation::Linear { .. });
+    if is_linear && scale.is_none() && (x.height, x.width) == (1, 1) {
+        let bias = shift;
+        return Ok(Op::Linear(Linear {
+            weight,
+            outputs,
+            bias,
+        }));
+    }
     Ok(Op::Conv(Conv {
         weight,
-        outputs: unit.output,
-        groups: 1,
-        window: Window::square(unit.kernel, unit.stride, unit.padding()),
+        outputs,
+        groups,
+        window,
         bias: None,
         scale,
         shift,
-    }))
-}
-
-fn linear(arch: &Arch, state: &mut StateDict) -> Result<Op, Error> {
-    let layout = arch.layout();
-    let (name, outputs) = (&layout.classifier, layout.classes);
-    Ok(Op::Linear(Linear {
-        weight: state.take_shaped(&format!("{name}.weight"), &[outputs, layout.features])?,
-        outputs,
-        bias: Some(state.take_shaped(&format!("{name}.bias"), &[outputs])?),
     }))
 }
 
@@ -314,8 +371,9 @@ mod tests {
     use quant_core::uniform;
 
     use super::*;
+    use crate::arch::Arch;
     use crate::fold::fold;
-    use crate::{ResNet, random_state};
+    use crate::{OnDevice, ResNet, network, random_state};
 
     /// Largest distance, relative to the largest logit.
     fn distance(a: &[f32], b: &[f32]) -> f32 {
@@ -341,21 +399,27 @@ mod tests {
             // 72 is no multiple of the strides' product 32: odd maps on the way.
             let side = if arch.image_size() == 32 { 32 } else { 72 };
             let kept = random_state(&arch, 3);
-            let folded = fold(&arch, &kept).unwrap();
+            let kept = network(&arch, kept).unwrap();
+            let folded = fold(&kept).unwrap();
             let pixels = images(2, side);
-            for state in [kept, folded] {
-                let net = ResNet::from_state(&arch, &state, &device).unwrap();
+            for network in [kept, folded] {
+                let net = ResNet::from_state(&arch, network.tensors(), &device).unwrap();
                 let data = TensorData::new(pixels.clone(), [2, 3, side, side]);
                 let expected = net.forward(Tensor::from_data(data, &device)).into_data();
                 let expected = expected.try_to_vec::<f32>().unwrap();
-                let graph =
-                    lower(&arch, net.to_state(&arch), [side, side], Epilogue::Fused).unwrap();
+                let on_device = OnDevice::new(&network, &device).unwrap();
+                let graph = lower(network, [side, side], Epilogue::Fused).unwrap();
                 let program = Program::new(graph, Options::default()).unwrap();
                 let mut found = vec![0.0; 22];
                 let mut workspace = program.workspace();
                 program.run(&mut workspace, &pixels, &mut found).unwrap();
-                let distance = distance(&expected, &found);
-                assert!(distance <= 1e-4, "{arch}: {distance}");
+                let far = distance(&expected, &found);
+                assert!(far <= 1e-4, "{arch}: {far}");
+                let data = TensorData::new(pixels.clone(), [2, 3, side, side]);
+                let found = on_device.forward(Tensor::from_data(data, &device)).unwrap();
+                let found = found.into_data().try_to_vec::<f32>().unwrap();
+                let far = distance(&expected, &found);
+                assert!(far <= 1e-4, "{arch} on the device: {far}");
             }
         }
     }
@@ -363,10 +427,10 @@ mod tests {
     #[test]
     fn separate_epilogues_change_no_bit_and_show_every_unit() {
         let arch = Arch::parse("resnet18").unwrap().with_classes(5);
-        let state = random_state(&arch, 4);
+        let network = network(&arch, random_state(&arch, 4)).unwrap();
         let pixels = images(1, 64);
         let [fused, separate] = [Epilogue::Fused, Epilogue::Separate].map(|epilogue| {
-            let graph = lower(&arch, state.clone(), [64, 64], epilogue).unwrap();
+            let graph = lower(network.clone(), [64, 64], epilogue).unwrap();
             let names: Vec<_> = graph.nodes().map(|(name, _)| name.to_owned()).collect();
             for unit in arch.layout().units() {
                 assert!(names.contains(&unit.conv), "{}", unit.conv);
@@ -383,8 +447,8 @@ mod tests {
     #[test]
     fn a_layer_alone_makes_of_its_input_what_it_makes_in_the_network() {
         let arch = Arch::parse("cifar-resnet20-b").unwrap();
-        let state = random_state(&arch, 5);
-        let graph = lower(&arch, state.clone(), [32, 32], Epilogue::Separate).unwrap();
+        let network = network(&arch, random_state(&arch, 5)).unwrap();
+        let graph = lower(network.clone(), [32, 32], Epilogue::Separate).unwrap();
         let program = Program::new(graph, Options::default()).unwrap();
         let pixels = images(1, 32);
         let mut values = std::collections::HashMap::new();
@@ -400,12 +464,13 @@ mod tests {
             )
             .unwrap();
         values.insert(INPUT.to_owned(), (program.input(), pixels));
-        let layout = arch.layout();
-        let layers: Vec<_> = layout.units().iter().map(|u| u.conv.clone()).collect();
-        for (index, name) in layers.iter().chain([&layout.classifier]).enumerate() {
+        let topology = network.topology();
+        for id in topology.layers() {
+            let name = &topology.node(id).name;
             let reads = program.nodes().find(|n| n.name == name).unwrap().input;
             let (shape, input) = &values[reads];
-            let layer = lower_layer(&arch, &state, index, *shape).unwrap();
+            let layer = lower_layer(&network, id).unwrap();
+            assert_eq!(layer.input(), *shape, "{name}");
             let layer = Program::new(layer, Options::default()).unwrap();
             let mut found = vec![0.0; layer.output().len()];
             layer
@@ -421,8 +486,9 @@ mod tests {
         let fails = |change: &dyn Fn(&mut StateDict), size| {
             let mut state = random_state(&arch, 6);
             change(&mut state);
-            let error = lower(&arch, state, size, Epilogue::Fused).unwrap_err();
-            error.to_string()
+            let lowered = network(&arch, state);
+            let lowered = lowered.and_then(|network| lower(network, size, Epilogue::Fused));
+            lowered.unwrap_err().to_string()
         };
         let missing = fails(&|state| drop(state.remove("linear.bias")), [32, 32]);
         assert!(missing.contains("linear.bias"), "{missing}");

@@ -1,4 +1,5 @@
-//! The network as a burn module: trainable, runs on any burn device, fields named as in PyTorch.
+//! The network as a burn module: trainable, runs on any burn device, fields named as in PyTorch. Written by itself, so that it is a
+//! twin of what goes by the network's graph.
 //!
 //! Built from a [`StateDict`] with or without BatchNorm (see [`crate::fold`]); a folded network has a bias in every
 //! convolution and no BatchNorm. Activations are `[n, c, h, w]`, logits `[n, classes]`.
@@ -11,19 +12,12 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::{Device, Tensor, TensorData, s};
-use quant_core::tensor::fake_quant;
-use quant_core::{Granularity, QParams, Rounding};
+use engine::Window;
 
 use crate::arch::{Arch, BN_EPSILON, BlockSpec, ConvUnit, Layout, Shortcut};
 use crate::error::Error;
 use crate::ops::{self, relu};
-use crate::sites::SiteRounding;
 use network::{HostTensor, StateDict};
-
-/// Called with the index of a layer, its input and its output, `[n, c, h, w]`. Convolution units come first, by their
-/// place in [`Layout::units`]; their output is taken after BatchNorm, before addition and ReLU. The classifier comes
-/// last, with maps of one pixel.
-pub type Tap<'a> = &'a mut dyn FnMut(usize, &Tensor<4>, &Tensor<4>);
 
 /// A residual network.
 #[derive(Module, Debug)]
@@ -162,62 +156,16 @@ impl ResNet {
 
     /// Logits `[n, classes]` of normalised images `[n, 3, h, w]`.
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        self.run(images, &mut Unseen)
-    }
-
-    /// The output of layer `index` alone (see [`Tap`]) for an input of its own, or nothing where there is no such layer.
-    pub fn forward_layer(&self, index: usize, input: Tensor<4>) -> Option<Tensor<4>> {
-        let units = self.units();
-        if let Some((conv, bn)) = units.get(index) {
-            return Some(convolve(conv, *bn, input, false));
-        }
-        let [n, c, _, _] = input.dims();
-        (index == units.len()).then(|| as_map(self.fc.forward(input.reshape([n, c]))))
-    }
-
-    /// [`ResNet::forward`], showing every layer's input and output to `tap` on the way.
-    pub fn forward_tapped(&self, images: Tensor<4>, tap: Tap<'_>) -> Tensor<2> {
-        self.run(images, &mut Taps { tap, index: 0 })
-    }
-
-    /// [`ResNet::forward`] with every activation site rounded to its code, in the order of [`crate::Sites`]; a site without
-    /// a code passes as it is.
-    pub fn forward_quantized(
-        &self,
-        images: Tensor<4>,
-        codes: &[Option<SiteRounding>],
-    ) -> Tensor<2> {
-        self.run(images, &mut codes.iter())
-    }
-
-    /// [`ResNet::forward_quantized`], showing every layer's input and output to `tap` on the way.
-    pub fn forward_watched(
-        &self,
-        images: Tensor<4>,
-        codes: &[Option<SiteRounding>],
-        tap: Tap<'_>,
-    ) -> Tensor<2> {
-        let taps = Taps { tap, index: 0 };
-        self.run(images, &mut Watched(taps, codes.iter()))
-    }
-
-    fn run(&self, images: Tensor<4>, hooks: &mut impl Hooks) -> Tensor<2> {
-        let images = hooks.site(images).read;
-        let x = activated(&self.conv1, self.bn1.as_ref(), images, hooks);
-        let mut x = hooks.site(x);
+        let mut x = convolve(&self.conv1, self.bn1.as_ref(), images, true);
         if let Some(pool) = &self.maxpool {
-            x = x.map(|x| pool.forward(x));
+            x = pool.forward(x);
         }
         for block in self.blocks() {
-            x = block.forward(x, hooks);
+            x = block.forward(x);
         }
-        let [n, c, h, w] = x.read.dims();
-        let pooled = x.read.reshape([n, c, h * w]).mean_dim(2);
-        let pooled = hooks.site(pooled.reshape([n, c, 1, 1])).read;
-        let logits = as_map(self.fc.forward(pooled.clone().reshape([n, c])));
-        hooks.layer(&pooled, &logits);
-        let classes = logits.dims()[1];
-        hooks.site(logits).read.reshape([n, classes])
+        let [n, c, h, w] = x.dims();
+        let pooled = x.reshape([n, c, h * w]).mean_dim(2);
+        self.fc.forward(pooled.reshape([n, c]))
     }
 
     fn blocks(&self) -> impl Iterator<Item = &Block> {
@@ -307,168 +255,29 @@ impl Block {
         })
     }
 
-    fn forward(&self, x: Value, hooks: &mut impl Hooks) -> Value {
-        let y = activated(&self.conv1, self.bn1.as_ref(), x.read.clone(), hooks);
-        let mut y = hooks.site(y).read;
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let mut y = convolve(&self.conv1, self.bn1.as_ref(), x.clone(), true);
         let mut last = (&self.conv2, self.bn2.as_ref());
         if let Some(conv3) = &self.conv3 {
-            y = activated(last.0, last.1, y, hooks);
-            y = hooks.site(y).read;
+            y = convolve(last.0, last.1, y, true);
             last = (conv3, self.bn3.as_ref());
         }
-        let y = hooked(last.0, last.1, y, hooks);
-        let y = hooks.site(y).added();
+        let y = convolve(last.0, last.1, y, false);
         let shortcut = match &self.downsample {
-            Some(downsample) => {
-                let projected = hooked(&downsample.conv, downsample.bn.as_ref(), x.read, hooks);
-                hooks.site(projected).added()
-            }
-            None if self.pad > 0 => pad_channels(x.added(), self.pad),
-            None => x.added(),
+            Some(downsample) => convolve(&downsample.conv, downsample.bn.as_ref(), x, false),
+            None if self.pad > 0 => pad_channels(x, self.pad),
+            None => x,
         };
-        hooks.site(ops::add_relu(y, shortcut))
+        ops::add_relu(y, shortcut)
     }
-}
-
-/// A value on its way: what layers read of it, and what an addition takes. The two differ where rounding is for layers alone
-/// ([`SiteRounding::is_forked`]).
-pub(crate) struct Value {
-    pub(crate) read: Tensor<4>,
-    /// None where it is the same.
-    added: Option<Tensor<4>>,
-}
-
-impl Value {
-    /// A value of which layers read another.
-    pub(crate) fn forked(read: Tensor<4>, added: Tensor<4>) -> Self {
-        let added = Some(added);
-        Self { read, added }
-    }
-
-    /// What an addition takes.
-    pub(crate) fn added(self) -> Tensor<4> {
-        self.added.unwrap_or(self.read)
-    }
-
-    /// Does the same to both.
-    pub(crate) fn map(self, f: impl Fn(Tensor<4>) -> Tensor<4>) -> Self {
-        Self {
-            read: f(self.read),
-            added: self.added.map(f),
-        }
-    }
-}
-
-impl From<Tensor<4>> for Value {
-    fn from(read: Tensor<4>) -> Self {
-        Self { read, added: None }
-    }
-}
-
-/// What happens on the way through the network.
-trait Hooks {
-    /// Whether anybody looks at layers: if not, a layer may be computed together with what follows it.
-    const SEES_LAYERS: bool = false;
-
-    /// A layer has made `y` of `x`.
-    fn layer(&mut self, _x: &Tensor<4>, _y: &Tensor<4>) {}
-
-    /// The values of the next activation site; what comes back goes on in their place.
-    fn site(&mut self, x: Tensor<4>) -> Value {
-        x.into()
-    }
-}
-
-/// Nothing happens.
-struct Unseen;
-
-impl Hooks for Unseen {}
-
-/// Shows layers, counting them.
-struct Taps<'a> {
-    tap: Tap<'a>,
-    index: usize,
-}
-
-impl Hooks for Taps<'_> {
-    const SEES_LAYERS: bool = true;
-
-    fn layer(&mut self, x: &Tensor<4>, y: &Tensor<4>) {
-        (self.tap)(self.index, x, y);
-        self.index += 1;
-    }
-}
-
-/// Rounds sites, one after the other.
-impl Hooks for std::slice::Iter<'_, Option<SiteRounding>> {
-    fn site(&mut self, x: Tensor<4>) -> Value {
-        match self.next() {
-            Some(Some(site)) if site.is_forked => Value::forked(round_to(x.clone(), &site.code), x),
-            Some(Some(site)) => round_to(x, &site.code).into(),
-            _ => x.into(),
-        }
-    }
-}
-
-/// Shows layers and rounds sites.
-struct Watched<'a, 'b>(Taps<'a>, std::slice::Iter<'b, Option<SiteRounding>>);
-
-impl Hooks for Watched<'_, '_> {
-    const SEES_LAYERS: bool = true;
-
-    fn layer(&mut self, x: &Tensor<4>, y: &Tensor<4>) {
-        self.0.layer(x, y);
-    }
-
-    fn site(&mut self, x: Tensor<4>) -> Value {
-        self.1.site(x)
-    }
-}
-
-/// The representable numbers that stand for `x`.
-fn round_to(x: Tensor<4>, code: &QParams) -> Tensor<4> {
-    let rounding = Rounding::HalfEven;
-    fake_quant(x, &[*code], Granularity::Tensor, rounding)
-        .expect("one group's parameters fit a tensor that is one group")
 }
 
 /// The option A shortcut: `[n, c, h, w]` to `[n, c + 2 pad, ceil(h / 2), ceil(w / 2)]`.
-pub(crate) fn pad_channels(x: Tensor<4>, pad: usize) -> Tensor<4> {
+fn pad_channels(x: Tensor<4>, pad: usize) -> Tensor<4> {
     let x = x.slice(s![.., .., ..;2, ..;2]);
     let [n, _, h, w] = x.dims();
     let zeros = Tensor::zeros([n, pad, h, w], &x.device());
     Tensor::cat(vec![zeros.clone(), x, zeros], 1)
-}
-
-/// `[n, c]` as maps of one pixel, `[n, c, 1, 1]`.
-fn as_map(x: Tensor<2>) -> Tensor<4> {
-    let [n, c] = x.dims();
-    x.reshape([n, c, 1, 1])
-}
-
-/// [`convolve`], showing input and output.
-fn hooked(
-    conv: &Conv2d,
-    bn: Option<&BatchNorm>,
-    x: Tensor<4>,
-    hooks: &mut impl Hooks,
-) -> Tensor<4> {
-    let y = convolve(conv, bn, x.clone(), false);
-    hooks.layer(&x, &y);
-    y
-}
-
-/// The same with a ReLU behind it.
-fn activated<H: Hooks>(
-    conv: &Conv2d,
-    bn: Option<&BatchNorm>,
-    x: Tensor<4>,
-    hooks: &mut H,
-) -> Tensor<4> {
-    match H::SEES_LAYERS {
-        true => relu(hooked(conv, bn, x, hooks)),
-        false => convolve(conv, bn, x, true),
-    }
 }
 
 fn convolve(conv: &Conv2d, bn: Option<&BatchNorm>, x: Tensor<4>, activate: bool) -> Tensor<4> {
@@ -477,7 +286,9 @@ fn convolve(conv: &Conv2d, bn: Option<&BatchNorm>, x: Tensor<4>, activate: bool)
             if [left, bottom, right] == [p; 3] && conv.stride[0] == conv.stride[1] =>
         {
             let bias = conv.bias.as_ref().map(|bias| bias.val());
-            ops::conv2d(x, conv.weight.val(), bias, conv.stride[0], p)
+            let [rows, _] = conv.kernel_size;
+            let window = Window::square(rows, conv.stride[0], p);
+            ops::conv2d(x, conv.weight.val(), bias, window, 1)
         }
         _ => conv.forward(x),
     };
@@ -553,6 +364,11 @@ mod tests {
         Tensor::random([n, 3, side, side], Distribution::Normal(0.0, 1.0), device)
     }
 
+    fn folded(arch: &Arch, state: &StateDict) -> StateDict {
+        let network = crate::network(arch, state.clone()).unwrap();
+        fold(&network).unwrap().into_parts().1
+    }
+
     fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
         tensor.into_data().try_to_vec().unwrap()
     }
@@ -568,9 +384,9 @@ mod tests {
             let state = random_state(&arch, 1);
             let net = ResNet::from_state(&arch, &state, &device).unwrap();
             assert_eq!(net.to_state(&arch), state, "{arch}");
-            let folded = fold(&arch, &state).unwrap();
+            let folded = folded(&arch, &state);
             let net = ResNet::from_state(&arch, &folded, &device).unwrap();
-            assert_eq!(net.to_state(&arch), folded, "{arch}");
+            assert_eq!(net.to_state(&arch).sha256(), folded.sha256(), "{arch}");
         }
     }
 
@@ -586,7 +402,7 @@ mod tests {
             let arch = Arch::parse(name).unwrap().with_classes(10);
             let state = random_state(&arch, 2);
             let kept = ResNet::from_state(&arch, &state, &device).unwrap();
-            let folded = ResNet::from_state(&arch, &fold(&arch, &state).unwrap(), &device).unwrap();
+            let folded = ResNet::from_state(&arch, &folded(&arch, &state), &device).unwrap();
             let kept = values(kept.forward(images(2, side, &device)));
             let folded = values(folded.forward(images(2, side, &device)));
             let largest = kept.iter().fold(0.0_f32, |m, v| m.max(v.abs()));
@@ -595,33 +411,6 @@ mod tests {
             }
             assert!(largest > 0.0);
         }
-    }
-
-    #[test]
-    fn the_tap_sees_every_layer_once_and_each_layer_alone_repeats_its_output() {
-        let device = Device::flex();
-        let arch = Arch::parse("cifar-resnet20-b").unwrap();
-        let layout = arch.layout();
-        let net = ResNet::from_state(&arch, &random_state(&arch, 3), &device).unwrap();
-        let mut seen = Vec::new();
-        let logits = net.forward_tapped(images(2, 32, &device), &mut |index, input, output| {
-            let alone = net.forward_layer(index, input.clone()).unwrap();
-            assert_eq!(values(alone), values(output.clone()), "layer {index}");
-            seen.push((index, output.dims()[1]));
-        });
-        let units = layout.units();
-        let expected: Vec<_> = units
-            .iter()
-            .map(|unit| unit.output)
-            .chain([layout.classes])
-            .enumerate()
-            .collect();
-        assert_eq!(seen, expected);
-        assert_eq!(logits.dims(), [2, 10]);
-        assert!(
-            net.forward_layer(units.len() + 1, images(1, 32, &device))
-                .is_none()
-        );
     }
 
     #[test]

@@ -20,11 +20,10 @@ use quant_core::{
     BiasCodes, Bits, Comparison, QParams, Quantized, Scheme, Values, bits_per_value, compare,
 };
 
-use crate::arch::Arch;
 use crate::error::{Error, quoted};
 use crate::fold::fold;
 use crate::sites::{ShortcutPolicy, SiteCodes, SiteRounding, Sites};
-use network::{HostTensor, StateDict};
+use network::{HostTensor, Network, NodeId, StateDict, Topology, Value};
 
 /// Whether BatchNorm is folded before the weights are quantized.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -120,6 +119,8 @@ pub struct LayerReport {
 /// A network after quantization.
 #[derive(Clone, Debug)]
 pub struct QuantizedNet {
+    /// How it hangs together, its BatchNorms as [`BnMode`] says.
+    pub topology: Topology,
     /// Weights that hold representable values alone, in float32; BatchNorm as [`BnMode`] says.
     pub state: StateDict,
     /// One line for each parameter tensor and activation site.
@@ -136,25 +137,23 @@ pub struct QuantizedNet {
     pub activations: Option<(SiteCodes, ShortcutPolicy)>,
 }
 
-/// Quantizes the weights of `state`. Fails where a tensor is missing, cannot be quantized (NaN, infinity), or where
+/// Quantizes the weights of `network`. Fails where a tensor is missing, cannot be quantized (NaN, infinity), or where
 /// weights were asked for and not one tensor ended up quantized.
-pub fn quantize(
-    arch: &Arch,
-    state: &StateDict,
-    how: &WeightQuantization,
-) -> Result<QuantizedNet, Error> {
-    let mut net = QuantizedNet::float(match how.bn {
-        BnMode::Kept => state.clone(),
-        BnMode::Folded => fold(arch, state)?,
-    });
-    let layout = arch.layout();
-    for unit in layout.units() {
-        let first = unit == &layout.stem;
-        net.layer(&unit.conv, how, if first { how.first_bits } else { None })?;
-        net.batch_norm(&unit.bn);
+pub fn quantize(network: &Network, how: &WeightQuantization) -> Result<QuantizedNet, Error> {
+    let network = match how.bn {
+        BnMode::Kept => network.clone(),
+        BnMode::Folded => fold(network)?,
+    };
+    let topology = network.topology().clone();
+    let mut net = QuantizedNet::float(network);
+    for layer in topology.layers() {
+        let bits = own_bits(&topology, layer, how.first_bits, how.last_bits);
+        net.layer(&topology.node(layer).name, how, bits)?;
+        if let Some(norm) = topology.norm(layer) {
+            net.batch_norm(&topology.node(norm).name);
+        }
     }
-    net.layer(&layout.classifier, how, how.last_bits)?;
-    net.manifest.extend(float_sites(arch));
+    net.manifest.extend(float_sites(&topology));
     if how.scheme.is_none() || net.manifest.iter().any(|decision| decision.quantized) {
         Ok(net)
     } else {
@@ -168,18 +167,38 @@ pub fn quantize(
     }
 }
 
+/// The bits of a layer, where they are its own: of one that reads the images, and of the last.
+pub(crate) fn own_bits(
+    topology: &Topology,
+    layer: NodeId,
+    first: Option<Bits>,
+    last: Option<Bits>,
+) -> Option<Bits> {
+    if topology.node(layer).inputs[0] == Value::Input {
+        first
+    } else if topology.layers().next_back() == Some(layer) {
+        last
+    } else {
+        None
+    }
+}
+
 /// The manifest of a network that stays in float.
-pub fn float_manifest(arch: &Arch, state: &StateDict) -> Vec<Decision> {
+pub fn float_manifest(network: &Network) -> Vec<Decision> {
+    let state = network.tensors();
     let decisions = state
         .names()
         .map(|name| Decision::float(name, kind_of(name, state), "weights.bits = 32"));
-    decisions.chain(float_sites(arch)).collect()
+    let sites = float_sites(network.topology());
+    decisions.chain(sites).collect()
 }
 
 impl QuantizedNet {
     /// A network of which nothing is quantized and nothing is said.
-    pub fn float(state: StateDict) -> Self {
+    pub fn float(network: Network) -> Self {
+        let (topology, state) = network.into_parts();
         Self {
+            topology,
             state,
             manifest: Vec::new(),
             layers: Vec::new(),
@@ -190,18 +209,25 @@ impl QuantizedNet {
         }
     }
 
+    /// The network with its weights as they are rounded.
+    ///
+    /// # Errors
+    /// None for a network that was made here.
+    pub fn network(&self) -> Result<Network, Error> {
+        Ok(Network::new(self.topology.clone(), self.state.clone())?)
+    }
+
     /// Rounds activations to `codes` from here on, and biases to 32 bits where `how` says so.
     ///
     /// # Errors
     /// [`Error::Missing`] where `codes` lacks a site.
     pub fn quantize_activations(
         &mut self,
-        arch: &Arch,
         how: &WeightQuantization,
         codes: SiteCodes,
         shortcut: ShortcutPolicy,
     ) -> Result<(), Error> {
-        let sites = Sites::new(arch);
+        let sites = Sites::new(&self.topology);
         let code = |site: &str| codes.get(site).ok_or_else(|| network::Error::missing(site));
         for decision in &mut self.manifest {
             if decision.kind != "activation" {
@@ -240,25 +266,25 @@ impl QuantizedNet {
 
     /// The code of each site in the order of [`Sites`], none where its values stay as they are; empty where all activations
     /// stay in float.
-    pub fn site_codes(&self, arch: &Arch) -> Vec<Option<QParams>> {
-        let rounding = self.site_rounding(arch).into_iter();
+    pub fn site_codes(&self) -> Vec<Option<QParams>> {
+        let rounding = self.site_rounding().into_iter();
         rounding.map(|site| site.map(|site| site.code)).collect()
     }
 
     /// What [`crate::ResNet::forward_quantized`] does at each site in the order of [`Sites`]; empty where activations stay in
     /// float.
-    pub fn site_rounding(&self, arch: &Arch) -> Vec<Option<SiteRounding>> {
+    pub fn site_rounding(&self) -> Vec<Option<SiteRounding>> {
         let Some((codes, shortcut)) = &self.activations else {
             return Vec::new();
         };
-        let sites = Sites::new(arch);
-        let rounding = |site: &String| {
+        let sites = Sites::new(&self.topology);
+        let rounding = |site: &str| {
             let code = codes.get(site).copied();
             let code = code.filter(|_| !sites.is_unrounded(site, *shortcut))?;
             let is_forked = sites.is_forked(site, *shortcut);
             Some(SiteRounding { code, is_forked })
         };
-        sites.sites.iter().map(|(site, _)| rounding(site)).collect()
+        sites.names().map(rounding).collect()
     }
 
     /// Rounds a layer's bias to multiples of its sums' scale.
@@ -437,9 +463,9 @@ fn kind_of(name: &str, state: &StateDict) -> &'static str {
 }
 
 /// The activation sites of a network whose activations stay in float.
-pub(crate) fn float_sites(arch: &Arch) -> impl Iterator<Item = Decision> {
-    let sites = Sites::new(arch).sites.into_iter();
-    sites.map(|(site, _)| Decision::float(site, "activation", "activations.bits = 32"))
+pub(crate) fn float_sites(topology: &Topology) -> impl Iterator<Item = Decision> + use<> {
+    let sites = Sites::new(topology).sites.into_iter();
+    sites.map(|site| Decision::float(site.name, "activation", "activations.bits = 32"))
 }
 
 /// The scale of weights that are zeros alone. Any is exact; the layer's bias, which is all that comes out of it, is rounded
@@ -534,7 +560,8 @@ impl FromStr for BiasPolicy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::random_state;
+    use crate::arch::Arch;
+    use crate::{network, random_state};
     use quant_core::{CodeRange, Granularity, Mapping, RangeMethod, Rounding};
     use std::collections::HashSet;
 
@@ -559,12 +586,10 @@ mod tests {
     #[test]
     fn every_weight_tensor_holds_at_most_as_many_numbers_as_there_are_codes() {
         let arch = Arch::parse("cifar-resnet20-b").unwrap();
-        let state = random_state(&arch, 1);
+        let network = network(&arch, random_state(&arch, 1)).unwrap();
         for bn in [BnMode::Kept, BnMode::Folded] {
-            let net = quantize(&arch, &state, &linear(3, BiasPolicy::Same, bn)).unwrap();
-            let layout = arch.layout();
-            let names = layout.units().into_iter().map(|unit| unit.conv.clone());
-            for layer in names.chain([layout.classifier.clone()]) {
+            let net = quantize(&network, &linear(3, BiasPolicy::Same, bn)).unwrap();
+            for layer in arch.layout().layers() {
                 let weight = net.state.get(&format!("{layer}.weight")).unwrap();
                 assert!(distinct(&weight.data) <= 8, "{layer}");
                 if let Some(bias) = net.state.get(&format!("{layer}.bias")) {
@@ -579,7 +604,8 @@ mod tests {
         let arch = Arch::parse("cifar-resnet20").unwrap();
         let state = random_state(&arch, 2);
         let how = linear(4, BiasPolicy::Float, BnMode::Kept);
-        let net = quantize(&arch, &state, &how).unwrap();
+        let network = network(&arch, state.clone()).unwrap();
+        let net = quantize(&network, &how).unwrap();
         let listed: HashSet<&str> = net
             .manifest
             .iter()
@@ -594,7 +620,7 @@ mod tests {
         );
         let quantized = net.manifest.iter().filter(|d| d.quantized).count();
         assert_eq!(quantized, arch.layout().units().len() + 1);
-        let float = float_manifest(&arch, &state);
+        let float = float_manifest(&network);
         assert!(
             float
                 .iter()
@@ -607,9 +633,10 @@ mod tests {
     fn biases_stay_in_float_or_get_codes_of_their_own() {
         let arch = Arch::parse("cifar-resnet20").unwrap();
         let state = random_state(&arch, 3);
-        let float = quantize(&arch, &state, &linear(2, BiasPolicy::Float, BnMode::Kept)).unwrap();
+        let network = network(&arch, state.clone()).unwrap();
+        let float = quantize(&network, &linear(2, BiasPolicy::Float, BnMode::Kept)).unwrap();
         assert_eq!(float.state.get("linear.bias"), state.get("linear.bias"));
-        let same = quantize(&arch, &state, &linear(2, BiasPolicy::Same, BnMode::Kept)).unwrap();
+        let same = quantize(&network, &linear(2, BiasPolicy::Same, BnMode::Kept)).unwrap();
         assert!(distinct(&same.state.get("linear.bias").unwrap().data) <= 4);
     }
 
@@ -636,6 +663,7 @@ mod tests {
             Rounding::HalfEven,
         )
         .unwrap();
+        let network = network(&arch, state).unwrap();
         let run = |bn| {
             let how = WeightQuantization {
                 scheme: Some(scheme),
@@ -644,7 +672,8 @@ mod tests {
                 bias: BiasPolicy::Float,
                 bn,
             };
-            fold(&arch, &quantize(&arch, &state, &how).unwrap().state).unwrap()
+            let net = quantize(&network, &how).unwrap();
+            fold(&net.network().unwrap()).unwrap().tensors().sha256()
         };
         assert_eq!(run(BnMode::Kept), run(BnMode::Folded));
     }
@@ -658,7 +687,8 @@ mod tests {
             state.insert(name, HostTensor::new(shape, vec![1.0; n]).unwrap());
         }
         let how = linear(4, BiasPolicy::Same, BnMode::Kept);
-        let error = quantize(&arch, &state, &how).unwrap_err().to_string();
+        let network = network(&arch, state).unwrap();
+        let error = quantize(&network, &how).unwrap_err().to_string();
         assert!(error.contains("nothing was quantized"), "{error}");
     }
 
@@ -672,7 +702,7 @@ mod tests {
         how.scheme = how
             .scheme
             .map(|scheme| scheme.with_rounding(Rounding::Stochastic { seed: 1 }));
-        let net = quantize(&arch, &state, &how).unwrap();
+        let net = quantize(&network(&arch, state.clone()).unwrap(), &how).unwrap();
         assert_ne!(
             net.state.get("layer1.0.conv1.weight"),
             net.state.get("layer1.0.conv2.weight")

@@ -2,6 +2,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use engine::{Execution, IntegerArithmetic, Options, Program};
+use network::Network;
 use quant_core::{
     ActivationRange, ActivationScheme, Bits, CodeRange, Granularity, Mapping, RangeMethod,
     Rounding, Scheme, Statistics, uniform,
@@ -9,9 +10,9 @@ use quant_core::{
 
 use crate::random_state;
 use crate::{
-    ActivationQuantization, Arch, BiasPolicy, BnMode, Epilogue, QuantizedNet, ResNet,
-    ShortcutPolicy, SiteStatistics, Sites, StateDict, WeightQuantization, lower, lower_quantized,
-    quantize,
+    ActivationQuantization, Arch, BiasPolicy, BnMode, Epilogue, OnDevice, QuantizedNet,
+    ShortcutPolicy, Site, SiteStatistics, Sites, StateDict, WeightQuantization, lower,
+    lower_quantized, quantize,
 };
 
 fn images(n: usize, side: usize) -> Vec<f32> {
@@ -20,20 +21,25 @@ fn images(n: usize, side: usize) -> Vec<f32> {
         .collect()
 }
 
+/// The network with these numbers.
+fn checked(arch: &Arch, state: &StateDict) -> Network {
+    crate::network(arch, state.clone()).unwrap()
+}
+
 /// A node's name and the codes it made.
 type NodeCodes = (String, Option<Vec<i32>>);
 
 /// What the float network's sites see of `pixels`.
 fn calibrated(arch: &Arch, state: &StateDict, pixels: &[f32], side: usize) -> SiteStatistics {
-    let graph = lower(arch, state.clone(), [side, side], Epilogue::Separate).unwrap();
+    let graph = lower(checked(arch, state), [side, side], Epilogue::Separate).unwrap();
     let program = Program::new(graph, Options::default()).unwrap();
     let nodes: Vec<_> = program.nodes().map(|node| node.name.to_owned()).collect();
-    let sites = Sites::new(arch).sites;
+    let sites = Sites::new(&crate::topology(arch)).sites;
     let mut statistics = SiteStatistics::new();
     let mut see = |node: &str, values: &[f32]| {
-        for (site, _) in sites.iter().filter(|(_, made_by)| made_by == node) {
-            let seen: &mut Statistics = statistics.entry(site.clone()).or_default();
-            seen.add(site, 0, values).unwrap();
+        for Site { name, .. } in sites.iter().filter(|site| site.node == node) {
+            let seen: &mut Statistics = statistics.entry(name.clone()).or_default();
+            seen.add(name, 0, values).unwrap();
         }
     };
     see(engine::INPUT, pixels);
@@ -107,12 +113,11 @@ impl Case {
     }
 
     fn net(&self, how: &WeightQuantization, shortcut: ShortcutPolicy) -> QuantizedNet {
-        let codes = Sites::new(&self.arch)
+        let codes = Sites::new(&crate::topology(&self.arch))
             .fit(&self.statistics, &activations(shortcut))
             .unwrap();
-        let mut net = quantize(&self.arch, &self.state, how).unwrap();
-        net.quantize_activations(&self.arch, how, codes, shortcut)
-            .unwrap();
+        let mut net = quantize(&checked(&self.arch, &self.state), how).unwrap();
+        net.quantize_activations(how, codes, shortcut).unwrap();
         net
     }
 
@@ -124,7 +129,7 @@ impl Case {
         execution: Execution,
     ) -> (Vec<f32>, Vec<NodeCodes>) {
         let size = [self.side, self.side];
-        let graph = lower_quantized(&self.arch, net.clone(), size, epilogue).unwrap();
+        let graph = lower_quantized(net.clone(), size, epilogue).unwrap();
         let options = Options {
             execution,
             ..Options::default()
@@ -190,7 +195,7 @@ fn a_dead_branch_has_scale_1_and_a_note_and_integers_still_are_the_simulation() 
         kill(&mut case.state, bn);
     }
     case.statistics = calibrated(&case.arch, &case.state, &case.pixels, case.side);
-    let sites = Sites::new(&case.arch);
+    let sites = Sites::new(&crate::topology(&case.arch));
     for mapping in Mapping::ALL {
         for shortcut in [ShortcutPolicy::Shared, ShortcutPolicy::Rescale] {
             let scheme = ActivationScheme::new(
@@ -205,9 +210,9 @@ fn a_dead_branch_has_scale_1_and_a_note_and_integers_still_are_the_simulation() 
                 ..activations(shortcut)
             };
             let of_weights = weights(Mapping::Symmetric, Granularity::Channel, BiasPolicy::Int32);
-            let mut net = quantize(&case.arch, &case.state, &of_weights).unwrap();
+            let mut net = quantize(&checked(&case.arch, &case.state), &of_weights).unwrap();
             let codes = sites.fit(&case.statistics, &how).unwrap();
-            net.quantize_activations(&case.arch, &of_weights, codes, shortcut)
+            net.quantize_activations(&of_weights, codes, shortcut)
                 .unwrap();
             net.note_dead(&sites.dead(&case.statistics, shortcut));
             let noted: Vec<_> = net
@@ -243,7 +248,7 @@ fn a_dead_branch_has_scale_1_and_a_note_and_integers_still_are_the_simulation() 
 fn eight_bits_are_close_to_float_and_the_burn_module_to_the_engine() {
     let case = Case::new("cifar-resnet20", 32);
     let device = Device::flex();
-    let float = lower(&case.arch, case.state.clone(), [32, 32], Epilogue::Fused).unwrap();
+    let float = lower(checked(&case.arch, &case.state), [32, 32], Epilogue::Fused).unwrap();
     let float = Program::new(float, Options::default()).unwrap();
     let mut expected = vec![0.0; 3 * 7];
     float
@@ -268,11 +273,10 @@ fn eight_bits_are_close_to_float_and_the_burn_module_to_the_engine() {
             "{shortcut}: {}",
             far(&logits, &expected)
         );
-        let module = ResNet::from_state(&case.arch, &net.state, &device).unwrap();
+        let on_device = OnDevice::quantized(&net, &device).unwrap();
         let data = TensorData::new(case.pixels.clone(), [3, 3, 32, 32]);
-        let codes = net.site_rounding(&case.arch);
-        let found = module.forward_quantized(Tensor::from_data(data, &device), &codes);
-        let found = found.into_data().try_to_vec::<f32>().unwrap();
+        let found = on_device.forward(Tensor::from_data(data, &device));
+        let found = found.unwrap().into_data().try_to_vec::<f32>().unwrap();
         // A code that falls to the other side of a tie moves a logit by a step or two.
         assert!(
             far(&found, &logits) < 0.03,
@@ -291,18 +295,18 @@ fn a_site_with_a_code_among_others_in_float_is_rounded_and_nothing_else_is() {
         ..weights(Mapping::Symmetric, Granularity::Channel, BiasPolicy::Float)
     };
     let whole = case.net(&float, ShortcutPolicy::Rescale);
-    let module = ResNet::from_state(&case.arch, &whole.state, &device).unwrap();
     let all = whole.activations.clone().unwrap().0;
-    let sites = Sites::new(&case.arch);
-    for (site, _) in &sites.sites {
+    let sites = Sites::new(&crate::topology(&case.arch));
+    for site in sites.names() {
         let mut net = whole.clone();
         // Four bits: so coarse that a site rounded too much or too little is seen.
         let mut code = all[site];
         code.scale *= 17.0;
         code.zero_point /= 17;
         code.quant_max = code.quant_min + 15;
-        let only = [(site.clone(), code)].into();
+        let only = [(site.to_owned(), code)].into();
         net.activations = Some((only, ShortcutPolicy::Rescale));
+        let on_device = OnDevice::quantized(&net, &device).unwrap();
         let (logits, seen) = case.run(&net, Epilogue::Separate, Execution::Simulate);
         let coded = seen.iter().filter(|(_, codes)| codes.is_some());
         let coded: Vec<_> = coded.map(|(node, _)| node.clone()).collect();
@@ -316,9 +320,8 @@ fn a_site_with_a_code_among_others_in_float_is_rounded_and_nothing_else_is() {
             assert!((a - b).abs() < 1e-5 * largest, "{site}: {a}, {b}");
         }
         let data = TensorData::new(case.pixels.clone(), [3, 3, 32, 32]);
-        let codes = net.site_rounding(&case.arch);
-        let found = module.forward_quantized(Tensor::from_data(data, &device), &codes);
-        let found = found.into_data().try_to_vec::<f32>().unwrap();
+        let found = on_device.forward(Tensor::from_data(data, &device));
+        let found = found.unwrap().into_data().try_to_vec::<f32>().unwrap();
         for (a, b) in found.iter().zip(&logits) {
             assert!((a - b).abs() < 0.02 * largest, "{site}: {a}, {b}");
         }
@@ -330,7 +333,7 @@ fn what_integers_cannot_do_is_one_line_that_names_the_layer() {
     let case = Case::new("cifar-resnet20", 32);
     let message = |how: &WeightQuantization, shortcut| {
         let net = case.net(how, shortcut);
-        let graph = lower_quantized(&case.arch, net, [32, 32], Epilogue::Fused).unwrap();
+        let graph = lower_quantized(net, [32, 32], Epilogue::Fused).unwrap();
         let options = Options {
             execution: EXACT(),
             ..Options::default()

@@ -17,8 +17,11 @@ use std::str::FromStr;
 
 use quant_core::{ActivationScheme, Bits, QParams, Statistics, fit_activation};
 
-use crate::arch::{Arch, Shortcut};
+use engine::INPUT;
+use network::{Op, Topology, Value};
+
 use crate::error::{Error, quoted};
+use crate::units::Units;
 
 /// How the two summands of a residual addition get their scales.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,7 +68,7 @@ pub struct ActivationQuantization {
     pub scheme: ActivationScheme,
     /// Bits of the images, where they differ.
     pub first_bits: Option<Bits>,
-    /// Bits of the classifier's input and of the logits, where they differ.
+    /// Bits of the last layer's input and of all that is made of it, where they differ.
     pub last_bits: Option<Bits>,
     /// The additions.
     pub shortcut: ShortcutPolicy,
@@ -86,107 +89,139 @@ pub struct SiteRounding {
 /// What was seen at each site, by its name.
 pub type SiteStatistics = BTreeMap<String, Statistics>;
 
+/// A value that is rounded where activations are quantized.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Site {
+    /// That of the step which makes it.
+    pub name: String,
+    /// The node that makes it in a float graph with separate epilogues (see [`crate::Epilogue::Separate`]).
+    pub node: String,
+    /// Whether a layer reads it.
+    layers: bool,
+    /// Whether anything but layers reads it.
+    others: bool,
+}
+
+/// Two values that are added.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Addition {
+    pub sum: String,
+    pub summands: [String; 2],
+    /// The one that is computed together with the sum.
+    pub fused: Option<String>,
+}
+
 /// The sites of a network and how they hang together.
 #[derive(Clone, Debug)]
 pub struct Sites {
-    /// In the order in which they are computed: the site's name and the node that makes its values in a float graph with
-    /// separate epilogues (see [`crate::Epilogue::Separate`]).
-    pub sites: Vec<(String, String)>,
-    /// For each convolution and the classifier, the site of its input.
+    /// In the order in which they are computed.
+    pub sites: Vec<Site>,
+    /// For each layer, the site of its input.
     pub(crate) inputs: BTreeMap<String, String>,
-    /// For each addition, named by its last convolution: the shortcut's site, and the sum's.
-    pub(crate) additions: BTreeMap<String, (String, String)>,
+    /// In execution order.
+    pub(crate) additions: Vec<Addition>,
+    /// The last layer's input, its value and what comes behind it.
+    last: BTreeSet<String>,
+    /// That of the result.
+    output: String,
 }
 
-/// The site of the images.
-pub(crate) const INPUT_SITE: &str = engine::INPUT;
-/// The site of the pooled features.
-pub(crate) const POOL_SITE: &str = "avgpool";
-
 impl Sites {
-    /// The sites of `arch`.
-    pub fn new(arch: &Arch) -> Self {
-        let layout = arch.layout();
-        let mut all = Self {
-            sites: vec![(INPUT_SITE.to_owned(), INPUT_SITE.to_owned())],
-            inputs: BTreeMap::new(),
-            additions: BTreeMap::new(),
-        };
-        let stem = &layout.stem.conv;
-        all.read(stem, INPUT_SITE);
-        all.site(stem, sum_node(stem));
-        let mut x = stem.clone();
-        for block in &layout.blocks {
-            let mut y = x.clone();
-            for (i, unit) in block.units.iter().enumerate() {
-                all.read(&unit.conv, &y);
-                let last = i + 1 == block.units.len();
-                let node = if last {
-                    unit.conv.clone()
-                } else {
-                    sum_node(&unit.conv)
-                };
-                all.site(&unit.conv, node);
-                y = unit.conv.clone();
+    /// The sites of `topology`.
+    pub fn new(topology: &Topology) -> Self {
+        let units = Units::new(topology);
+        let last_layer = topology.layers().next_back();
+        let site = |name: &str, node: &str, value: Value| {
+            let (layers, others) = readers(topology, value);
+            Site {
+                name: name.to_owned(),
+                node: node.to_owned(),
+                layers,
+                others,
             }
-            let shortcut = match &block.shortcut {
-                Shortcut::Project(unit) => {
-                    all.read(&unit.conv, &x);
-                    all.site(&unit.conv, unit.conv.clone());
-                    unit.conv.clone()
-                }
-                Shortcut::Identity | Shortcut::Pad { .. } => x,
+        };
+        let mut all = Self {
+            sites: vec![site(INPUT, INPUT, Value::Input)],
+            inputs: BTreeMap::new(),
+            additions: Vec::new(),
+            last: BTreeSet::new(),
+            output: units
+                .site(topology, Value::Node(topology.output()))
+                .to_owned(),
+        };
+        for unit in units.iter() {
+            let node = topology.node(unit.head);
+            if node.op.is_copy() {
+                continue;
+            }
+            let is_layer = node.op.is_layer();
+            let made_by = match unit.clip {
+                Some(clip) if is_layer => &topology.node(clip).name,
+                _ => &node.name,
             };
-            let sum = format!("{}.add", block.name());
-            all.site(&sum, sum_node(&y));
-            all.additions.insert(y, (shortcut, sum.clone()));
-            x = sum;
+            all.sites
+                .push(site(&node.name, made_by, Value::Node(unit.tail())));
+            let read = |value| units.site(topology, value).to_owned();
+            if is_layer {
+                let input = read(node.inputs[0]);
+                if last_layer == Some(unit.head) {
+                    all.last.insert(input.clone());
+                }
+                all.inputs.insert(node.name.clone(), input);
+            }
+            if last_layer.is_none_or(|layer| unit.head >= layer) {
+                all.last.insert(node.name.clone());
+            }
+            if node.op == Op::Add {
+                let fused = units.fused(topology, unit.head);
+                all.additions.push(Addition {
+                    sum: node.name.clone(),
+                    summands: [read(node.inputs[0]), read(node.inputs[1])],
+                    fused: fused.map(|unit| topology.node(unit.head).name.clone()),
+                });
+            }
         }
-        all.site(POOL_SITE, POOL_SITE.to_owned());
-        all.read(&layout.classifier, POOL_SITE);
-        all.site(&layout.classifier, layout.classifier.clone());
         all
     }
 
-    fn site(&mut self, name: &str, node: String) {
-        self.sites.push((name.to_owned(), node));
+    /// The sites' names, in the order in which they are computed.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.sites.iter().map(|site| site.name.as_str())
     }
 
-    fn read(&mut self, layer: &str, site: &str) {
-        self.inputs.insert(layer.to_owned(), site.to_owned());
+    fn get(&self, name: &str) -> Option<&Site> {
+        self.sites.iter().find(|site| site.name == name)
     }
 
     /// Whether the policy leaves the values of `site` as they are: a summand, or a sum that no layer reads.
     pub(crate) fn is_unrounded(&self, site: &str, policy: ShortcutPolicy) -> bool {
         match policy {
             ShortcutPolicy::Rescale | ShortcutPolicy::Shared => false,
-            ShortcutPolicy::Float => self.additions.contains_key(site),
+            ShortcutPolicy::Float => {
+                let mut fused = self.additions.iter().filter_map(|sum| sum.fused.as_deref());
+                fused.any(|summand| summand == site)
+            }
             ShortcutPolicy::IdentityFloat => {
-                let last = self.sites.last().map(|(name, _)| name.as_str());
-                Some(site) != last && !self.inputs.values().any(|read| read == site)
+                site != self.output && self.get(site).is_some_and(|site| !site.layers)
             }
         }
     }
 
     /// Whether the policy hands the values of `site` on as they are to an addition, and rounded to the layers behind them.
     pub(crate) fn is_forked(&self, site: &str, policy: ShortcutPolicy) -> bool {
-        let mut shortcuts = self.additions.values().map(|(shortcut, _)| shortcut);
         policy == ShortcutPolicy::IdentityFloat
-            && shortcuts.any(|shortcut| shortcut == site)
-            && !self.is_unrounded(site, policy)
+            && self
+                .get(site)
+                .is_some_and(|site| site.layers && site.others)
     }
 
-    /// The node that makes the values of `site` in a quantized graph with separate epilogues: there a ReLU without an
-    /// addition is part of its convolution, and a value that an addition takes as it is ([`ShortcutPolicy::IdentityFloat`]) is
-    /// rounded by a node of its own.
+    /// The node that makes the values of `site` in a quantized graph with separate epilogues: there a ReLU is part of its step,
+    /// and a value that an addition takes as it is ([`ShortcutPolicy::IdentityFloat`]) is rounded by a node of its own.
     pub fn quantized_node(&self, site: &str, policy: ShortcutPolicy) -> String {
-        if self.is_forked(site, policy) {
-            return rounding_node(site);
+        match self.is_forked(site, policy) {
+            true => rounding_node(site),
+            false => site.to_owned(),
         }
-        let made_by =
-            |(conv, (_, sum)): (&String, &(String, String))| (sum == site).then(|| sum_node(conv));
-        let sum = self.additions.iter().find_map(made_by);
-        sum.unwrap_or_else(|| site.to_owned())
     }
 
     /// The codes of every site from what was seen there. A site that saw zeros alone is quantized too (see [`Sites::dead`]).
@@ -199,14 +234,14 @@ impl Sites {
         how: &ActivationQuantization,
     ) -> Result<SiteCodes, Error> {
         let mut codes = SiteCodes::new();
-        for (site, _) in &self.sites {
+        for site in self.names() {
             let scheme = self.scheme(site, how)?;
             let seen = self.seen(site, statistics, how.shortcut);
             let code = fit_activation(&seen, &scheme).map_err(|reason| Error::Site {
-                site: site.clone(),
+                site: site.to_owned(),
                 reason,
             })?;
-            codes.insert(site.clone(), code);
+            codes.insert(site.to_owned(), code);
         }
         Ok(codes)
     }
@@ -214,9 +249,8 @@ impl Sites {
     /// The sites that have no range of their own, since they and all that share their scale saw zeros alone: behind a branch
     /// that adds nothing. Zero is exact there with any scale.
     pub fn dead(&self, statistics: &SiteStatistics, shortcut: ShortcutPolicy) -> BTreeSet<String> {
-        let names = self.sites.iter().map(|(site, _)| site);
-        let dead = names.filter(|site| self.seen(site, statistics, shortcut).is_dead());
-        dead.cloned().collect()
+        let dead = |site: &&str| self.seen(site, statistics, shortcut).is_dead();
+        self.names().filter(dead).map(str::to_owned).collect()
     }
 
     /// What was seen at a site, together with the sites that share its scale.
@@ -239,17 +273,15 @@ impl Sites {
         })
     }
 
-    /// A site's own scheme: the images and the classifier's two sites can have bits of their own.
+    /// A site's own scheme: the images, and the last layer's input and what is made of it, can have bits of their own.
     pub(crate) fn scheme(
         &self,
         site: &str,
         how: &ActivationQuantization,
     ) -> Result<ActivationScheme, Error> {
-        let classifier = self.sites.last().map_or("", |(name, _)| name);
         let bits = match site {
-            INPUT_SITE => how.first_bits,
-            POOL_SITE => how.last_bits,
-            name if name == classifier => how.last_bits,
+            INPUT => how.first_bits,
+            name if self.last.contains(name) => how.last_bits,
             _ => None,
         };
         Ok(match bits {
@@ -267,14 +299,14 @@ impl Sites {
         let mut group = vec![site.to_owned()];
         let mut next = 0;
         while let Some(member) = group.get(next).cloned() {
-            for (summand, (shortcut, _)) in &self.additions {
-                let other = match &member {
-                    m if m == summand => shortcut,
-                    m if m == shortcut => summand,
-                    _ => continue,
-                };
-                if !group.contains(other) {
-                    group.push(other.clone());
+            for Addition { summands, .. } in &self.additions {
+                if !summands.contains(&member) {
+                    continue;
+                }
+                for other in summands {
+                    if !group.contains(other) {
+                        group.push(other.clone());
+                    }
                 }
             }
             next += 1;
@@ -284,9 +316,16 @@ impl Sites {
     }
 }
 
-/// The node that adds and cuts behind a convolution, where it is a node of its own.
-pub(crate) fn sum_node(conv: &str) -> String {
-    format!("{conv}.sum")
+/// Whether layers read a value, and whether anything else does, through all that copies it.
+pub(crate) fn readers(topology: &Topology, value: Value) -> (bool, bool) {
+    let each = topology.readers(value).iter().map(|&reader| {
+        let op = &topology.node(reader).op;
+        match op.is_copy() {
+            true => readers(topology, Value::Node(reader)),
+            false => (op.is_layer(), !op.is_layer()),
+        }
+    });
+    each.fold((false, false), |all, one| (all.0 || one.0, all.1 || one.1))
 }
 
 /// The node that rounds a site's values for the layers alone.
@@ -317,7 +356,12 @@ impl FromStr for ShortcutPolicy {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arch::Arch;
     use quant_core::{ActivationRange, CodeRange, Mapping, Rounding};
+
+    fn topology(name: &str) -> Topology {
+        crate::topology(&Arch::parse(name).unwrap())
+    }
 
     fn how(shortcut: ShortcutPolicy) -> ActivationQuantization {
         ActivationQuantization {
@@ -341,18 +385,19 @@ mod tests {
             .sites
             .iter()
             .enumerate()
-            .map(|(i, (site, _))| {
+            .map(|(i, site)| {
                 let mut statistics = Statistics::new();
-                statistics.add(site, 0, &[-1.0, i as f32 + 1.0]).unwrap();
-                (site.clone(), statistics)
+                let values = [-1.0, i as f32 + 1.0];
+                statistics.add(&site.name, 0, &values).unwrap();
+                (site.name.clone(), statistics)
             })
             .collect()
     }
 
     #[test]
     fn every_convolution_addition_and_end_of_the_network_is_a_site() {
-        let sites = Sites::new(&Arch::parse("cifar-resnet20").unwrap());
-        let names: Vec<_> = sites.sites.iter().map(|(name, _)| name.as_str()).collect();
+        let sites = Sites::new(&topology("cifar-resnet20"));
+        let names: Vec<_> = sites.names().collect();
         assert_eq!(
             names[..5],
             [
@@ -366,13 +411,13 @@ mod tests {
         assert_eq!(names[names.len() - 2..], ["avgpool", "linear"]);
         // 19 convolutions, 9 additions, images, pool, logits.
         assert_eq!(names.len(), 19 + 9 + 3);
-        let bottleneck = Sites::new(&Arch::parse("resnet50").unwrap());
+        let bottleneck = Sites::new(&topology("resnet50"));
         assert_eq!(bottleneck.sites.len(), 53 + 16 + 3);
     }
 
     #[test]
     fn summands_share_a_scale_or_have_their_own() {
-        let sites = Sites::new(&Arch::parse("resnet18").unwrap());
+        let sites = Sites::new(&topology("resnet18"));
         let statistics = seen(&sites);
         let shared = sites
             .fit(&statistics, &how(ShortcutPolicy::Shared))
@@ -380,7 +425,8 @@ mod tests {
         let own = sites
             .fit(&statistics, &how(ShortcutPolicy::Rescale))
             .unwrap();
-        for (summand, (shortcut, _)) in &sites.additions {
+        for Addition { summands, .. } in &sites.additions {
+            let [summand, shortcut] = summands;
             assert_eq!(shared[summand], shared[shortcut], "{summand}");
             assert_ne!(own[summand], own[shortcut], "{summand}");
         }
@@ -391,19 +437,17 @@ mod tests {
     fn with_a_float_identity_only_what_layers_read_is_rounded() {
         let policy = ShortcutPolicy::IdentityFloat;
         for name in ["cifar-resnet20", "resnet18", "resnet50"] {
-            let sites = Sites::new(&Arch::parse(name).unwrap());
-            let logits = &sites.sites.last().unwrap().0;
-            for (site, _) in &sites.sites {
+            let sites = Sites::new(&topology(name));
+            let logits = sites.names().last().unwrap();
+            for site in sites.names() {
                 let is_read = sites.inputs.values().any(|read| read == site);
                 assert_eq!(
                     !sites.is_unrounded(site, policy),
                     is_read || site == logits,
                     "{name} {site}"
                 );
-                let is_added = sites
-                    .additions
-                    .values()
-                    .any(|(shortcut, _)| shortcut == site);
+                let mut summands = sites.additions.iter().flat_map(|sum| &sum.summands);
+                let is_added = summands.any(|summand| summand == site);
                 assert_eq!(
                     sites.is_forked(site, policy),
                     is_read && is_added,
@@ -418,7 +462,7 @@ mod tests {
                 }
             }
         }
-        let sites = Sites::new(&Arch::parse("resnet18").unwrap());
+        let sites = Sites::new(&topology("resnet18"));
         // Before a projection a sum is read, not added; the last sum goes to the pool.
         let all = ["conv1", "layer1.0.add", "layer1.1.add", "layer4.1.add"];
         assert_eq!(
@@ -433,7 +477,7 @@ mod tests {
 
     #[test]
     fn images_and_classifier_have_bits_of_their_own() {
-        let sites = Sites::new(&Arch::parse("cifar-resnet20").unwrap());
+        let sites = Sites::new(&topology("cifar-resnet20"));
         let codes = sites
             .fit(&seen(&sites), &how(ShortcutPolicy::Rescale))
             .unwrap();
@@ -446,7 +490,7 @@ mod tests {
 
     #[test]
     fn a_site_that_saw_nothing_is_named() {
-        let sites = Sites::new(&Arch::parse("cifar-resnet20").unwrap());
+        let sites = Sites::new(&topology("cifar-resnet20"));
         let mut statistics = seen(&sites);
         statistics.remove("conv1");
         let error = sites.fit(&statistics, &how(ShortcutPolicy::Rescale));
@@ -459,7 +503,7 @@ mod tests {
 
     #[test]
     fn a_site_that_saw_only_zeros_is_dead_unless_it_shares_a_scale_with_one_that_lives() {
-        let sites = Sites::new(&Arch::parse("cifar-resnet20").unwrap());
+        let sites = Sites::new(&topology("cifar-resnet20"));
         let mut statistics = seen(&sites);
         for site in ["layer2.0.conv1", "layer2.0.conv2"] {
             let mut zeros = Statistics::new();

@@ -494,7 +494,7 @@ fn a_network_written_without_pytorch_is_loaded_from_both_containers() {
         let checkpoint = load(&path, None).unwrap();
         assert_eq!(checkpoint.arch, arch);
         for ((name, shape), values) in expected.iter().zip(&values) {
-            let tensor = checkpoint.state.get(name).unwrap();
+            let tensor = checkpoint.tensors().get(name).unwrap();
             assert_eq!((&tensor.shape, &tensor.data), (shape, values), "{name}");
         }
     }

@@ -186,7 +186,10 @@ fn a_file_loads_whatever_the_length_of_its_stem() {
         "resnet18_cifar10_best.pth",
         &file(stem, &network.pickle(), &[&network]),
     );
-    assert_eq!(load(&path, None).unwrap().state, Network::state(SMALL, 0.0));
+    assert_eq!(
+        load(&path, None).unwrap().tensors(),
+        &Network::state(SMALL, 0.0)
+    );
 }
 
 #[test]
@@ -232,7 +235,7 @@ fn of_several_networks_none_is_taken_unless_it_is_chosen() {
             ..Reading::default()
         };
         let read = place.read(&object, &[&net, &ema], &reading).unwrap();
-        assert_eq!(read.state, Network::state(SMALL, shift), "{key}");
+        assert_eq!(read.tensors(), &Network::state(SMALL, shift), "{key}");
     }
 }
 
@@ -256,7 +259,7 @@ fn extra_tensors_are_named_and_ignored_on_request() {
     };
     let read = place.read(&object, &[&network], &reading).unwrap();
     assert_eq!(read.ignored, ["conv1.act_alpha", "val_acc.tp"]);
-    assert_eq!(read.state, Network::state(SMALL, 0.0));
+    assert_eq!(read.tensors(), &Network::state(SMALL, 0.0));
     let notes: Vec<_> = read.notes().map(|note| (note.tensor, note.kind)).collect();
     assert_eq!(notes[1], ("val_acc.tp".to_owned(), "ignored"));
 }
@@ -280,7 +283,7 @@ fn wrappers_parts_are_taken_out_wherever_they_stand() {
         let read = place
             .read(&network.pickle(), &[&network], &Reading::default())
             .unwrap();
-        assert_eq!(read.state, Network::state(SMALL, 0.0), "{wrap}");
+        assert_eq!(read.tensors(), &Network::state(SMALL, 0.0), "{wrap}");
         assert_eq!(read.taken, []);
     }
 }
@@ -304,7 +307,7 @@ fn objects_of_unknown_classes_are_passed_over() {
     let read = place
         .read(&object, &[&network], &Reading::default())
         .unwrap();
-    assert_eq!(read.state, Network::state(SMALL, 0.0));
+    assert_eq!(read.tensors(), &Network::state(SMALL, 0.0));
     // In place of the network it is called by its name.
     let message = place.read(
         &call("utils.ema", "Average", &network.pickle()),
@@ -377,7 +380,7 @@ fn pruned_weights_are_the_product_with_their_masks() {
         .unwrap();
     let (plain, mask) = (network.values(0), network.values(at));
     let product: Vec<f32> = plain.iter().zip(&mask).map(|(a, b)| a * b).collect();
-    assert_eq!(read.state.get("conv1.weight").unwrap().data, product);
+    assert_eq!(read.tensors().get("conv1.weight").unwrap().data, product);
     assert!(
         read.assumptions[0].contains("1 pruned weights"),
         "{:?}",
@@ -401,7 +404,7 @@ fn other_names_give_the_same_state_and_say_what_was_taken_for_what() {
     let read = place
         .read(&network.pickle(), &[&network], &Reading::default())
         .unwrap();
-    assert_eq!(read.state, Network::state(SMALL, 0.0));
+    assert_eq!(read.tensors(), &Network::state(SMALL, 0.0));
     assert_eq!(read.taken.len(), 20);
     let said = &read.assumptions[0];
     assert!(
@@ -410,7 +413,7 @@ fn other_names_give_the_same_state_and_say_what_was_taken_for_what() {
     );
     assert!(said.contains("their order in the file"), "{said}");
     // As safetensors, which is sorted by name, its ordinals say the same.
-    let sorted: StateDict = (read.state.iter())
+    let sorted: StateDict = (read.tensors().iter())
         .map(|(name, tensor)| (names(name), tensor.clone()))
         .collect();
     let path = place.0.path().join("sorted.safetensors");

@@ -93,13 +93,16 @@ fn run() -> Result<ExitCode> {
     let sited = net.activations.is_some();
     let unknown = |name: &&String| !net.manifest.iter().any(|d| is_called(d, name, sited));
     if let Some(unknown) = arguments.layers.iter().find(unknown) {
-        let layout = checkpoint.arch.layout();
-        let layers: Vec<_> = layout.layers().collect();
+        let topology = checkpoint.network.topology();
+        let layers: Vec<_> = topology.layers().collect();
+        let layers: Vec<_> = (layers.iter())
+            .map(|&layer| topology.node(layer).name.as_str())
+            .collect();
         bail!("no layer `{unknown}`; there are {}", layers.join(", "));
     }
     if let Some(calibration) = &calibration {
         let title = format!("{}: {scheme}, {source}", planned.model.name);
-        options.draw(&title, &checkpoint.arch, &net, calibration)?;
+        options.draw(&title, &net, calibration)?;
     }
     let target = Target::open(&planned.config.device)?;
     let set = &planned.set;
@@ -153,20 +156,19 @@ fn weights(
 ) -> Result<Inspection> {
     let checkpoint = &planned.model.checkpoint;
     let reference = match how.weights.bn {
-        resnet::BnMode::Kept => checkpoint.state.clone(),
-        resnet::BnMode::Folded => resnet::fold(&checkpoint.arch, &checkpoint.state)?,
+        resnet::BnMode::Kept => checkpoint.network.clone(),
+        resnet::BnMode::Folded => resnet::fold(&checkpoint.network)?,
     };
     if let (Some(path), Some(layer)) = (&arguments.picture, arguments.layers.first()) {
         let name = format!("{layer}.weight");
-        let tensor = reference.require(&name)?;
+        let tensor = reference.tensors().require(&name)?;
         let values = Values::new(&name, &tensor.data, &tensor.shape)?;
         write(path, &bench::inspect::picture(layer, &values, scheme)?)?;
     }
     let bar = ProgressBar::new(planned.set.data.len() as u64);
     let mut inspection = inspect(
-        &checkpoint.arch,
         &reference,
-        &net.state,
+        &net.network()?,
         &planned.set.data,
         target,
         &|images| bar.inc(images as u64),
@@ -179,7 +181,6 @@ fn weights(
         Some(sites) => take_over(&mut inspection, sites),
         None => {
             let blame = Blame {
-                arch: &checkpoint.arch,
                 float: &reference,
                 quantized: &net.state,
                 target,
@@ -204,8 +205,7 @@ fn activations(
 ) -> Result<SiteInspection> {
     let checkpoint = &planned.model.checkpoint;
     let subject = Subject {
-        arch: &checkpoint.arch,
-        state: &checkpoint.state,
+        float: &checkpoint.network,
         how: &how.weights,
         net,
         execution: how.execution,

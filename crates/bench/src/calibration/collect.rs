@@ -9,31 +9,32 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use anyhow::{Context, Result, anyhow, bail};
 use dataset::Dataset;
 use engine::{Options, Program};
-use resnet::{Arch, Epilogue, SiteStatistics, Sites, StateDict};
+use network::Network;
+use resnet::{Epilogue, SiteStatistics, Sites};
 
 /// Images in a batch, the unit of a moving average.
 const BATCH: usize = 32;
 
-/// What the sites of the float network `state` see of `images`. `cancelled` ends it early, with an error.
+/// What the sites of the float `network` see of `images`. `cancelled` ends it early, with an error.
 ///
 /// # Errors
 /// A site that saw NaN or infinity, by name; images too small for the network.
 pub fn collect(
-    arch: &Arch,
-    state: &StateDict,
+    network: &Network,
     images: &Dataset,
     threads: usize,
     cancelled: &AtomicBool,
 ) -> Result<SiteStatistics> {
     let size = [images.height(), images.width()];
-    let graph = resnet::lower(arch, state.clone(), size, Epilogue::Separate)?;
+    let graph = resnet::lower(network.clone(), size, Epilogue::Separate)?;
     let program = Program::new(graph, Options::default())?;
-    let sites = Sites::new(arch).sites;
+    let classes = network.topology().classes();
+    let sites = Sites::new(network.topology()).sites;
     let site_of: Vec<Option<&str>> = program
         .nodes()
         .map(|node| {
-            let site = sites.iter().find(|(_, made_by)| *made_by == node.name);
-            site.map(|(site, _)| site.as_str())
+            let site = sites.iter().find(|site| site.node == node.name);
+            site.map(|site| site.name.as_str())
         })
         .collect();
     // Groups that do not reach over the end of a batch.
@@ -45,7 +46,7 @@ pub fn collect(
         let mut seen = SiteStatistics::new();
         let mut workspace = program.workspace();
         let mut pixels = vec![0.0; group * images.image_len()];
-        let mut results = vec![0.0; group * arch.classes()];
+        let mut results = vec![0.0; group * classes];
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
             if index >= count {
@@ -71,7 +72,7 @@ pub fn collect(
                 }
             };
             see(engine::INPUT, pixels);
-            let results = &mut results[..n * arch.classes()];
+            let results = &mut results[..n * classes];
             program.run_observed(&mut workspace, pixels, results, &mut |node| {
                 if let Some(site) = site_of[node.node] {
                     see(site, &node.to_planar());
@@ -99,7 +100,7 @@ mod tests {
     use super::*;
     use crate::testing::small_images;
     use burn::tensor::Device;
-    use resnet::ResNet;
+    use resnet::{Arch, ResNet};
 
     #[test]
     fn any_number_of_threads_sees_the_same() {
@@ -107,16 +108,14 @@ mod tests {
         let state = ResNet::init(&arch, &Device::flex()).to_state(&arch);
         let pixels = (0..71 * 3072).map(|i| (i * i % 251) as u8).collect();
         let images = small_images(pixels, 10);
+        let network = resnet::network(&arch, state).unwrap();
         let running = AtomicBool::new(false);
-        let one = collect(&arch, &state, &images, 1, &running).unwrap();
-        assert_eq!(one.len(), Sites::new(&arch).sites.len());
+        let one = collect(&network, &images, 1, &running).unwrap();
+        assert_eq!(one.len(), Sites::new(network.topology()).sites.len());
         assert_eq!(one["input"].histogram().count(), 71 * 3072);
         assert_eq!(one["input"].batches().len(), 3);
         for threads in [2, 3, 8] {
-            assert_eq!(
-                collect(&arch, &state, &images, threads, &running).unwrap(),
-                one
-            );
+            assert_eq!(collect(&network, &images, threads, &running).unwrap(), one);
         }
     }
 
@@ -127,7 +126,8 @@ mod tests {
         let weights = state.get_mut("layer1.0.conv1.weight").unwrap();
         weights.data.fill(f32::MAX);
         let images = small_images(vec![9; 4 * 3072], 10);
-        let error = collect(&arch, &state, &images, 2, &AtomicBool::new(false)).unwrap_err();
+        let network = resnet::network(&arch, state).unwrap();
+        let error = collect(&network, &images, 2, &AtomicBool::new(false)).unwrap_err();
         assert!(format!("{error:#}").contains("layer1.0.conv"), "{error:#}");
     }
 }

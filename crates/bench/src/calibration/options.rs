@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result, bail};
-use resnet::{Arch, QuantizedNet, SiteStatistics, Sites};
+use resnet::{QuantizedNet, SiteStatistics, Sites};
 
 use super::picture::page;
 use super::{collect, saved};
@@ -113,8 +113,7 @@ impl CalibrationOptions {
         }
         let checkpoint = &planned.model.checkpoint;
         let running = AtomicBool::new(false);
-        let (arch, state) = (&checkpoint.arch, &checkpoint.state);
-        let statistics = collect(arch, state, &images.data, threads, &running)?;
+        let statistics = collect(&checkpoint.network, &images.data, threads, &running)?;
         if let Some(folder) = &self.save_calibration {
             saved::save(folder, &planned.model, images, &statistics)?;
             eprintln!("wrote {}", folder.display());
@@ -129,21 +128,16 @@ impl CalibrationOptions {
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn draw(
-        &self,
-        title: &str,
-        arch: &Arch,
-        net: &QuantizedNet,
-        calibration: &Calibration,
-    ) -> Result<()> {
+    pub fn draw(&self, title: &str, net: &QuantizedNet, calibration: &Calibration) -> Result<()> {
         let Some(path) = &self.calibration_pictures else {
             return Ok(());
         };
-        let sites = Sites::new(arch).sites;
-        let codes = net.site_codes(arch);
-        let seen = sites.iter().zip(codes).filter_map(|((site, _), code)| {
-            Some((site.as_str(), calibration.statistics.get(site)?, code))
-        });
+        let sites = Sites::new(&net.topology);
+        let codes = net.site_codes();
+        let seen = sites
+            .names()
+            .zip(codes)
+            .filter_map(|(site, code)| Some((site, calibration.statistics.get(site)?, code)));
         let svg = page(title, &seen.collect::<Vec<_>>())?;
         std::fs::write(path, svg).with_context(|| format!("cannot write {}", path.display()))?;
         eprintln!("wrote {}", path.display());

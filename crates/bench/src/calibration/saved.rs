@@ -32,10 +32,10 @@ pub fn save(
         data_sha256: images.sha256.clone(),
         normalization: Some(images.data.normalization().to_string()),
     };
-    let sites = Sites::new(&model.checkpoint.arch).sites;
+    let sites = Sites::new(model.checkpoint.network.topology());
     let seen = sites
-        .iter()
-        .filter_map(|(site, _)| Some((site.as_str(), statistics.get(site)?)));
+        .names()
+        .filter_map(|site| Some((site, statistics.get(site)?)));
     Ok(to_table(source, seen).write(folder)?)
 }
 
@@ -58,8 +58,8 @@ pub fn load(folder: &Path, model: &Model) -> Result<(SourceRow, SiteStatistics)>
             short(&checkpoint.sha256)
         );
     }
-    let expected = Sites::new(&checkpoint.arch).sites;
-    let expected: Vec<&str> = expected.iter().map(|(site, _)| site.as_str()).collect();
+    let expected = Sites::new(checkpoint.network.topology());
+    let expected: Vec<&str> = expected.names().collect();
     let found: Vec<&str> = table.sites.iter().map(|row| row.site.as_str()).collect();
     if found != expected {
         let differs = expected
@@ -100,8 +100,8 @@ mod tests {
             dataset: None,
             input: Input::default(),
             checkpoint: Checkpoint {
+                network: resnet::network(&arch, state).unwrap(),
                 arch,
-                state,
                 sha256: "0123456789abcdef".into(),
                 file_sha256: String::new(),
                 folded: false,
@@ -116,8 +116,8 @@ mod tests {
     fn seen(model: &Model) -> (TestSet, SiteStatistics) {
         let data = small_images((0..40 * 3072).map(|i| (i * i % 251) as u8).collect(), 10);
         let running = std::sync::atomic::AtomicBool::new(false);
-        let Checkpoint { arch, state, .. } = &model.checkpoint;
-        let statistics = super::super::collect(arch, state, &data, 2, &running).unwrap();
+        let network = &model.checkpoint.network;
+        let statistics = super::super::collect(network, &data, 2, &running).unwrap();
         (TestSet::plain("noise".into(), data), statistics)
     }
 
@@ -131,7 +131,7 @@ mod tests {
         let (source, read) = load(&path, &model).unwrap();
         assert_eq!((source.images, source.dataset.as_str()), (40, "noise"));
         assert_eq!(read, statistics);
-        let sites = Sites::new(&model.checkpoint.arch);
+        let sites = Sites::new(model.checkpoint.network.topology());
         for range in ["minmax", "moving_average", "percentile", "mse", "entropy"] {
             for shortcut in [ShortcutPolicy::Shared, ShortcutPolicy::Rescale] {
                 let range: ActivationRange = range.parse().unwrap();

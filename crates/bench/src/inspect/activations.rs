@@ -19,16 +19,17 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use anyhow::{Result, anyhow, ensure};
 use dataset::Dataset;
 use engine::{Execution, Options, Program, WHOLE_GROUPS};
+use network::Network;
 use quant_core::{Comparison, QParams, Rounding, compare};
 use resnet::{
-    Arch, BiasPolicy, Epilogue, QuantizedNet, ShortcutPolicy, Sites, StateDict, WeightQuantization,
+    BiasPolicy, Epilogue, QuantizedNet, ShortcutPolicy, Site, Sites, WeightQuantization,
     lower_quantized,
 };
 
 use crate::device::Target;
 use crate::evaluate::{logits, top1};
+use crate::executable::Executable;
 use crate::inspect::Error;
-use crate::network::Network;
 
 /// One activation site's errors; the module's header says what they are.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -60,10 +61,8 @@ pub struct SiteInspection {
 
 /// A network with quantized activations, to be looked at.
 pub struct Subject<'a> {
-    /// The architecture.
-    pub arch: &'a Arch,
     /// The float network.
-    pub state: &'a StateDict,
+    pub float: &'a Network,
     /// How `net` was made of it.
     pub how: &'a WeightQuantization,
     /// The quantized network.
@@ -103,7 +102,7 @@ impl Subject<'_> {
     /// Runs `data` through the float network, the quantized one, and those with one site or one layer quantized.
     ///
     /// # Errors
-    /// As [`Network::quantized`]; activations that are not quantized.
+    /// As [`Executable::quantized`]; activations that are not quantized.
     pub fn inspect(
         &self,
         data: &Dataset,
@@ -124,7 +123,7 @@ impl Subject<'_> {
             bias: BiasPolicy::Float,
             ..self.how.clone()
         };
-        let float = resnet::quantize(self.arch, self.state, &nothing)?;
+        let float = resnet::quantize(self.float, &nothing)?;
         let watch = Watch::new(self, &float, data)?;
         for start in (0..data.len()).step_by(TILE) {
             let tile: Vec<usize> = (start..data.len().min(start + TILE)).collect();
@@ -155,9 +154,10 @@ impl Subject<'_> {
 
     /// The sites with their codes and with zeros where something is to be measured.
     fn fresh(&self) -> Vec<SiteErrors> {
-        let sites = Sites::new(self.arch).sites.into_iter();
-        let codes = self.net.site_codes(self.arch);
-        let errors = |((site, _), code): ((String, String), Option<QParams>)| {
+        let sites = Sites::new(&self.net.topology).sites.into_iter();
+        let codes = self.net.site_codes();
+        let errors = |(site, code): (Site, Option<QParams>)| {
+            let site = site.name;
             let wanted = self.only.is_empty() || self.only.contains(&site);
             let layer = self.net.layers.iter().any(|report| report.layer == site);
             SiteErrors {
@@ -202,7 +202,7 @@ impl Subject<'_> {
         progress: &(dyn Fn(usize) + Sync),
     ) -> Result<Vec<f32>> {
         let size = [data.height(), data.width()];
-        let net = Network::quantized(self.target, self.arch, net, size, Execution::Simulate)?;
+        let net = Executable::quantized(self.target, net, size, Execution::Simulate)?;
         Ok(logits(&net, data, self.threads, progress, &RUNNING)?)
     }
 }
@@ -221,7 +221,7 @@ impl Watch {
     fn new(subject: &Subject<'_>, float: &QuantizedNet, data: &Dataset) -> Result<Self> {
         let size = [data.height(), data.width()];
         let program = |net: QuantizedNet, execution| -> Result<Program> {
-            let graph = lower_quantized(subject.arch, net, size, Epilogue::Separate)?;
+            let graph = lower_quantized(net, size, Epilogue::Separate)?;
             let options = Options {
                 // Each site is shown the whole group.
                 large: WHOLE_GROUPS,
@@ -235,18 +235,18 @@ impl Watch {
             program(float.clone(), Execution::Simulate)?,
             program(subject.net.clone(), subject.execution)?,
         );
-        let sites = Sites::new(subject.arch);
+        let sites = Sites::new(&subject.net.topology);
         let policy = subject.net.activations.as_ref();
         let policy = policy.map_or(ShortcutPolicy::Rescale, |(_, policy)| *policy);
-        let made_by = |program: &Program, node_of: &dyn Fn(&(String, String)) -> String| {
+        let made_by = |program: &Program, node_of: &dyn Fn(&Site) -> String| {
             let nodes: Vec<String> = sites.sites.iter().map(node_of).collect();
             let site = |node: &str| nodes.iter().position(|made_by| made_by == node);
             program.nodes().map(|node| site(node.name)).collect()
         };
         Ok(Self {
-            float_sites: made_by(&float, &|(_, node)| node.clone()),
-            quantized_sites: made_by(&quantized, &|(site, _)| sites.quantized_node(site, policy)),
-            codes: subject.net.site_codes(subject.arch),
+            float_sites: made_by(&float, &|site| site.node.clone()),
+            quantized_sites: made_by(&quantized, &|site| sites.quantized_node(&site.name, policy)),
+            codes: subject.net.site_codes(),
             float,
             quantized,
         })

@@ -6,24 +6,22 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::Result;
 use dataset::Dataset;
+use network::{Network, StateDict};
 use quant_core::compare;
-use resnet::{Arch, StateDict};
 
 use super::activations::SiteInspection;
 use super::{Error, Inspection};
 use crate::device::Target;
 use crate::evaluate::logits;
-use crate::network::Network;
+use crate::executable::Executable;
 
 /// Nobody interrupts an inspection but by ending the process.
 static RUNNING: AtomicBool = AtomicBool::new(false);
 
 /// Where and how logits are computed.
 pub struct Blame<'a> {
-    /// The architecture.
-    pub arch: &'a Arch,
     /// The float network, its BatchNorm kept or folded as in `quantized`.
-    pub float: &'a StateDict,
+    pub float: &'a Network,
     /// The network with all layers quantized.
     pub quantized: &'a StateDict,
     /// Where it runs.
@@ -36,16 +34,16 @@ impl Blame<'_> {
     /// Fills in the errors at the logits of every layer of `inspection`; `progress` is told of images.
     ///
     /// # Errors
-    /// As [`Network::new`] and [`logits`].
+    /// As [`Executable::new`] and [`logits`].
     pub fn layers(
         &self,
         inspection: &mut Inspection,
         data: &Dataset,
         progress: &(dyn Fn(usize) + Sync),
     ) -> Result<()> {
-        let expected = self.logits(self.float.clone(), data, progress)?;
+        let expected = self.logits(self.float.tensors().clone(), data, progress)?;
         for errors in &mut inspection.layers {
-            let mut one = self.float.clone();
+            let mut one = self.float.tensors().clone();
             for part in ["weight", "bias"] {
                 let name = format!("{}.{part}", errors.layer);
                 if let Some(tensor) = self.quantized.get(&name) {
@@ -66,7 +64,8 @@ impl Blame<'_> {
         progress: &(dyn Fn(usize) + Sync),
     ) -> Result<Vec<f32>> {
         let size = [data.height(), data.width()];
-        let net = Network::new(self.target, self.arch, state, size)?;
+        let network = Network::new(self.float.topology().clone(), state)?;
+        let net = Executable::new(self.target, network, size)?;
         Ok(logits(&net, data, self.threads, progress, &RUNNING)?)
     }
 }

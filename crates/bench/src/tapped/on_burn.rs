@@ -3,22 +3,26 @@
 use anyhow::{Result, anyhow};
 use burn::tensor::{Device, Tensor, TensorData};
 use engine::Shape;
-use resnet::{Arch, ResNet, StateDict};
+use network::{Network, NodeId};
+use resnet::OnDevice;
 
 use super::Map;
 
 /// The network and its device.
 pub(super) struct Module {
-    net: ResNet,
+    net: OnDevice,
     device: Device,
+    /// In execution order.
+    layers: Vec<NodeId>,
 }
 
 impl Module {
-    /// The network of `arch` with the tensors of `state`.
-    pub fn new(arch: &Arch, state: &StateDict, device: &Device) -> Result<Self> {
-        let folded = resnet::fold(arch, state)?;
+    /// `network` on `device`.
+    pub fn new(network: &Network, device: &Device) -> Result<Self> {
+        let net = OnDevice::new(network, device)?;
         Ok(Self {
-            net: ResNet::from_state(arch, &folded, device)?,
+            layers: net.topology().layers().collect(),
+            net,
             device: device.clone(),
         })
     }
@@ -31,13 +35,15 @@ impl Module {
     ) -> Result<Vec<f32>> {
         let mut result = Ok(());
         let images = to_device(images, &self.device);
-        let found = self.net.forward_tapped(images, &mut |number, x, y| {
+        let mut number = 0;
+        let found = self.net.forward_tapped(images, &mut |_, x, y| {
             if result.is_ok() {
                 result = to_host(x.clone())
                     .and_then(|x| Ok((x, to_host(y.clone())?)))
                     .and_then(|(x, y)| tap(number, &x, &y));
             }
-        });
+            number += 1;
+        })?;
         result?;
         let [n, classes] = found.dims();
         Ok(to_host(found.reshape([n, classes, 1, 1]))?.values)
@@ -45,9 +51,9 @@ impl Module {
 
     /// The output of layer `number` alone; none where there is no such layer.
     pub fn layer(&self, number: usize, input: &Map) -> Result<Option<Map>> {
-        let output = self
-            .net
-            .forward_layer(number, to_device(input, &self.device));
+        let layer = self.layers.get(number);
+        let input = to_device(input, &self.device);
+        let output = layer.and_then(|&layer| self.net.layer(layer, input));
         output.map(to_host).transpose()
     }
 }

@@ -2,13 +2,14 @@
 
 use anyhow::Result;
 use engine::{Execution, IntegerArithmetic, Isa, Options, Program};
+use network::Network;
 use quant_core::{
     ActivationRange, ActivationScheme, Bits, CodeRange, Granularity, Mapping, RangeMethod,
     Rounding, Scheme,
 };
 use resnet::{
     ActivationQuantization, Arch, BiasPolicy, BnMode, Epilogue, QuantizedNet, ShortcutPolicy,
-    SiteStatistics, Sites, StateDict, WeightQuantization,
+    SiteStatistics, Sites, WeightQuantization,
 };
 
 /// Seed of weights and images. Speed does not depend on the values as long as they are ordinary numbers.
@@ -51,13 +52,13 @@ impl Subject {
     /// # Errors
     /// As [`resnet::lower`] and [`Program::new`]: the processor lacks the instructions.
     pub fn new(arch: &Arch, precision: Precision, isa: Isa) -> Result<Self> {
-        let state = resnet::random_state(arch, SEED);
+        let network = resnet::network(arch, resnet::random_state(arch, SEED))?;
         let size = [arch.image_size(); 2];
         let graph = match precision {
-            Precision::Float32 => resnet::lower(arch, state, size, Epilogue::Fused)?,
+            Precision::Float32 => resnet::lower(network, size, Epilogue::Fused)?,
             Precision::Int8 => {
-                let net = eight_bits(arch, &state)?;
-                resnet::lower_quantized(arch, net, size, Epilogue::Fused)?
+                let net = eight_bits(&network)?;
+                resnet::lower_quantized(net, size, Epilogue::Fused)?
             }
         };
         let program = Program::new(
@@ -78,7 +79,7 @@ impl Subject {
 }
 
 /// `state` with weights and activations of 8 bits. Every site's range is made up: speed does not depend on it.
-fn eight_bits(arch: &Arch, state: &StateDict) -> Result<QuantizedNet> {
+fn eight_bits(network: &Network) -> Result<QuantizedNet> {
     let bits = Bits::new(8)?;
     let (codes, rounding) = (CodeRange::Narrow, Rounding::HalfEven);
     let weights = WeightQuantization {
@@ -102,15 +103,15 @@ fn eight_bits(arch: &Arch, state: &StateDict) -> Result<QuantizedNet> {
         last_bits: None,
         shortcut: ShortcutPolicy::Rescale,
     };
-    let sites = Sites::new(arch);
+    let sites = Sites::new(network.topology());
     let mut statistics = SiteStatistics::new();
-    for (site, _) in &sites.sites {
-        let seen = statistics.entry(site.clone()).or_default();
+    for site in sites.names() {
+        let seen = statistics.entry(site.to_owned()).or_default();
         seen.add(site, 0, &[-3.0, 3.0])?;
     }
-    let mut net = resnet::quantize(arch, state, &weights)?;
+    let mut net = resnet::quantize(network, &weights)?;
     let codes = sites.fit(&statistics, &activations)?;
-    net.quantize_activations(arch, &weights, codes, activations.shortcut)?;
+    net.quantize_activations(&weights, codes, activations.shortcut)?;
     Ok(net)
 }
 

@@ -9,7 +9,7 @@ use resnet::StateDict;
 use super::TrainError;
 use super::step::Gradients;
 use crate::device::Target;
-use crate::network::Network;
+use crate::executable::Executable;
 
 /// A batch, or a part of one.
 #[derive(Clone, Copy, Debug)]
@@ -71,7 +71,7 @@ pub trait Learner: Send + Sync {
         weights: &StateDict,
         target: &Target,
         size: [usize; 2],
-    ) -> Result<Network, TrainError>;
+    ) -> Result<Executable, TrainError>;
 
     /// Puts back what a step threw out of its bounds.
     fn constrain(&self, _weights: &mut StateDict) {}

@@ -7,24 +7,24 @@
 //! (Hinton et al. 2015, arXiv 1503.02531; for quantized networks Mishra and Marr 2018, arXiv 1711.05852.) T^2 keeps the size of the
 //! gradients. The loss that rows report is CE(z, y) alone, so that runs with and without it can be compared.
 
-use burn::module::Module;
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::tensor::activation::{log_softmax, softmax};
 use burn::tensor::{Device, Tensor};
 use engine::Execution;
+use network::Network;
 use resnet::qat::{Phase, Qat, Tensors};
-use resnet::{Arch, ResNet, StateDict};
+use resnet::{OnDevice, StateDict};
 
 use super::learner::{Batch, Learner};
 use super::step::{Gradients, has_not_finite, judge};
 use super::{QatConfig, TrainError};
 use crate::device::Target;
-use crate::network::Network;
+use crate::executable::Executable;
 
 /// The float network that is learned from.
 #[derive(Clone, Debug)]
 pub struct Teacher {
-    state: StateDict,
+    network: Network,
     share: f32,
     temperature: f32,
 }
@@ -50,11 +50,11 @@ impl QatNet {
         qat: Qat,
         config: &QatConfig,
         steps: usize,
-        float: &StateDict,
+        float: &Network,
     ) -> Result<Self, TrainError> {
         let teacher = if config.distillation > 0.0 {
             Some(Teacher {
-                state: resnet::fold(qat.arch(), float)?,
+                network: resnet::fold(float)?,
                 share: config.distillation as f32,
                 temperature: config.temperature as f32,
             })
@@ -82,15 +82,10 @@ impl QatNet {
 impl Teacher {
     /// The mean distance of `logits` to the float network's, which runs on their device (there its convolutions are those of
     /// training, the fastest that the device has) but gets no gradients.
-    fn distance(
-        &self,
-        arch: &Arch,
-        batch: &Batch<'_>,
-        logits: Tensor<2>,
-    ) -> Result<Tensor<1>, TrainError> {
+    fn distance(&self, batch: &Batch<'_>, logits: Tensor<2>) -> Result<Tensor<1>, TrainError> {
         let device = logits.device();
-        let net = ResNet::from_state(arch, &self.state, &device)?.no_grad();
-        let wanted = net.forward(batch.images(&device)).inner();
+        let net = OnDevice::new(&self.network, &device)?;
+        let wanted = net.forward(batch.images(&device))?.inner();
         let wanted = softmax(wanted / self.temperature, 1);
         let found = log_softmax(logits / self.temperature, 1);
         let squared = self.temperature * self.temperature;
@@ -114,7 +109,7 @@ impl Learner for QatNet {
             .forward(logits.clone(), batch.labels(device));
         let loss = match &self.teacher {
             Some(teacher) => {
-                let distance = teacher.distance(self.qat.arch(), batch, logits.clone())?;
+                let distance = teacher.distance(batch, logits.clone())?;
                 loss * (1.0 - teacher.share) + distance * teacher.share
             }
             None => loss,
@@ -134,16 +129,10 @@ impl Learner for QatNet {
         weights: &StateDict,
         target: &Target,
         size: [usize; 2],
-    ) -> Result<Network, TrainError> {
+    ) -> Result<Executable, TrainError> {
         let net = self.qat.finish(weights)?;
         let simulate = Execution::Simulate;
-        Ok(Network::quantized(
-            target,
-            self.qat.arch(),
-            net,
-            size,
-            simulate,
-        )?)
+        Ok(Executable::quantized(target, net, size, simulate)?)
     }
 
     fn constrain(&self, weights: &mut StateDict) {

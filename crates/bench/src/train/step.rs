@@ -28,15 +28,16 @@ use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
+use network::NodeId;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use resnet::qat::names;
-use resnet::{Arch, HostTensor, ResNet, Shortcut, StateDict};
+use resnet::{Arch, HostTensor, OnDevice, ResNet, Shortcut, StateDict};
 
 use super::learner::{Batch, Learner};
 use super::{TrainError, sgd};
 use crate::device::Target;
 use crate::evaluate::outcome;
-use crate::network::Network;
+use crate::executable::Executable;
 
 /// What a batch had to say about the weights.
 #[derive(Clone, Debug)]
@@ -240,8 +241,9 @@ impl Learner for FloatNet {
         weights: &StateDict,
         target: &Target,
         size: [usize; 2],
-    ) -> Result<Network, TrainError> {
-        Ok(Network::new(target, &self.arch, weights.clone(), size)?)
+    ) -> Result<Executable, TrainError> {
+        let network = resnet::network(&self.arch, weights.clone())?;
+        Ok(Executable::new(target, network, size)?)
     }
 
     fn not_finite(
@@ -250,19 +252,16 @@ impl Learner for FloatNet {
         batch: &Batch<'_>,
         device: &Device,
     ) -> Option<String> {
-        let net = ResNet::from_state(&self.arch, weights, device).ok()?;
-        let layout = self.arch.layout();
-        let units = layout.units();
+        let network = resnet::network(&self.arch, weights.clone()).ok()?;
+        let net = OnDevice::new(&network, device).ok()?;
         let mut first = None;
-        net.forward_tapped(batch.images(device), &mut |index, _, y| {
+        let tap = &mut |layer: NodeId, _: &Tensor<4>, y: &Tensor<4>| {
             if first.is_none() && has_not_finite(y) {
-                let name = units
-                    .get(index)
-                    .map_or(&layout.classifier, |unit| &unit.conv);
-                first = Some(name.clone());
+                first = Some(layer);
             }
-        });
-        first
+        };
+        net.forward_tapped(batch.images(device), tap).ok()?;
+        first.map(|layer| net.topology().node(layer).name.clone())
     }
 }
 

@@ -41,7 +41,7 @@ use crate::arch::{Arch, Family};
 use crate::error::{Error, quoted};
 use crate::qat::{StoredQuantizers, is_quantizer};
 use crate::quantize::Decision;
-use network::{HostTensor, StateDict};
+use network::{HostTensor, Network, StateDict};
 use select::{Failure, Selection};
 use source::{Listing, Source};
 
@@ -50,9 +50,9 @@ use source::{Listing, Source};
 pub struct Checkpoint {
     /// The architecture, with the class count of the file's classifier.
     pub arch: Arch,
-    /// Every tensor of the architecture (`Arch::expected`, or `Arch::expected_folded` when [`Self::folded`]) and no
-    /// other, under PyTorch's names without wrapper prefixes, as float32. All values are finite.
-    pub state: StateDict,
+    /// The network, its tensors under PyTorch's names without wrapper prefixes (`Arch::expected`, or `Arch::expected_folded`
+    /// when [`Self::folded`]). All values are finite.
+    pub network: Network,
     /// [`StateDict::sha256`]: the same for the same weights, whatever file they came from.
     pub sha256: String,
     /// SHA-256 of the file's bytes.
@@ -71,6 +71,11 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
+    /// The network's tensors.
+    pub fn tensors(&self) -> &StateDict {
+        self.network.tensors()
+    }
+
     /// Lines for the manifest of a run: what beside the network was left alone, and what layers are called in the file
     /// where that is something else.
     pub fn notes(&self) -> impl Iterator<Item = Decision> + '_ {
@@ -151,11 +156,13 @@ pub fn load_as(path: &Path, arch: Option<&Arch>, reading: &Reading) -> Result<Ch
     let all: StateDict = all.map(|(n, t)| (n.clone(), t.clone())).collect();
     let sha256 = all.sha256();
     let file_sha256 = source.file.sha256()?;
+    let assumptions = assumptions(arch, &found_arch, (&taken, ordered), masked, &passed_over);
+    // Tensors do not say where a bottleneck has its stride; whoever named the network did.
+    let arch = arch.map_or(found_arch, |arch| arch.with_classes(found_arch.classes()));
     Ok(Checkpoint {
-        assumptions: assumptions(arch, &found_arch, (&taken, ordered), masked, &passed_over),
-        // Tensors do not say where a bottleneck has its stride; whoever named the network did.
-        arch: arch.map_or(found_arch, |arch| arch.with_classes(found_arch.classes())),
-        state,
+        assumptions,
+        network: crate::network(&arch, state)?,
+        arch,
         sha256,
         file_sha256,
         folded,

@@ -1,4 +1,4 @@
-//! Convolution with one group and no dilation; what it computes and how is told in [`engine::training`].
+//! Convolution; what it computes with one group and no dilation, and how, is told in [`engine::training`].
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::grads::Gradients;
@@ -9,31 +9,28 @@ use burn::tensor::Tensor;
 use burn::tensor::module;
 use burn::tensor::ops::ConvOptions;
 use engine::training::Conv2d;
-use engine::{Shape, Window};
+use engine::{Padding, Shape, Window};
 
 use quant_core::tensor::flex::pool;
 use quant_core::tensor::flex::{Argument, apply, recycle, tensor, values};
 
 const LENGTHS: &str = "slices are as long as the shapes that they were made from";
 
-/// `[n, c, h, w]` convolved with `weight`, `[out, c, k, k']`, plus `bias`, `[out]`: `[n, out, h', w']`. As many zeros as
-/// `padding` says around the map.
+/// `[n, c, h, w]` convolved with `weight`, `[out, c / groups, k, k']`, plus `bias`, `[out]`: `[n, out, h', w']`. As many zeros as
+/// `window` says around the map.
 pub fn conv2d(
     x: Tensor<4>,
     weight: Tensor<4>,
     bias: Option<Tensor<1>>,
-    stride: usize,
-    padding: usize,
+    window: Window,
+    groups: usize,
 ) -> Tensor<4> {
     let [_, c, h, w] = x.dims();
-    let [outputs, inputs, rows, columns] = weight.dims();
-    let window = Window {
-        kernel: [rows, columns],
-        ..Window::square(1, stride, padding)
-    };
+    let [outputs, inputs, ..] = weight.dims();
     let operands = (Argument::of(&x), Argument::of(&weight));
     let conv = Conv2d::new(Shape::new(c, h, w), outputs, window);
-    if let ((Some(a), Some(b)), Ok(conv), true) = (operands, conv, c == inputs) {
+    let plain = groups == 1 && c == inputs;
+    if let ((Some(a), Some(b)), Ok(conv), true) = (operands, conv, plain) {
         // What still holds the operands here would keep them from being used again.
         match &bias {
             None => {
@@ -55,8 +52,24 @@ pub fn conv2d(
             Some(_) => {}
         }
     }
-    let options = ConvOptions::new([stride; 2], [padding; 2], [1; 2], 1);
+    let options = ConvOptions::new_with_padding(
+        window.stride,
+        pairs(window.padding),
+        window.dilation,
+        groups,
+    );
     module::conv2d(x, weight, bias, options)
+}
+
+/// (above, below), (before, behind).
+pub(crate) fn pairs(padding: Padding) -> [(usize, usize); 2] {
+    let Padding {
+        top,
+        bottom,
+        left,
+        right,
+    } = padding;
+    [(top, bottom), (left, right)]
 }
 
 /// The arguments that the gradients are made of.

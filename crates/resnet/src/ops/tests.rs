@@ -5,6 +5,7 @@ use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Distribution, Tensor, activation, module};
 
 use super::*;
+use engine::Window;
 use quant_core::tensor::flex::Argument;
 
 fn random<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
@@ -41,7 +42,8 @@ fn a_convolution_has_burns_values_and_gradients() {
     ] {
         let (x, weight) = (random(x, &device), random(weight, &device));
         let bias = bias.then(|| random([weight.dims()[0]], &device));
-        let y = conv2d(x.clone(), weight.clone(), bias.clone(), stride, padding);
+        let window = Window::square(weight.dims()[2], stride, padding);
+        let y = conv2d(x.clone(), weight.clone(), bias.clone(), window, 1);
         let options = ConvOptions::new([stride; 2], [padding; 2], [1; 2], 1);
         let z = module::conv2d(x.clone(), weight.clone(), bias.clone(), options);
         let outer = random(y.dims(), &device.clone().inner());
@@ -126,9 +128,9 @@ fn gradients_are_the_slopes_of_a_chain_of_all_operations() {
     let v = random([4, 4, 1, 1], &device);
     let outer = Tensor::from_inner(random([3, 4, 3, 3], &device.clone().inner()));
     let loss = |x: Tensor<4>, w: Tensor<4>, gamma: Tensor<1>| {
-        let y = conv2d(x, w, Some(beta.clone()), 2, 1);
+        let y = conv2d(x, w, Some(beta.clone()), Window::square(3, 2, 1), 1);
         let y = batch_norm_train(y, gamma, beta.clone(), 1e-5).output;
-        let z = conv2d(y.clone(), v.clone(), None, 1, 0);
+        let z = conv2d(y.clone(), v.clone(), None, Window::square(1, 1, 0), 1);
         let z = batch_norm_train(z, beta.clone(), beta.clone(), 1e-5).output;
         ((z * outer.clone() + y) / 10.0).powi_scalar(2).sum()
     };
@@ -173,7 +175,10 @@ fn a_gradient_that_several_read_is_not_overwritten() {
     let x = random([2, 3, 5, 5], &device);
     let w = random([3, 3, 3, 3], &device);
     // x is an operand twice: the two gradients are summed, and the sum's own is given to both.
-    let y = add_relu(conv2d(x.clone(), w.clone(), None, 1, 1), x.clone());
+    let y = add_relu(
+        conv2d(x.clone(), w.clone(), None, Window::square(3, 1, 1), 1),
+        x.clone(),
+    );
     let options = ConvOptions::new([1; 2], [1; 2], [1; 2], 1);
     let z = activation::relu(module::conv2d(x.clone(), w.clone(), None, options) + x.clone());
     let (ours, theirs) = (
@@ -190,16 +195,22 @@ fn constants_get_no_gradient_and_what_is_not_for_flex_is_burns() {
     device.seed(6);
     let x = random([1, 2, 4, 4], &device);
     let w = random([3, 2, 3, 3], &device.clone().inner());
-    let y = conv2d(x.clone(), w.clone(), None, 1, 1);
+    let y = conv2d(x.clone(), w.clone(), None, Window::square(3, 1, 1), 1);
     assert!(y.is_autodiff());
     assert!(x.grad(&y.sum().backward()).is_some());
-    let plain = conv2d(x.clone().inner(), w.clone(), None, 1, 1);
+    let plain = conv2d(
+        x.clone().inner(),
+        w.clone(),
+        None,
+        Window::square(3, 1, 1),
+        1,
+    );
     assert!(!plain.is_autodiff());
     assert!(plain.try_into_primitive::<Flex>().is_ok());
     // Gradient checkpointing computes operations again, so it has to know them.
     let balanced = Device::flex().autodiff().gradient_checkpointing();
     let x: Tensor<4> = Tensor::ones([1, 2, 4, 4], &balanced).require_grad();
     assert!(Argument::of(&x).is_none());
-    let y = conv2d(x.clone(), w, None, 1, 1);
+    let y = conv2d(x.clone(), w, None, Window::square(3, 1, 1), 1);
     assert!(x.grad(&y.sum().backward()).is_some());
 }

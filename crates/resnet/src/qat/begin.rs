@@ -14,7 +14,7 @@ use super::{Qat, QatBn, names};
 use crate::error::{Error, quoted};
 use crate::fold::fold;
 use crate::sites::SiteStatistics;
-use network::{HostTensor, StateDict};
+use network::{HostTensor, Network, StateDict};
 
 /// Where quantizers come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,14 +33,14 @@ impl Qat {
     /// A network without BatchNorm where [`QatBn`] needs one; a tensor or site that cannot be quantized, by name.
     pub fn begin(
         &self,
-        network: &StateDict,
+        network: &Network,
         statistics: &SiteStatistics,
         start: Start,
     ) -> Result<StateDict, Error> {
-        let folded = fold(&self.arch, network)?;
+        let folded = fold(network)?;
         let mut state = match self.spec.bn {
-            QatBn::Static => folded.clone(),
-            QatBn::Kept | QatBn::Folded => network.clone(),
+            QatBn::Static => folded.tensors().clone(),
+            QatBn::Kept | QatBn::Folded => network.tensors().clone(),
         };
         if self.spec.method.learns_weight_steps() {
             let quantized = match self.rounds_own_weights() {
@@ -48,7 +48,7 @@ impl Qat {
                 false => &folded,
             };
             for layer in self.layout.layers() {
-                let weight = quantized.require(&format!("{layer}.weight"))?;
+                let weight = quantized.tensors().require(&format!("{layer}.weight"))?;
                 self.begin_weight(&mut state, layer, weight, start)?;
             }
         }

@@ -19,17 +19,17 @@ use crate::error::Error;
 use crate::fold::{BatchNorm, fold};
 use crate::quantize::{Decision, QuantizedNet, WeightCodes, float_sites};
 use crate::sites::{ShortcutPolicy, SiteCodes};
-use network::{HostTensor, StateDict};
+use network::{HostTensor, Network, StateDict};
 
 pub(super) fn finish(qat: &Qat, state: &StateDict) -> Result<QuantizedNet, Error> {
     let network = network(qat, state)?;
-    let mut net = QuantizedNet::float(fold(&qat.arch, &network)?);
+    let mut net = QuantizedNet::float(fold(&network)?);
     let own = qat.rounds_own_weights();
-    let units = qat.layout.units();
-    let units = units.into_iter().map(|unit| (&unit.conv, Some(unit)));
-    for (layer, unit) in units.chain([(&qat.layout.classifier, None)]) {
+    let (topology, tensors) = network.into_parts();
+    for id in topology.layers() {
+        let layer = &topology.node(id).name;
         let name = format!("{layer}.weight");
-        let source = if own { &network } else { &net.state };
+        let source = if own { &tensors } else { &net.state };
         let original = source.require(&name)?.clone();
         let scheme = qat.scheme(layer)?;
         let params = qat.weight_params(state, layer, &original, &scheme)?;
@@ -37,31 +37,29 @@ pub(super) fn finish(qat: &Qat, state: &StateDict) -> Result<QuantizedNet, Error
         let quantized = quantize_by(&values, &scheme, &params);
         let how = format!("{}, trained by {}", scheme, qat.spec.method);
         net.take_weight(layer, &original, &quantized, &how)?;
-        if let (true, Some(unit)) = (own, unit)
-            && let Some(bn) = BatchNorm::copy(&network, unit)?
-        {
+        if own && let Some(bn) = BatchNorm::copy(&topology, &tensors, id)? {
             fold_codes(&mut net, layer, &bn.scale())?;
         }
         let bias = format!("{layer}.bias");
         net.manifest
             .push(Decision::float(bias, "bias", "bias = float"));
     }
-    net.manifest.extend(float_sites(&qat.arch));
+    net.manifest.extend(float_sites(&net.topology));
     if let Some(how) = &qat.spec.activations {
         let codes = qat.site_codes(state)?;
-        net.quantize_activations(&qat.arch, &qat.as_weights(), codes, how.shortcut)?;
+        net.quantize_activations(&qat.as_weights(), codes, how.shortcut)?;
     }
     Ok(net)
 }
 
-/// The network's own tensors.
-pub(super) fn network(qat: &Qat, state: &StateDict) -> Result<StateDict, Error> {
+/// The network without its quantizers.
+pub(super) fn network(qat: &Qat, state: &StateDict) -> Result<Network, Error> {
     let own = qat.network_tensors().into_iter();
-    own.map(|(name, _)| {
+    let own = own.map(|(name, _)| {
         let tensor = state.require(&name)?.clone();
         Ok((name, tensor))
-    })
-    .collect()
+    });
+    crate::network(&qat.arch, own.collect::<Result<_, Error>>()?)
 }
 
 /// Multiplies a layer's quantized weights by BatchNorm's factor.
@@ -97,7 +95,7 @@ impl Qat {
     /// # Errors
     /// A tensor that is missing, by name.
     pub fn folded(&self, state: &StateDict, net: &QuantizedNet) -> Result<StateDict, Error> {
-        let mut folded = fold(&self.arch, &network(self, state)?)?;
+        let (_, mut folded) = fold(&network(self, state)?)?.into_parts();
         for (name, tensor) in &net.state {
             if name.ends_with(".weight") {
                 folded.insert(name, tensor.clone());

@@ -1,20 +1,17 @@
-//! The network's forward pass with its quantizers, on any device: the walk of [`crate::ResNet`], site by site and unit by unit.
+//! The network's forward pass with its quantizers, on any device.
 
 use std::collections::BTreeMap;
 
-use burn::nn::PaddingConfig2d;
-use burn::nn::pool::MaxPool2dConfig;
 use burn::tensor::{Device, Gradients, Tensor, TensorData, Transaction};
 use quant_core::qat::{Grid, Learns, Method, fake_quant, lsq, lsq_plus, minmax, pact};
 use quant_core::{QParams, Values, parameters};
 
 use super::{Qat, names, unit};
-use crate::arch::{ConvUnit, Shortcut};
 use crate::error::Error;
-use crate::module::{Value, pad_channels};
-use crate::ops::add_relu;
-use crate::sites::{INPUT_SITE, POOL_SITE};
-use network::{HostTensor, StateDict};
+use crate::forward::{Hooks, Tapped, forward, plain};
+use network::{HostTensor, Op, StateDict, Topology};
+
+use crate::units::Unit;
 
 /// Which of the things that change in the course of a training hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -220,59 +217,59 @@ impl Qat {
             measured: Measured::default(),
             probe,
         };
-        let logits = pass.network(images)?;
+        let logits = forward(&self.topology, images, &mut pass)?;
         Ok((logits, pass.measured))
     }
 }
 
-impl Pass<'_> {
-    fn network(&mut self, images: Tensor<4>) -> Result<Tensor<2>, Error> {
-        let qat = self.qat;
-        let layout = &qat.layout;
-        let images = self.site(INPUT_SITE, images)?.read;
-        let stem = self.unit(&layout.stem, images, true)?;
-        let mut x = self.site(&layout.stem.conv, stem)?;
-        if layout.max_pool {
-            let pool = MaxPool2dConfig::new([3, 3])
-                .with_strides([2, 2])
-                .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
-                .init();
-            x = x.map(|x| pool.forward(x));
-        }
-        for block in &layout.blocks {
-            let mut y = Value::from(x.read.clone());
-            for (i, unit) in block.units.iter().enumerate() {
-                let made = self.unit(unit, y.read, i + 1 < block.units.len())?;
-                y = self.site(&unit.conv, made)?;
+impl Hooks for Pass<'_> {
+    fn layer(
+        &mut self,
+        topology: &Topology,
+        unit: &Unit,
+        x: Tensor<4>,
+    ) -> Result<Tensor<4>, Error> {
+        let node = topology.node(unit.head);
+        let y = match node.op {
+            Op::Linear { outputs } => {
+                let clip = unit.clip.map(|clip| &topology.node(clip).op);
+                let y = self.linear(&node.name, outputs, x)?;
+                clip.map_or(y.clone(), |op| plain(op, y))
             }
-            let shortcut = match &block.shortcut {
-                Shortcut::Identity => x.added(),
-                Shortcut::Pad { pad } => pad_channels(x.added(), *pad),
-                Shortcut::Project(unit) => {
-                    let projected = self.unit(unit, x.read, false)?;
-                    self.site(&unit.conv, projected)?.added()
-                }
-            };
-            let sum = add_relu(y.added(), shortcut);
-            x = self.site(&format!("{}.add", block.name()), sum)?;
+            _ => unit::run(self, topology, unit, x)?,
+        };
+        (self.probe)(&node.name, &y);
+        Ok(y)
+    }
+
+    /// A site's values on their grid.
+    fn site(&mut self, site: &str, x: Tensor<4>) -> Result<Tapped, Error> {
+        (self.probe)(site, &x);
+        let Some(owner) = self.qat.owners.get(site) else {
+            return Ok(x.into());
+        };
+        if self.phase.ranges && self.qat.spec.method == Method::MinMax {
+            self.move_range(site, &x)?;
         }
-        let [n, c, h, w] = x.read.dims();
-        let pooled = x.read.reshape([n, c, h * w]).mean_dim(2);
-        let pooled = self.site(POOL_SITE, pooled.reshape([n, c, 1, 1]))?;
-        let pooled = pooled.read.reshape([n, c]);
-        let name = &layout.classifier;
+        if !self.phase.activations {
+            return Ok(x.into());
+        }
+        let grid = self.site_grid(owner, &x)?;
+        if self.qat.is_forked(site) {
+            return Ok(Tapped::forked(fake_quant(x.clone(), &grid), x));
+        }
+        Ok(fake_quant(x, &grid).into())
+    }
+}
+
+impl Pass<'_> {
+    fn linear(&mut self, name: &str, outputs: usize, x: Tensor<4>) -> Result<Tensor<4>, Error> {
+        let [n, c, h, w] = x.dims();
         let weight = self.tensors.matrix(&format!("{name}.weight"))?;
         let weight = self.weight(name, weight, 1.0)?;
         let bias = self.tensors.vector(&format!("{name}.bias"))?;
-        let logits = pooled.matmul(weight.transpose()) + bias.unsqueeze::<2>();
-        let logits = self.site(name, logits.reshape([n, layout.classes, 1, 1]))?;
-        Ok(logits.read.reshape([n, layout.classes]))
-    }
-
-    fn unit(&mut self, unit: &ConvUnit, x: Tensor<4>, relu: bool) -> Result<Tensor<4>, Error> {
-        let y = unit::run(self, unit, x, relu)?;
-        (self.probe)(&unit.conv, &y);
-        Ok(y)
+        let y = x.reshape([n, c * h * w]).matmul(weight.transpose()) + bias.unsqueeze::<2>();
+        Ok(y.reshape([n, outputs, 1, 1]))
     }
 
     /// A layer's weights on their grid, whose learned step is in units of `unit`.
@@ -302,25 +299,6 @@ impl Pass<'_> {
             Some(grid) => fake_quant(weight, &grid),
             None => weight,
         })
-    }
-
-    /// A site's values on their grid.
-    fn site(&mut self, site: &str, x: Tensor<4>) -> Result<Value, Error> {
-        (self.probe)(site, &x);
-        let Some(owner) = self.qat.owners.get(site) else {
-            return Ok(x.into());
-        };
-        if self.phase.ranges && self.qat.spec.method == Method::MinMax {
-            self.move_range(site, &x)?;
-        }
-        if !self.phase.activations {
-            return Ok(x.into());
-        }
-        let grid = self.site_grid(owner, &x)?;
-        if self.qat.is_forked(site) {
-            return Ok(Value::forked(fake_quant(x.clone(), &grid), x));
-        }
-        Ok(fake_quant(x, &grid).into())
     }
 
     fn site_grid(&self, owner: &str, x: &Tensor<4>) -> Result<Grid, Error> {

@@ -10,7 +10,7 @@ use super::{Qat, finish};
 use crate::error::Error;
 use crate::fold::{BatchNorm, fold};
 use crate::quantize::QuantizedNet;
-use network::StateDict;
+use network::{Network, StateDict};
 
 /// The share of the variance at the start below which a channel is lost.
 const LEAST_VARIANCE: f32 = 1e-3;
@@ -65,27 +65,25 @@ impl Qat {
     /// A tensor that is missing, by name.
     pub fn lost_channels(
         &self,
-        begin: &StateDict,
+        begin: &Network,
         state: &StateDict,
     ) -> Result<Vec<LostChannels>, Error> {
         let network = finish::network(self, state)?;
         let weights = match self.rounds_own_weights() {
             true => network.clone(),
-            false => fold(&self.arch, &network)?,
+            false => fold(&network)?,
         };
-        let units = self.layout.units();
-        let units = units.into_iter().map(|unit| (&unit.conv, Some(unit)));
-        let layers = units.chain([(&self.layout.classifier, None)]);
-        let one = |(layer, unit): (&String, Option<_>)| {
-            let weight = weights.require(&format!("{layer}.weight"))?;
+        let one = |layer: &str| {
+            let weight = weights.tensors().require(&format!("{layer}.weight"))?;
             let params = self.weight_params(state, layer, weight, &self.scheme(layer)?)?;
             let channels = weight.shape.first().copied().unwrap_or(1);
-            let variances = |state: &StateDict| -> Result<Vec<f32>, Error> {
-                let bn = unit.map(|unit| BatchNorm::copy(state, unit)).transpose()?;
-                Ok(bn
-                    .flatten()
-                    .map(|bn| bn.variance().to_vec())
-                    .unwrap_or_default())
+            let variances = |network: &Network| -> Result<Vec<f32>, Error> {
+                let topology = network.topology();
+                let Some(id) = topology.find(layer) else {
+                    return Ok(Vec::new());
+                };
+                let bn = BatchNorm::copy(topology, network.tensors(), id)?;
+                Ok(bn.map(|bn| bn.variance().to_vec()).unwrap_or_default())
             };
             let pairs = variances(begin)?.into_iter().zip(variances(&network)?);
             let without_variance = pairs
@@ -98,13 +96,13 @@ impl Qat {
                 params.is_some_and(|params| clipped(group, params) > MOST_CLIPPED)
             });
             Ok(LostChannels {
-                layer: layer.clone(),
+                layer: layer.to_owned(),
                 channels,
                 without_variance: without_variance.map(|(c, _)| c).collect(),
                 clipped: clipped.map(|(c, _)| c).collect(),
             })
         };
-        layers.map(one).collect()
+        self.layout.layers().map(one).collect()
     }
 }
 

@@ -38,19 +38,20 @@ pub use stored::{StoredQuantizers, is_quantizer};
 
 use std::collections::BTreeMap;
 
-use quant_core::{Bits, Scheme};
+use quant_core::Scheme;
 
 use crate::arch::{Arch, Layout};
 use crate::error::Error;
-use crate::quantize::{BiasPolicy, QuantizedNet, WeightQuantization};
+use crate::quantize::{BiasPolicy, QuantizedNet, WeightQuantization, own_bits};
 use crate::sites::Sites;
-use network::StateDict;
+use network::{StateDict, Topology};
 
 /// A network to be trained with its quantizers.
 #[derive(Clone, Debug)]
 pub struct Qat {
     arch: Arch,
     layout: Layout,
+    topology: Topology,
     sites: Sites,
     spec: QatSpec,
     /// For each site that is quantized, the site whose quantizer it uses: its own, or the first of those that share a scale.
@@ -64,25 +65,28 @@ impl Qat {
     /// [`Error::Setting`] for what cannot be trained so.
     pub fn new(arch: &Arch, spec: QatSpec) -> Result<Self, Error> {
         spec.check()?;
-        let sites = Sites::new(arch);
+        let topology = crate::topology(arch);
+        let sites = Sites::new(&topology);
         let mut owners = BTreeMap::new();
         if let Some(how) = &spec.activations {
-            for (site, _) in &sites.sites {
+            for site in sites.names() {
                 if sites.is_unrounded(site, how.shortcut) {
                     continue;
                 }
                 let partners = sites.partners(site, how.shortcut);
-                let first = sites.sites.iter().map(|(name, _)| name);
-                let owner = first
-                    .filter(|name| *name == site || partners.contains(name))
+                let shares = |name: &&str| *name == site || partners.iter().any(|p| p == name);
+                let owner = sites
+                    .names()
+                    .filter(shares)
                     .find(|name| *name == site || owners.contains_key(*name))
                     .unwrap_or(site);
-                owners.insert(site.clone(), owner.clone());
+                owners.insert(site.to_owned(), owner.to_owned());
             }
         }
         Ok(Self {
             arch: *arch,
             layout: arch.layout(),
+            topology,
             sites,
             spec,
             owners,
@@ -108,14 +112,17 @@ impl Qat {
 
     /// A layer's scheme: bits of its own for the first and the last.
     fn scheme(&self, layer: &str) -> Result<Scheme, Error> {
-        let bits = |bits: Option<Bits>| match bits {
-            Some(bits) => self.spec.scheme.with_bits(bits),
-            None => Ok(self.spec.scheme),
-        };
-        Ok(match layer {
-            name if name == self.layout.stem.conv => bits(self.spec.first_bits)?,
-            name if name == self.layout.classifier => bits(self.spec.last_bits)?,
-            _ => self.spec.scheme,
+        let QatSpec {
+            scheme,
+            first_bits,
+            last_bits,
+            ..
+        } = self.spec;
+        let id = self.topology.find(layer);
+        let bits = id.and_then(|id| own_bits(&self.topology, id, first_bits, last_bits));
+        Ok(match bits {
+            Some(bits) => scheme.with_bits(bits)?,
+            None => scheme,
         })
     }
 

@@ -46,11 +46,10 @@ impl Qat {
         if !by_k || self.rounds_own_weights() {
             return Ok(1.0);
         }
-        let units = self.layout.units();
-        let Some(unit) = units.into_iter().find(|unit| unit.conv == layer) else {
+        let Some(id) = self.topology.find(layer) else {
             return Ok(1.0);
         };
-        let Some(bn) = BatchNorm::copy(state, unit)? else {
+        let Some(bn) = BatchNorm::copy(&self.topology, state, id)? else {
             return Ok(1.0);
         };
         let k = bn.scale();

@@ -5,7 +5,7 @@ use burn::tensor::{Device, Int, Tensor};
 use quant_core::qat::Method;
 use quant_core::{Bits, Granularity, Mapping};
 
-use super::tests::{IMAGES, arch, images, network, per_tensor, spec, statistics};
+use super::tests::{IMAGES, arch, checked, images, network, per_tensor, spec, statistics};
 use super::*;
 use crate::arch::BN_EPSILON;
 use crate::fold::BatchNorm;
@@ -49,9 +49,9 @@ fn shrink(state: &mut StateDict, channels: std::ops::Range<usize>, a: f32) {
 
 /// k of every channel of [`LAYER`].
 fn scales(arch: &Arch, state: &StateDict) -> Vec<f32> {
-    let layout = arch.layout();
-    let unit = layout.units().into_iter().find(|unit| unit.conv == LAYER);
-    let bn = BatchNorm::copy(state, unit.unwrap()).unwrap();
+    let topology = crate::topology(arch);
+    let layer = topology.find(LAYER).unwrap();
+    let bn = BatchNorm::copy(&topology, state, layer).unwrap();
     bn.unwrap().scale()
 }
 
@@ -111,7 +111,8 @@ fn steps_and_weights_move_at_one_pace_whatever_k_is() {
                 for k in [0, -10, -6, -2, 2, 4].map(|power| 2.0_f32.powi(power)) {
                     let mut state = network.clone();
                     shrink(&mut state, 0..32, k);
-                    let begin = qat.begin(&state, &SiteStatistics::new(), Start::Ptq);
+                    let begin =
+                        qat.begin(&checked(&arch, &state), &SiteStatistics::new(), Start::Ptq);
                     let found = balance(&qat, &begin.unwrap());
                     assert!((0.01..100.0).contains(&found), "{case}, k = {k}: {found}");
                     let expected = *expected.get_or_insert(found);
@@ -137,8 +138,12 @@ fn folded_with_a_learned_step_for_each_channel_is_kept() {
     for method in [Method::Lsq, Method::LsqPlus] {
         let [folded, kept] = [QatBn::Folded, QatBn::Kept]
             .map(|bn| Qat::new(&arch, few_bits(method, bn, Granularity::Channel)).unwrap());
-        let begin = folded.begin(&network, &seen, Start::Ptq).unwrap();
-        let other = kept.begin(&network, &seen, Start::Ptq).unwrap();
+        let begin = folded
+            .begin(&checked(&arch, &network), &seen, Start::Ptq)
+            .unwrap();
+        let other = kept
+            .begin(&checked(&arch, &network), &seen, Start::Ptq)
+            .unwrap();
         assert_eq!(begin.sha256(), other.sha256(), "{method}");
         for phase in [TRAINING, Phase::INFERENCE] {
             let [(a, _), (b, _)] = [&folded, &kept].map(|qat| gradients(qat, &begin, phase));
@@ -163,7 +168,9 @@ fn a_channel_of_small_variance_trains_a_thousand_steps_and_lives() {
         let case = granularity.name();
         let spec = few_bits(Method::Lsq, QatBn::Folded, granularity);
         let qat = Qat::new(&arch, spec).unwrap();
-        let mut state = qat.begin(&network, &seen, Start::Ptq).unwrap();
+        let mut state = qat
+            .begin(&checked(&arch, &network), &seen, Start::Ptq)
+            .unwrap();
         for _ in 0..1000 {
             let (found, measured) = gradients(&qat, &state, TRAINING);
             for (name, gradient) in &found {
@@ -189,7 +196,9 @@ fn a_channel_of_small_variance_trains_a_thousand_steps_and_lives() {
             }
             qat.constrain(&mut state);
         }
-        let lost = qat.lost_channels(&network, &state).unwrap();
+        let lost = qat
+            .lost_channels(&checked(&arch, &network), &state)
+            .unwrap();
         // Of the classifier there are classes that none of the images has.
         let lost: Vec<_> = lost
             .iter()
@@ -218,8 +227,12 @@ fn a_lost_channel_is_counted_once_and_the_manifest_names_its_layer() {
     let seen = statistics(&arch, &network);
     let spec = few_bits(Method::Lsq, QatBn::Folded, Granularity::Channel);
     let qat = Qat::new(&arch, spec).unwrap();
-    let mut state = qat.begin(&network, &seen, Start::Ptq).unwrap();
-    let none = qat.lost_channels(&network, &state).unwrap();
+    let mut state = qat
+        .begin(&checked(&arch, &network), &seen, Start::Ptq)
+        .unwrap();
+    let none = qat
+        .lost_channels(&checked(&arch, &network), &state)
+        .unwrap();
     assert!(none.iter().all(|layer| layer.count() == 0), "{none:?}");
     let variance = state.get_mut(&format!("{BN}.running_var")).unwrap();
     variance.data[3] *= 0.9e-3;
@@ -227,7 +240,9 @@ fn a_lost_channel_is_counted_once_and_the_manifest_names_its_layer() {
     for channel in [3, 6] {
         state.get_mut(&names::weight(LAYER, "step")).unwrap().data[channel] *= 1e-3;
     }
-    let lost = qat.lost_channels(&network, &state).unwrap();
+    let lost = qat
+        .lost_channels(&checked(&arch, &network), &state)
+        .unwrap();
     let layer = lost.iter().find(|layer| layer.layer == LAYER).unwrap();
     assert_eq!(
         (&layer.without_variance, &layer.clipped),

@@ -16,13 +16,12 @@ use std::collections::BTreeMap;
 use quant_core::QParams;
 
 use super::names;
-use crate::arch::Arch;
 use crate::error::{Error, quoted};
 use crate::quantize::{
     BiasPolicy, BnMode, Decision, QuantizedNet, WeightCodes, WeightQuantization,
 };
-use crate::sites::{ShortcutPolicy, SiteCodes, Sites};
-use network::{HostTensor, StateDict};
+use crate::sites::{Addition, ShortcutPolicy, SiteCodes, Sites};
+use network::{HostTensor, Network, StateDict};
 
 /// Whether a tensor of a file belongs to a quantizer.
 pub fn is_quantizer(name: &str) -> bool {
@@ -96,16 +95,17 @@ impl StoredQuantizers {
         (most(weights), most(sites))
     }
 
-    /// The network that these quantizers and the tensors of `state` are, ready to run.
+    /// What `network` is with these quantizers, ready to run.
     ///
     /// # Errors
     /// A quantizer that is missing or holds what no quantizer holds, by name; weights that are not on their grid.
-    pub fn network(&self, arch: &Arch, state: &StateDict) -> Result<QuantizedNet, Error> {
-        let mut net = QuantizedNet::float(state.clone());
-        let layout = arch.layout();
-        for layer in layout.layers() {
+    pub fn network(&self, network: &Network) -> Result<QuantizedNet, Error> {
+        let mut net = QuantizedNet::float(network.clone());
+        let topology = network.topology();
+        for id in topology.layers() {
+            let layer = &topology.node(id).name;
             let name = format!("{layer}.weight");
-            let weight = state.require(&name)?;
+            let weight = network.tensors().require(&name)?;
             let scale = self.read(&names::weight(layer, "scale"), weight.shape[0])?;
             let bits = self.read(&names::weight(layer, "bits"), 1)?[0] as u32;
             let codes = codes(&name, weight, scale)?;
@@ -118,13 +118,13 @@ impl StoredQuantizers {
             };
             net.manifest.extend([weight, bias]);
         }
-        net.manifest.extend(crate::quantize::float_sites(arch));
-        let sites = Sites::new(arch);
+        net.manifest.extend(crate::quantize::float_sites(topology));
+        let sites = Sites::new(topology);
         let mut grids = SiteCodes::new();
-        for (site, _) in &sites.sites {
+        for site in sites.names() {
             let name = names::site(site, "grid");
             if self.0.contains(&name) {
-                grids.insert(site.clone(), self.grid(&name)?);
+                grids.insert(site.to_owned(), self.grid(&name)?);
             }
         }
         let shortcut = policy(&sites, &grids);
@@ -136,7 +136,7 @@ impl StoredQuantizers {
                 bias: BiasPolicy::Int32,
                 bn: BnMode::Folded,
             };
-            net.quantize_activations(arch, &how, grids, shortcut)?;
+            net.quantize_activations(&how, grids, shortcut)?;
         }
         Ok(net)
     }
@@ -168,14 +168,15 @@ impl StoredQuantizers {
 
 /// The policy of additions that `grids` were made for: what is not rounded has none.
 fn policy(sites: &Sites, grids: &SiteCodes) -> ShortcutPolicy {
-    let equal = |(summand, (other, _)): (&String, &(String, String))| {
-        grids.contains_key(summand) && grids.get(summand) == grids.get(other)
+    let equal = |Addition { summands, .. }: &Addition| {
+        let [one, other] = summands;
+        grids.contains_key(one) && grids.get(one) == grids.get(other)
     };
     if sites.additions.iter().all(equal) {
         return ShortcutPolicy::Shared;
     }
     let unrounded = |policy: &ShortcutPolicy| {
-        let mut names = sites.sites.iter().map(|(site, _)| site);
+        let mut names = sites.names();
         names.all(|site| grids.contains_key(site) != sites.is_unrounded(site, *policy))
     };
     let real = [ShortcutPolicy::Float, ShortcutPolicy::IdentityFloat];

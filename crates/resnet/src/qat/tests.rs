@@ -10,7 +10,7 @@ use quant_core::{
 
 use super::*;
 use crate::random_state;
-use crate::sites::{ActivationQuantization, ShortcutPolicy, SiteStatistics};
+use crate::sites::{ActivationQuantization, ShortcutPolicy, Site, SiteStatistics};
 use crate::{Epilogue, ResNet, lower, lower_quantized};
 
 pub(super) const SIDE: usize = 16;
@@ -37,6 +37,11 @@ fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 
 /// Made-up weights, with the running statistics that the images have: with others, training by batch statistics would find
 /// every value outside of its calibrated range.
+/// The network with these numbers.
+pub(super) fn checked(arch: &Arch, state: &StateDict) -> network::Network {
+    crate::network(arch, state.clone()).unwrap()
+}
+
 pub(super) fn network(arch: &Arch, seed: u64) -> StateDict {
     let state = random_state(arch, seed);
     let device = Device::flex().autodiff();
@@ -56,11 +61,11 @@ pub(super) fn network(arch: &Arch, seed: u64) -> StateDict {
 
 /// What the float network's sites see of the images.
 pub(super) fn statistics(arch: &Arch, state: &StateDict) -> SiteStatistics {
-    let graph = lower(arch, state.clone(), [SIDE, SIDE], Epilogue::Separate).unwrap();
+    let graph = lower(checked(arch, state), [SIDE, SIDE], Epilogue::Separate).unwrap();
     let program = Program::new(graph, Options::default()).unwrap();
     let names: Vec<String> = program.nodes().map(|n| n.name.to_owned()).collect();
     let mut seen = SiteStatistics::new();
-    let sites = Sites::new(arch).sites;
+    let sites = Sites::new(&crate::topology(arch)).sites;
     let pixels = pixels();
     for (i, image) in pixels.chunks_exact(3 * SIDE * SIDE).enumerate() {
         let own = seen.entry("input".to_owned()).or_default();
@@ -69,9 +74,9 @@ pub(super) fn statistics(arch: &Arch, state: &StateDict) -> SiteStatistics {
         let mut workspace = program.workspace();
         let observe = &mut |value: engine::Observation<'_>| {
             let made_by = &names[value.node];
-            for (site, _) in sites.iter().filter(|(_, node)| node == made_by) {
-                let own = seen.entry(site.clone()).or_default();
-                own.add(site, i as u64, &value.to_planar()).unwrap();
+            for Site { name, .. } in sites.iter().filter(|site| site.node == *made_by) {
+                let own = seen.entry(name.clone()).or_default();
+                own.add(name, i as u64, &value.to_planar()).unwrap();
             }
         };
         program
@@ -225,7 +230,7 @@ fn a_dead_site_is_trained_from_scale_1_whatever_the_method_and_the_start() {
         for start in [Start::Ptq, Start::Float] {
             let case = format!("{}, {start}", named(&spec));
             let qat = Qat::new(&arch, spec.clone()).unwrap();
-            let begin = qat.begin(&state, &seen, start).unwrap();
+            let begin = qat.begin(&checked(&arch, &state), &seen, start).unwrap();
             let net = qat.finish(&begin).unwrap();
             let code = net.activations.as_ref().unwrap().0[SITE];
             assert_eq!((code.scale, code.zero_point), (1.0, 0), "{case}");
@@ -253,7 +258,9 @@ fn without_rounding_it_is_the_float_network() {
         spec.scheme = spec.scheme.with_bits(sixteen).unwrap();
         (spec.first_bits, spec.last_bits) = (None, None);
         let qat = Qat::new(&arch, spec).unwrap();
-        let state = qat.begin(&state, &seen, Start::Ptq).unwrap();
+        let state = qat
+            .begin(&checked(&arch, &state), &seen, Start::Ptq)
+            .unwrap();
         let tensors = Tensors::new(&state, &device);
         let phase = Phase {
             activations: false,
@@ -278,7 +285,9 @@ fn every_trained_tensor_gets_a_gradient() {
     for spec in specs() {
         let case = named(&spec);
         let qat = Qat::new(&arch, spec).unwrap();
-        let state = qat.begin(&network, &seen, Start::Float).unwrap();
+        let state = qat
+            .begin(&checked(&arch, &network), &seen, Start::Float)
+            .unwrap();
         let tensors = Tensors::new(&state, &device);
         let phase = Phase {
             batch_statistics: true,
@@ -306,7 +315,7 @@ fn every_trained_tensor_gets_a_gradient() {
 /// Logits of the images by the engine.
 fn run(arch: &Arch, net: &QuantizedNet, execution: Execution) -> Vec<f32> {
     let size = [SIDE, SIDE];
-    let graph = lower_quantized(arch, net.clone(), size, Epilogue::Fused).unwrap();
+    let graph = lower_quantized(net.clone(), size, Epilogue::Fused).unwrap();
     let options = Options {
         execution,
         ..Options::default()
@@ -334,7 +343,9 @@ fn what_is_trained_is_what_the_engine_runs_and_its_integers_are_its_simulation()
         let spec = with_eight_bits(spec);
         let case = named(&spec);
         let qat = Qat::new(&arch, spec).unwrap();
-        let begin = qat.begin(&network, &seen, Start::Ptq).unwrap();
+        let begin = qat
+            .begin(&checked(&arch, &network), &seen, Start::Ptq)
+            .unwrap();
         let state = stepped(&qat, &begin);
         assert_ne!(state.sha256(), begin.sha256(), "{case}");
         let net = qat.finish(&state).unwrap();
@@ -366,11 +377,13 @@ fn a_stored_network_is_the_one_that_was_finished() {
     for spec in specs() {
         let case = named(&spec);
         let qat = Qat::new(&arch, spec).unwrap();
-        let begin = qat.begin(&network, &seen, Start::Ptq).unwrap();
+        let begin = qat
+            .begin(&checked(&arch, &network), &seen, Start::Ptq)
+            .unwrap();
         let net = qat.finish(&begin).unwrap();
         let stored = StoredQuantizers::of(&net);
         let loaded = stored
-            .network(&arch, &qat.folded(&begin, &net).unwrap())
+            .network(&checked(&arch, &qat.folded(&begin, &net).unwrap()))
             .unwrap();
         assert_eq!(loaded.codes, net.codes, "{case}");
         assert_eq!(loaded.bias_codes, net.bias_codes, "{case}");
@@ -392,13 +405,15 @@ fn a_quantizer_that_does_not_fit_its_weights_is_named() {
         Mapping::Affine,
     );
     let qat = Qat::new(&arch, spec).unwrap();
-    let begin = qat.begin(&network, &seen, Start::Ptq).unwrap();
+    let begin = qat
+        .begin(&checked(&arch, &network), &seen, Start::Ptq)
+        .unwrap();
     let net = qat.finish(&begin).unwrap();
     let folded = qat.folded(&begin, &net).unwrap();
     let fails = |name: &str, change: fn(&mut Vec<f32>)| {
         let mut tensors = StoredQuantizers::of(&net).tensors().clone();
         change(&mut tensors.get_mut(name).unwrap().data);
-        let error = StoredQuantizers::new(tensors).network(&arch, &folded);
+        let error = StoredQuantizers::new(tensors).network(&checked(&arch, &folded));
         error.unwrap_err().to_string()
     };
     let scale = "quantizer.weight.layer1.0.conv1.scale";

@@ -25,9 +25,11 @@ use burn::tensor::Tensor;
 
 use super::QatBn;
 use super::forward::Pass;
-use crate::arch::{BN_EPSILON, ConvUnit};
 use crate::error::Error;
-use crate::ops::{batch_norm_relu_train, batch_norm_train, conv2d, relu};
+use crate::forward::plain;
+use crate::ops::{batch_norm_relu_train, batch_norm_train, conv2d};
+use crate::units::Unit;
+use network::{Op, Topology};
 
 /// How far running statistics move.
 const MOMENTUM: f64 = 0.1;
@@ -38,62 +40,78 @@ fn by_output(t: Tensor<1>) -> Tensor<4> {
     t.reshape([channels, 1, 1, 1])
 }
 
-/// The unit's output, with the ReLU that follows if `activate`.
+/// The step's value, the clipping that follows included.
 pub(super) fn run(
     pass: &mut Pass<'_>,
-    unit: &ConvUnit,
+    topology: &Topology,
+    unit: &Unit,
     x: Tensor<4>,
-    activate: bool,
 ) -> Result<Tensor<4>, Error> {
-    let weight = pass.tensors.kernel(&unit.conv)?;
-    let (stride, padding) = (unit.stride, unit.padding());
-    let rectified = |y: Tensor<4>| if activate { relu(y) } else { y };
+    let node = topology.node(unit.head);
+    let conv = &node.name;
+    let Op::Conv { groups, window, .. } = node.op else {
+        return Err(network::Error::missing(conv).into());
+    };
+    let weight = pass.tensors.kernel(conv)?;
+    let clip = unit.clip.map(|clip| &topology.node(clip).op);
+    let clipped = |y: Tensor<4>| match clip {
+        Some(op) => plain(op, y),
+        None => y,
+    };
+    let convolve = |x, weight, bias| conv2d(x, weight, bias, window, groups);
     let bn = pass.qat.spec.bn;
-    if bn == QatBn::Static {
-        let bias = pass.tensors.vector(&format!("{}.bias", unit.conv))?;
-        let weight = pass.weight(&unit.conv, weight, 1.0)?;
-        return Ok(rectified(conv2d(x, weight, Some(bias), stride, padding)));
-    }
-    let part = |part: &str| pass.tensors.vector(&format!("{}.{part}", unit.bn));
+    let norm = unit.norm.map(|norm| topology.node(norm));
+    let (Some(norm), false) = (norm, bn == QatBn::Static) else {
+        let bias = pass.tensors.vector(&format!("{conv}.bias"))?;
+        let weight = pass.weight(conv, weight, 1.0)?;
+        return Ok(clipped(convolve(x, weight, Some(bias))));
+    };
+    let Op::BatchNorm { epsilon } = norm.op else {
+        return Err(network::Error::missing(&norm.name).into());
+    };
+    let part = |part: &str| pass.tensors.vector(&format!("{}.{part}", norm.name));
     let (gamma, beta) = (part("weight")?, part("bias")?);
     let (mean, variance) = (part("running_mean")?.inner(), part("running_var")?.inner());
-    let r = (variance.clone() + BN_EPSILON as f32).sqrt();
+    let r = (variance.clone() + epsilon as f32).sqrt();
     let k = gamma.clone() / r;
     let shift = beta.clone() - mean.clone() * k.clone();
     let own = pass.qat.rounds_own_weights();
-    let step_unit = pass.qat.step_unit(pass.state, &unit.conv)?;
+    let step_unit = pass.qat.step_unit(pass.state, conv)?;
     if !pass.phase.batch_statistics {
         let weight = if own {
-            pass.weight(&unit.conv, weight, step_unit)? * by_output(k)
+            pass.weight(conv, weight, step_unit)? * by_output(k)
         } else {
-            pass.weight(&unit.conv, weight * by_output(k), step_unit)?
+            pass.weight(conv, weight * by_output(k), step_unit)?
         };
-        let y = conv2d(x, weight, Some(shift), stride, padding);
-        return Ok(rectified(y));
+        return Ok(clipped(convolve(x, weight, Some(shift))));
     }
     let weight = if own {
-        pass.weight(&unit.conv, weight, step_unit)?
+        pass.weight(conv, weight, step_unit)?
     } else {
         let zero = k.clone().equal_scalar(0.0);
-        let quantized = pass.weight(&unit.conv, weight * by_output(k.clone()), step_unit)?;
+        let quantized = pass.weight(conv, weight * by_output(k.clone()), step_unit)?;
         quantized / by_output(k.mask_fill(zero, 1.0))
     };
-    let z = conv2d(x, weight, None, stride, padding);
+    let z = convolve(x, weight, None);
     let [n, _, h, w] = z.dims();
-    let found = match activate {
-        true => batch_norm_relu_train(z, gamma, beta, BN_EPSILON),
-        false => batch_norm_train(z, gamma, beta, BN_EPSILON),
+    let is_rectified = clip == Some(&Op::RELU);
+    let found = match is_rectified {
+        true => batch_norm_relu_train(z, gamma, beta, epsilon),
+        false => batch_norm_train(z, gamma, beta, epsilon),
     };
     let m = (n * h * w) as f64;
     let unbiased = found.variance * (m / (m - 1.0).max(1.0));
     let moved = |old: Tensor<1>, new: Tensor<1>| old * (1.0 - MOMENTUM) + new * MOMENTUM;
     pass.measure(
-        &format!("{}.running_mean", unit.bn),
+        &format!("{}.running_mean", norm.name),
         moved(mean, found.mean),
     );
     pass.measure(
-        &format!("{}.running_var", unit.bn),
+        &format!("{}.running_var", norm.name),
         moved(variance, unbiased),
     );
-    Ok(found.output)
+    Ok(match is_rectified {
+        true => found.output,
+        false => clipped(found.output),
+    })
 }

@@ -302,7 +302,7 @@ fn starting_weights(path: &Path, arch: &Arch) -> Result<StateDict> {
             arch.classes()
         );
     }
-    Ok(found.state)
+    Ok(found.network.into_parts().1)
 }
 
 fn config(arguments: &Arguments, train: &Dataset, init: Option<&StateDict>) -> Config {

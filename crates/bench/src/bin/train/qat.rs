@@ -38,13 +38,7 @@ pub fn run(arguments: &Arguments, experiment: &Path) -> Result<ExitCode> {
     let stop = listen()?;
     let checkpoint = &run.model.checkpoint;
     let statistics = match &run.calibration {
-        Some(seen) => collect(
-            &checkpoint.arch,
-            &checkpoint.state,
-            &seen.data,
-            threads,
-            &stop,
-        )?,
+        Some(seen) => collect(&checkpoint.network, &seen.data, threads, &stop)?,
         None => SiteStatistics::new(),
     };
     let job = Job {

@@ -12,13 +12,16 @@
 mod on_burn;
 
 use engine::{Execution, Options, Program};
-use resnet::{Arch, Epilogue, QuantizedNet, StateDict};
+use network::Network;
+#[cfg(feature = "burn")]
+use resnet::OnDevice;
+use resnet::{Epilogue, QuantizedNet};
 
 use crate::device::Target;
 use crate::evaluate::EvaluateError;
 
 /// A network on the device that it was built for.
-pub struct Network {
+pub struct Executable {
     place: Place,
     classes: usize,
 }
@@ -29,7 +32,7 @@ enum Place {
     Burn(Box<on_burn::Module>),
 }
 
-/// One thread's way to run a [`Network`].
+/// One thread's way to run an [`Executable`].
 pub struct Worker<'a>(Hands<'a>);
 
 enum Hands<'a> {
@@ -38,50 +41,44 @@ enum Hands<'a> {
     Burn(Box<on_burn::Worker<'a>>),
 }
 
-impl Network {
-    /// The network of `arch` with the tensors of `state`, for images `[3, height, width]`. The engine keeps a BatchNorm
-    /// that is still there as scale and shift; on a burn device it is folded.
+impl Executable {
+    /// `network` for images `[c, height, width]`. The engine keeps a BatchNorm that is still there as scale and shift; on a
+    /// burn device it is folded.
     ///
     /// # Errors
-    /// As [`resnet::lower`] and [`ResNet::from_state`]: tensors missing or misshapen, images too small.
-    pub fn new(
-        target: &Target,
-        arch: &Arch,
-        state: StateDict,
-        size: [usize; 2],
-    ) -> Result<Self, resnet::Error> {
+    /// As [`resnet::lower`]: images too small.
+    pub fn new(target: &Target, network: Network, size: [usize; 2]) -> Result<Self, resnet::Error> {
+        let classes = network.topology().classes();
         let place = match target {
             Target::Engine => {
-                let graph = resnet::lower(arch, state, size, Epilogue::Fused)?;
+                let graph = resnet::lower(network, size, Epilogue::Fused)?;
                 Place::Engine(Box::new(Program::new(graph, Options::default())?))
             }
             #[cfg(feature = "burn")]
             Target::Burn(device) => {
-                let module = on_burn::Module::new(arch, &state, Vec::new(), size, device)?;
+                let net = OnDevice::new(&network, device)?;
+                let module = on_burn::Module::new(net, size, device);
                 Place::Burn(Box::new(module))
             }
         };
-        Ok(Self {
-            place,
-            classes: arch.classes(),
-        })
+        Ok(Self { place, classes })
     }
 
     /// A quantized network, its activations in `execution` where they are quantized. On a burn device they are rounded
     /// between layers that run in float.
     ///
     /// # Errors
-    /// As [`Network::new`], and [`engine::Error::Code`] for what integers cannot do.
+    /// As [`Executable::new`], and [`engine::Error::Code`] for what integers cannot do.
     pub fn quantized(
         target: &Target,
-        arch: &Arch,
         net: QuantizedNet,
         size: [usize; 2],
         execution: Execution,
     ) -> Result<Self, resnet::Error> {
+        let classes = net.topology.classes();
         let place = match target {
             Target::Engine => {
-                let graph = resnet::lower_quantized(arch, net, size, Epilogue::Fused)?;
+                let graph = resnet::lower_quantized(net, size, Epilogue::Fused)?;
                 let options = Options {
                     execution,
                     ..Options::default()
@@ -90,15 +87,12 @@ impl Network {
             }
             #[cfg(feature = "burn")]
             Target::Burn(device) => {
-                let codes = net.site_rounding(arch);
-                let module = on_burn::Module::new(arch, &net.state, codes, size, device)?;
+                let net = OnDevice::quantized(&net, device)?;
+                let module = on_burn::Module::new(net, size, device);
                 Place::Burn(Box::new(module))
             }
         };
-        Ok(Self {
-            place,
-            classes: arch.classes(),
-        })
+        Ok(Self { place, classes })
     }
 
     /// Logits per image.
@@ -130,7 +124,7 @@ impl Network {
 }
 
 impl Worker<'_> {
-    /// `images`, `[n, 3, height, width]` with at most [`Network::batch`] images, to `logits`, `[n, classes]`.
+    /// `images`, `[n, 3, height, width]` with at most [`Executable::batch`] images, to `logits`, `[n, classes]`.
     ///
     /// # Errors
     /// [`EvaluateError::Worker`] if the device fails.

@@ -1,8 +1,9 @@
-//! A network on a burn device: a module with BatchNorm folded, its activations rounded between layers that run in float.
+//! A network on a burn device, and the threads that run it.
 
 use burn::tensor::{Device, Tensor, TensorData};
+use network::NodeId;
 use rayon::{ThreadPool, ThreadPoolBuilder};
-use resnet::{Arch, ResNet, SiteRounding, StateDict};
+use resnet::OnDevice;
 
 use super::all_finite;
 use crate::evaluate::EvaluateError;
@@ -10,47 +11,37 @@ use crate::evaluate::EvaluateError;
 /// Images that the device takes at once.
 pub(super) const BATCH: usize = 32;
 
-/// The network, its device, and the codes of its sites in the order of execution; none where activations stay in float.
+/// The network, its device, and the extents of its images.
 pub(super) struct Module {
-    net: ResNet,
+    net: OnDevice,
     device: Device,
-    codes: Vec<Option<SiteRounding>>,
-    /// Names of the layers, in execution order.
-    layers: Vec<String>,
     size: [usize; 2],
 }
 
 /// One thread's way to run a [`Module`].
 pub(super) struct Worker<'a> {
-    // A burn module can be sent to a thread but not shared: each worker has a clone, which shares the weights.
-    net: ResNet,
+    // Tensors can be sent to a thread but not shared: each worker has a clone, which shares the weights.
+    net: OnDevice,
     of: &'a Module,
     pool: ThreadPool,
 }
 
 impl Module {
-    /// The network of `arch` with the tensors of `state`, for images `[3, height, width]`.
-    pub fn new(
-        arch: &Arch,
-        state: &StateDict,
-        codes: Vec<Option<SiteRounding>>,
-        size: [usize; 2],
-        device: &Device,
-    ) -> Result<Self, resnet::Error> {
-        let folded = resnet::fold(arch, state)?;
-        Ok(Self {
-            net: ResNet::from_state(arch, &folded, device)?,
+    /// `net`, which lies on `device`, for images `[c, height, width]`.
+    pub fn new(net: OnDevice, size: [usize; 2], device: &Device) -> Self {
+        Self {
+            net,
             device: device.clone(),
-            codes,
-            layers: arch.layout().layers().map(str::to_owned).collect(),
             size,
-        })
+        }
     }
 
-    /// `images`, `[n, 3, height, width]`, on the device.
+    /// `images`, `[n, c, height, width]`, on the device.
     fn to_device(&self, images: &[f32]) -> Tensor<4> {
         let [height, width] = self.size;
-        let shape = [images.len() / (3 * height * width), 3, height, width];
+        let channels = self.net.topology().input().channels;
+        let n = images.len() / (channels * height * width);
+        let shape = [n, channels, height, width];
         Tensor::from_data(TensorData::new(images.to_vec(), shape), &self.device)
     }
 
@@ -73,8 +64,8 @@ impl Worker<'_> {
     pub fn run(&mut self, images: &[f32], logits: &mut [f32]) -> Result<(), EvaluateError> {
         let images = self.of.to_device(images);
         let found = self.pool.install(|| {
-            let logits = self.net.forward_quantized(images, &self.of.codes);
-            to_host(logits)
+            let logits = self.net.forward(images);
+            to_host(logits.map_err(|e| EvaluateError::Worker(e.to_string()))?)
         });
         logits.copy_from_slice(&found?);
         Ok(())
@@ -84,15 +75,16 @@ impl Worker<'_> {
     pub fn first_not_finite(&mut self, image: &[f32]) -> Result<Option<String>, EvaluateError> {
         let image = self.of.to_device(image);
         let mut first = Ok(None);
-        let tap = &mut |layer: usize, _: &Tensor<4>, output: &Tensor<4>| {
+        let tap = &mut |layer: NodeId, _: &Tensor<4>, output: &Tensor<4>| {
             if let Ok(None) = first {
                 let finite = to_host(output.clone()).map(|values| all_finite(&values));
                 first = finite.map(|finite| (!finite).then_some(layer));
             }
         };
         self.pool
-            .install(|| drop(self.net.forward_watched(image, &self.of.codes, tap)));
-        Ok(first?.and_then(|layer| self.of.layers.get(layer).cloned()))
+            .install(|| drop(self.net.forward_tapped(image, tap)));
+        let name = |layer: NodeId| self.net.topology().node(layer).name.clone();
+        Ok(first?.map(name))
     }
 }
 
