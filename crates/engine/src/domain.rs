@@ -6,7 +6,7 @@ use quant_core::Rounding;
 use crate::epilogue::{Epilogue, Multiplier, Surroundings};
 use crate::error::Error;
 use crate::gemmlowp::Gemmlowp;
-use crate::graph::{Code, Conv, Node, Op, code_error, ends};
+use crate::graph::{Clip, Code, Conv, Node, Op, code_error, ends};
 use crate::kernel::{
     Accumulator, Added, Arithmetic, Float32, Integer, IntegerPost, Isa, Kernels, Post, Rule,
     RuleArithmetic, Simulated, SimulatedPost, VECTOR, float32, integer, simulated,
@@ -87,7 +87,7 @@ pub(crate) trait Domain: Arithmetic {
 pub(crate) struct FloatFinish {
     scale: Vec<f32>,
     shift: Vec<f32>,
-    floor: f32,
+    clip: Clip,
     count: f32,
 }
 
@@ -121,11 +121,7 @@ impl Domain for Float32 {
         Ok(FloatFinish {
             scale: filled(scale, 1.0),
             shift: filled(shift, 0.0),
-            floor: if around.node.relu {
-                0.0
-            } else {
-                f32::NEG_INFINITY
-            },
+            clip: around.node.clip.unwrap_or(Clip::NONE),
             count,
         })
     }
@@ -139,7 +135,7 @@ impl Domain for Float32 {
             scale: &finish.scale,
             shift: &finish.shift,
             add,
-            floor: finish.floor,
+            clip: finish.clip,
         }
     }
 
@@ -182,8 +178,11 @@ impl Domain for Float32 {
             *sum += add;
         }
         for sum in out {
-            if *sum < finish.floor {
-                *sum = finish.floor;
+            if *sum < finish.clip.low {
+                *sum = finish.clip.low;
+            }
+            if *sum > finish.clip.high {
+                *sum = finish.clip.high;
             }
         }
     }
@@ -436,7 +435,7 @@ fn base(code: Code) -> i32 {
 /// The smallest and the largest stored code of what a node makes.
 fn stored_ends(node: &Node) -> [i32; 2] {
     node.code
-        .map_or([0; 2], |code| ends(code, node.relu).map(|q| q - base(code)))
+        .map_or([0; 2], |code| ends(code, node.clip).map(|q| q - base(code)))
 }
 
 /// The stored zero point of a value that integers can hold.

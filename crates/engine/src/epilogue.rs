@@ -10,7 +10,7 @@
 //! v = clamp(r(v))                               where something is added and the result has codes
 //! ```
 //!
-//! and the result's code is `v + zero_point`. A ReLU is the lower end of the last clamp. A pool's mean is the first line
+//! and the result's code is `v + zero_point`. A clipping is the ends of the last clamp. A pool's mean is the first line
 //! with `M = s_in / (count * s_out)`, an addition of its own the third and fourth (Jacob et al. 2018, sections 2.2 to 2.4
 //! and A.2).
 //!
@@ -22,7 +22,7 @@
 use quant_core::{FixedPoint, Rounding};
 
 use crate::error::Error;
-use crate::graph::{Code, Node, Op, code_error, ends};
+use crate::graph::{Clip, Code, Node, Op, code_error, ends};
 use crate::kernel::VECTOR;
 
 /// What the real multipliers are rounded to.
@@ -51,8 +51,8 @@ pub(crate) struct Epilogue {
     pub last: Option<Clamp>,
     /// Whether the result has no codes.
     pub is_real: bool,
-    /// For a real result: minus infinity without ReLU.
-    pub floor: f64,
+    /// For a real result: the ends of its clipping.
+    pub ends: Clamp,
     pub rounding: Rounding,
 }
 
@@ -158,12 +158,13 @@ impl Epilogue {
         if let (Op::Identity, Some(_)) = (&node.op, add) {
             multipliers = vec![1.0];
         }
-        let clamp = |code: Code, relu: bool| {
-            let [low, high] = ends(code, relu).map(|q| f64::from(q - code.zero_point));
+        let clamp = |code: Code, clip: Option<Clip>| {
+            let [low, high] = ends(code, clip).map(|q| f64::from(q - code.zero_point));
             Clamp { low, high }
         };
-        let result = node.code.map(|code| clamp(code, node.relu));
-        let first = node.inner.map(|code| clamp(code, false));
+        let real = node.clip.unwrap_or(Clip::NONE);
+        let result = node.code.map(|code| clamp(code, node.clip));
+        let first = node.inner.map(|code| clamp(code, None));
         // Whole vectors are read: what lies behind the last channel is never seen, except that a node without channels of
         // its own has one constant for all lanes.
         for values in [&mut bias, &mut multipliers, &mut offset] {
@@ -179,7 +180,10 @@ impl Epilogue {
             add,
             last: result,
             is_real: node.code.is_none(),
-            floor: if node.relu { 0.0 } else { f64::NEG_INFINITY },
+            ends: Clamp {
+                low: real.low.into(),
+                high: real.high.into(),
+            },
             rounding,
         })
     }

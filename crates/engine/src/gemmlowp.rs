@@ -12,7 +12,7 @@ use quant_core::FixedPoint;
 
 use crate::epilogue::{Surroundings, no_form};
 use crate::error::Error;
-use crate::graph::{Code, Op, code_error, ends};
+use crate::graph::{Clip, Code, Op, code_error, ends};
 use crate::kernel::VECTOR;
 
 /// A node's arithmetic.
@@ -57,8 +57,8 @@ impl Gemmlowp {
         };
         let (input, output) = (coded(around.input)?, coded(node.code)?);
         let scale = |code: Code| f64::from(code.scale);
-        let clamp = |code: Code, relu: bool| {
-            let [low, high] = ends(code, relu).map(|q| q - code.zero_point);
+        let clamp = |code: Code, clip: Option<Clip>| {
+            let [low, high] = ends(code, clip).map(|q| q - code.zero_point);
             Clamp { low, high }
         };
         let alone = matches!(node.op, Op::Identity);
@@ -97,14 +97,14 @@ impl Gemmlowp {
                     own: form(own / twice)?,
                     other: form(other / twice)?,
                     output: form(twice / (raised * scale(output)))?,
-                    last: clamp(output, node.relu),
+                    last: clamp(output, node.clip),
                 })
             }
         };
         let first = match (&node.add, alone) {
-            (None, _) => Some(clamp(output, node.relu)),
+            (None, _) => Some(clamp(output, node.clip)),
             (Some(_), true) => None,
-            (Some(_), false) => Some(clamp(own, false)),
+            (Some(_), false) => Some(clamp(own, None)),
         };
         // As long as the other rule's vectors.
         let filler = multiplier[0];

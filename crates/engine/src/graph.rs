@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! acc[o, y, x] = sum over i, ky, kx of  w[o, i, ky, kx] * in[i, y * stride + ky * dilation - padding, ...]
-//! out = relu?( (acc + bias[o]) * scale[o] + shift[o] + add[o, y, x] )
+//! out = clip?( (acc + bias[o]) * scale[o] + shift[o] + add[o, y, x] )
 //! ```
 //!
 //! with `i` running over the input channels of the group of `o`, and zero outside the map. `scale` and `shift` are a
@@ -14,7 +14,7 @@
 //! # Quantized graphs
 //!
 //! A value may have a [`Code`]: then it holds numbers `scale * (q - zero_point)` alone, and what a node computes is
-//! rounded to the nearest of them when everything else, addition and ReLU included, is done. [`Node::inner`] rounds a
+//! rounded to the nearest of them when everything else, addition and clipping included, is done. [`Node::inner`] rounds a
 //! convolution's own result too, before the addition. Where weights have codes, [`Conv::weight`] holds
 //! `q - zero_point` and [`Conv::scale`] their scale; an int32 bias is [`Conv::bias`]. What happens to the codes is
 //! written down in `epilogue.rs`, once for float and integer execution.
@@ -22,6 +22,8 @@
 //! [`Graph::new`] checks everything that can be wrong; what comes out of it can be compiled and run.
 
 use std::collections::HashMap;
+
+use quant_core::Rounding;
 
 use crate::error::Error;
 use crate::shape::{Padding, Shape, Window};
@@ -98,8 +100,30 @@ pub enum Op {
         /// Zero channels behind.
         behind: usize,
     },
-    /// The input itself: with [`Node::add`] and [`Node::relu`], an addition and a ReLU of their own.
+    /// The input itself: with [`Node::add`] and [`Node::clip`], an addition and a ReLU of their own.
     Identity,
+}
+
+/// `min(max(x, low), high)`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Clip {
+    /// The smallest value that comes out.
+    pub low: f32,
+    /// The largest.
+    pub high: f32,
+}
+
+impl Clip {
+    /// max(x, 0).
+    pub const RELU: Self = Self {
+        low: 0.0,
+        high: f32::INFINITY,
+    };
+    /// Nothing happens.
+    pub(crate) const NONE: Self = Self {
+        low: f32::NEG_INFINITY,
+        high: f32::INFINITY,
+    };
 }
 
 /// One step.
@@ -113,8 +137,8 @@ pub struct Node {
     pub op: Op,
     /// A value of the output's shape that is added; for convolutions, linear layers and [`Op::Identity`].
     pub add: Option<String>,
-    /// Whether `max(x, 0)` comes last; for the same.
-    pub relu: bool,
+    /// What comes last; for the same.
+    pub clip: Option<Clip>,
     /// What its value is rounded to; absent: it stays real.
     pub code: Option<Code>,
     /// What the operation's own result is rounded to before something is added.
@@ -129,7 +153,7 @@ impl Node {
             input: input.into(),
             op,
             add: None,
-            relu: false,
+            clip: None,
             code: None,
             inner: None,
         }
@@ -143,7 +167,7 @@ impl Node {
 
     /// The same with a ReLU behind it.
     pub fn with_relu(mut self) -> Self {
-        self.relu = true;
+        self.clip = Some(Clip::RELU);
         self
     }
 
@@ -270,14 +294,11 @@ impl Graph {
     }
 }
 
-/// The smallest and the largest code of a value, behind a ReLU if there is one.
-pub(crate) fn ends(code: Code, relu: bool) -> [i32; 2] {
-    let low = if relu {
-        code.quant_min.max(code.zero_point)
-    } else {
-        code.quant_min
-    };
-    [low, code.quant_max]
+/// The smallest and the largest code of a value, behind a clipping if there is one: rounding is monotone, so the codes of a
+/// clipped value are those between the codes of the ends.
+pub(crate) fn ends(code: Code, clip: Option<Clip>) -> [i32; 2] {
+    let Clip { low, high } = clip.unwrap_or(Clip::NONE);
+    [low, high].map(|end| code.quantize(end, Rounding::HalfEven, 0))
 }
 
 /// A code that can be computed with.
@@ -408,8 +429,13 @@ fn order(nodes: &[Node], output: &str) -> Result<Vec<usize>, Error> {
 fn output_shape(node: &Node, input: Shape) -> Result<Shape, Error> {
     let fail = |detail: String| Err(shape_error(&node.name, detail));
     let fuses = matches!(node.op, Op::Conv(_) | Op::Linear(_) | Op::Identity);
-    if !fuses && (node.add.is_some() || node.relu) {
-        return fail("only convolutions, linear layers and identities add or have a ReLU".into());
+    if !fuses && (node.add.is_some() || node.clip.is_some()) {
+        return fail("only convolutions, linear layers and identities add or clip".into());
+    }
+    if let Some(Clip { low, high }) = node.clip
+        && (low.is_nan() || high.is_nan() || low > high)
+    {
+        return fail(format!("clips to {low} .. {high}"));
     }
     let shape = match &node.op {
         Op::Conv(conv) => {

@@ -31,7 +31,7 @@ mod typed;
 pub use domain::{IntegerArithmetic, Requantize};
 pub use epilogue::Multiplier;
 pub use error::Error;
-pub use graph::{Code, Conv, Graph, INPUT, Linear, Node, Op};
+pub use graph::{Clip, Code, Conv, Graph, INPUT, Linear, Node, Op};
 pub use kernel::{Accumulator, Isa, peak};
 pub use program::{Execution, NodeInfo, Observation, Options, Program, WHOLE_GROUPS, Workspace};
 pub use shape::{Padding, Shape, Window};

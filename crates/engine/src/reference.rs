@@ -4,7 +4,7 @@
 //! The bound of a sum of K products is `(K + 4) u sum |w x|`, u = 2^-24, whatever the order (Higham, Accuracy and
 //! Stability of Numerical Algorithms, section 3.1); errors of the inputs come through with `sum |w|`.
 
-use crate::graph::{Code, Graph, Op, Placed};
+use crate::graph::{Clip, Code, Graph, Op, Placed};
 use crate::shape::{Shape, Window};
 
 /// A value and how far a float32 result may lie from it.
@@ -74,8 +74,8 @@ pub(crate) fn node(graph: &Graph, placed: &Placed, values: &[Vec<Bounded>]) -> V
                     out.value += other.value;
                     out.error += other.error + UNIT * out.value.abs();
                 }
-                if node.relu {
-                    out.value = out.value.max(0.0);
+                if let Some(Clip { low, high }) = node.clip {
+                    out.value = out.value.clamp(low.into(), high.into());
                 }
                 made.push(node.code.map_or(out, |code| out.rounded(code)));
             }

@@ -15,8 +15,8 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use engine::{
-    Accumulator, Code, Conv, Execution, Graph, INPUT, IntegerArithmetic, Isa, Multiplier, Node,
-    Observation, Op, Options, Padding, Program, Requantize, Shape, Window,
+    Accumulator, Clip, Code, Conv, Execution, Graph, INPUT, IntegerArithmetic, Isa, Multiplier,
+    Node, Observation, Op, Options, Padding, Program, Requantize, Shape, Window,
 };
 use quant_core::Rounding;
 use safetensors::SafeTensors;
@@ -157,10 +157,11 @@ impl Golden {
             }
             node.code = Some(self.code(output));
             // The activation that was fused stands in the name; its tensor's codes begin at the zero point.
-            node.relu = self.info(output)["name"]
+            let relu = self.info(output)["name"]
                 .as_str()
                 .unwrap()
                 .contains("/Relu");
+            node.clip = relu.then_some(Clip::RELU);
             nodes.push(node);
         }
         let classifier = nodes.pop().unwrap();

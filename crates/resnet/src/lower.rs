@@ -14,7 +14,7 @@
 //! Quantized activations make a graph with codes ([`lower_quantized`]): weights become integers with their scale beside
 //! them, 32-bit biases too, and every site's node rounds its value, if the site has a code.
 
-use engine::{Code, Conv, Graph, INPUT, Linear, Node, Op, Window};
+use engine::{Clip, Code, Conv, Graph, INPUT, Linear, Node, Op, Window};
 use network::{Network, NodeId, Op as Operation, StateDict, Topology, Value};
 
 use crate::error::Error;
@@ -259,7 +259,7 @@ impl Build<'_> {
         };
         let input = self.name(node.inputs[0]).added;
         let mut lowered = Node::new(&node.name, input, op);
-        lowered.relu = node.op == Operation::RELU;
+        lowered.clip = clip(&node.op);
         lowered.code = self.code(&node.name);
         self.finish(head, lowered, &node.name);
         Ok(())
@@ -275,7 +275,7 @@ impl Build<'_> {
         }
         let input = self.name(topology.node(layer.head).inputs[0]).read;
         let mut node = Node::new(name, input, op);
-        node.relu = unit.clip.is_some();
+        node.clip = self.clip(unit);
         let site = &topology.node(unit.head).name;
         node.code = self.code(site);
         if let Some(rest) = rest {
@@ -283,12 +283,20 @@ impl Build<'_> {
             node.inner = self.code(name);
         }
         if let (Some(clip), Epilogue::Separate, None) = (unit.clip, self.epilogue, &self.codes) {
-            node.relu = false;
+            node.clip = None;
             self.nodes.push(node);
-            node = Node::new(&topology.node(clip).name, name, Op::Identity).with_relu();
+            let node_name = &topology.node(layer.head).name;
+            let name = &topology.node(clip).name;
+            node = Node::new(name, node_name, Op::Identity);
+            node.clip = self.clip(unit);
         }
         self.finish(unit.tail(), node, site);
         Ok(())
+    }
+
+    /// The clipping at the end of a step.
+    fn clip(&self, unit: &Unit) -> Option<Clip> {
+        unit.clip.and_then(|id| clip(&self.topology.node(id).op))
     }
 
     /// An addition of its own.
@@ -296,7 +304,7 @@ impl Build<'_> {
         let name = &self.topology.node(unit.head).name;
         let (one, other) = (self.name(one).added, self.name(other).added);
         let mut node = Node::new(name, one, Op::Identity).plus(other);
-        node.relu = unit.clip.is_some();
+        node.clip = self.clip(unit);
         node.code = self.code(name);
         self.finish(unit.tail(), node, name);
     }
@@ -314,6 +322,13 @@ impl Build<'_> {
             self.nodes.push(Node { code, ..node });
         }
         self.names[tail] = Some(Names { added, read });
+    }
+}
+
+fn clip(op: &Operation) -> Option<Clip> {
+    match *op {
+        Operation::Clip { low, high } => Some(Clip { low, high }),
+        _ => None,
     }
 }
 

@@ -47,6 +47,10 @@ impl Floats for Avx2 {
         // The second operand comes back where one is NaN.
         unsafe { _mm256_max_ps(floor, x) }
     }
+    #[inline(always)]
+    unsafe fn at_most(x: __m256, ceiling: __m256) -> __m256 {
+        unsafe { _mm256_min_ps(ceiling, x) }
+    }
 
     type Wide = Avx2;
     #[inline(always)]

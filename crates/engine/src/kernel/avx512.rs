@@ -48,6 +48,10 @@ impl Floats for Avx512 {
         // The second operand comes back where one is NaN.
         unsafe { _mm512_max_ps(floor, x) }
     }
+    #[inline(always)]
+    unsafe fn at_most(x: __m512, ceiling: __m512) -> __m512 {
+        unsafe { _mm512_min_ps(ceiling, x) }
+    }
 
     type Wide = Avx512;
     #[inline(always)]

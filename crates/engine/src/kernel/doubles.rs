@@ -102,7 +102,8 @@ impl Epilogue {
                 v = self.clamp::<W>(v, clamp);
             }
             if self.is_real {
-                v = W::at_least(v, W::splat(self.floor));
+                v = W::at_least(v, W::splat(self.ends.low));
+                v = W::at_most(v, W::splat(self.ends.high));
             }
             v
         }

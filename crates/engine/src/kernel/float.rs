@@ -1,4 +1,4 @@
-//! Float32: `out = max(sum * scale + shift + add, floor)`.
+//! Float32: `out = min(max(sum * scale + shift + add, low), high)`.
 //!
 //! Rounding: with fused multiply-add every product and sum is rounded once, so a sum of `K` products is within
 //! `K u / (1 - K u)` of the exact one, relative to the sum of absolute values, u = 2^-24 (Higham, Accuracy and
@@ -6,6 +6,7 @@
 
 use std::hint::black_box;
 
+use crate::graph::Clip;
 use crate::kernel::doubles::Doubles;
 use crate::kernel::tile::{Added, added_covers, place, prefetch_added};
 use crate::kernel::{Arithmetic, At, Isa, Kernels, Lanes};
@@ -23,8 +24,8 @@ pub(crate) struct Post<'a> {
     /// Per output channel, filled up likewise.
     pub shift: &'a [f32],
     pub add: Added<'a, f32>,
-    /// `max(x, floor)` comes last: 0 for a ReLU, minus infinity for none.
-    pub floor: f32,
+    /// What comes last: infinite ends where nothing does.
+    pub clip: Clip,
 }
 
 /// Multiplications per tile in one chunk: a panel of 16 floats then takes 16 KiB of the first-level cache.
@@ -66,6 +67,8 @@ pub(crate) trait Floats: Copy + Sized + 'static {
     ) -> Self::Register;
     /// `max(x, floor)`, a NaN in `x` staying NaN.
     unsafe fn at_least(x: Self::Register, floor: Self::Register) -> Self::Register;
+    /// `min(x, ceiling)`, likewise.
+    unsafe fn at_most(x: Self::Register, ceiling: Self::Register) -> Self::Register;
 
     /// As many doubles as a register has lanes.
     type Wide: Doubles;
@@ -181,7 +184,8 @@ unsafe fn epilogue<F: Floats>(
         if let Some(add) = add {
             y = F::add(y, add);
         }
-        F::at_least(y, F::splat(post.floor))
+        let y = F::at_least(y, F::splat(post.clip.low));
+        F::at_most(y, F::splat(post.clip.high))
     }
 }
 

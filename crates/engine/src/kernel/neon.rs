@@ -47,6 +47,10 @@ impl Floats for Neon {
     unsafe fn at_least(x: float32x4_t, floor: float32x4_t) -> float32x4_t {
         unsafe { vmaxq_f32(x, floor) }
     }
+    #[inline(always)]
+    unsafe fn at_most(x: float32x4_t, ceiling: float32x4_t) -> float32x4_t {
+        unsafe { vminq_f32(x, ceiling) }
+    }
 
     type Wide = Neon;
     #[inline(always)]

@@ -11,6 +11,7 @@
 
 use std::ops::Range;
 
+use crate::graph::Clip;
 use crate::kernel::{Float32, Job, Kernels, Post, Segment};
 
 /// Pixels in a chunk, at the most: the gradients of a panel of two vectors then take 16 KiB of the first-level cache, and
@@ -103,7 +104,7 @@ impl Outer {
                         scale: &[],
                         shift: &[],
                         add: None,
-                        floor: f32::NEG_INFINITY,
+                        clip: Clip::NONE,
                     },
                 };
                 // SAFETY: `kernels` belongs to an instruction set that the processor has (`float32`). Gradients and sums

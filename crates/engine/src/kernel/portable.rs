@@ -49,6 +49,10 @@ impl Floats for Portable {
     unsafe fn at_least(x: [f32; 4], floor: [f32; 4]) -> [f32; 4] {
         std::array::from_fn(|i| if x[i] < floor[i] { floor[i] } else { x[i] })
     }
+    #[inline(always)]
+    unsafe fn at_most(x: [f32; 4], ceiling: [f32; 4]) -> [f32; 4] {
+        std::array::from_fn(|i| if x[i] > ceiling[i] { ceiling[i] } else { x[i] })
+    }
 
     type Wide = Array<4>;
     #[inline(always)]

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::{CHANNELS, Random, conv, run, same_bytes};
-use crate::graph::{Graph, INPUT, Linear, Node, Op};
+use crate::graph::{Clip, Graph, INPUT, Linear, Node, Op};
 use crate::kernel::Isa;
 use crate::program::{Options, Program};
 use crate::reference::evaluate;
@@ -136,7 +136,8 @@ proptest! {
         let (inputs, outputs) = (each * groups, makes * groups);
         let conv = conv(&mut random, [inputs, outputs, groups], window, scale);
         let mut node = Node::new("node", INPUT, Op::Conv(conv));
-        node.relu = relu;
+        let high = if group == 2 { 0.5 } else { f32::INFINITY };
+        node.clip = relu.then_some(Clip { low: 0.0, high });
         let input = Shape::new(inputs, size[0], size[1]);
         if let Ok(graph) = Graph::new(input, vec![node], "node") {
             check(&graph, 3, group);
@@ -201,23 +202,24 @@ proptest! {
 fn network(fused: bool) -> Graph {
     let mut random = Random(11);
     let mut nodes: Vec<Node> = Vec::new();
-    let push = |nodes: &mut Vec<Node>, name: &str, input: &str, op, add: Option<&str>, relu| {
-        let mut node = Node::new(name, input, op);
-        match (fused, add) {
-            (true, add) => {
-                node.add = add.map(str::to_owned);
-                node.relu = relu;
-                nodes.push(node);
+    let push =
+        |nodes: &mut Vec<Node>, name: &str, input: &str, op, add: Option<&str>, relu: bool| {
+            let mut node = Node::new(name, input, op);
+            match (fused, add) {
+                (true, add) => {
+                    node.add = add.map(str::to_owned);
+                    node.clip = relu.then_some(Clip::RELU);
+                    nodes.push(node);
+                }
+                (false, add) => {
+                    node.name = format!("{name}.sum");
+                    let mut end = Node::new(name, format!("{name}.sum"), Op::Identity);
+                    end.add = add.map(str::to_owned);
+                    end.clip = relu.then_some(Clip::RELU);
+                    nodes.extend([node, end]);
+                }
             }
-            (false, add) => {
-                node.name = format!("{name}.sum");
-                let mut end = Node::new(name, format!("{name}.sum"), Op::Identity);
-                end.add = add.map(str::to_owned);
-                end.relu = relu;
-                nodes.extend([node, end]);
-            }
-        }
-    };
+        };
     let mut unit = |inputs, outputs, kernel, stride| {
         let window = Window::square(kernel, stride, kernel / 2);
         Op::Conv(conv(&mut random, [inputs, outputs, 1], window, true))

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::random::{code, conv, network, window};
+use super::random::{clip, code, conv, network, window};
 use super::{CHANNELS, Random, twin};
 use crate::domain::IntegerArithmetic;
 use crate::graph::{Code, Conv, Graph, INPUT, Node, Op};
@@ -101,7 +101,7 @@ pub(super) fn single(
     let of = code(random, 1.0);
     let (conv, range) = conv(random, (input, of), [outputs, groups], window);
     let node = Node {
-        relu: random.once_in(3),
+        clip: clip(random, range),
         ..Node::new("node", INPUT, Op::Conv(conv)).with_code(code(random, range))
     };
     Graph::quantized(input, Some(of), vec![node], "node").ok()

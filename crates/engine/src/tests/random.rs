@@ -1,7 +1,7 @@
 //! Quantized graphs from a seed: every operation, codes of 1 to 8 bits, zero points anywhere, windows of every kind.
 
 use super::{CHANNELS, Random};
-use crate::graph::{Code, Conv, Graph, INPUT, Node, Op};
+use crate::graph::{Clip, Code, Conv, Graph, INPUT, Node, Op};
 use crate::shape::{Padding, Shape, Window};
 
 /// Codes of 1 to 8 bits for numbers that span `range`, with a sign or without, and any zero point.
@@ -21,6 +21,22 @@ pub(super) fn code(random: &mut Random, range: f32) -> Code {
 /// What the numbers of a code span.
 fn range(code: Code) -> f32 {
     code.scale * (code.quant_max - code.quant_min + 1) as f32
+}
+
+/// No clipping, a ReLU, or both ends somewhere in `range`.
+pub(super) fn clip(random: &mut Random, range: f32) -> Option<Clip> {
+    let end = |random: &mut Random| random.next() * range;
+    match random.between(0, 3) {
+        0 | 1 => None,
+        2 => Some(Clip::RELU),
+        _ => {
+            let (a, b) = (end(random), end(random));
+            Some(Clip {
+                low: a.min(b),
+                high: a.max(b),
+            })
+        }
+    }
 }
 
 /// 2^x, x between the two.
@@ -190,7 +206,7 @@ fn next(random: &mut Random, name: String, values: &[(String, Shape, Code)]) -> 
         }
     }
     if matches!(node.op, Op::Conv(_) | Op::Identity) {
-        node.relu = random.once_in(2);
+        node.clip = clip(random, span);
         // Of one order of magnitude, roughly: the quotient of the scales has 31 bits.
         let alike = values.iter().filter(|(_, shape, code)| {
             *shape == makes && (range(*code) / span).log2().abs() < 12.0

@@ -7,7 +7,7 @@ use quant_core::{FixedPoint, Rounding};
 
 use crate::domain::{IntegerArithmetic, Requantize};
 use crate::epilogue::Multiplier;
-use crate::graph::{Code, Conv, Graph, Op, Placed};
+use crate::graph::{Clip, Code, Conv, Graph, Op, Placed};
 use crate::kernel::Accumulator;
 use crate::shape::{Shape, Window};
 
@@ -48,16 +48,13 @@ fn scale(code: Code) -> f64 {
     f64::from(code.scale)
 }
 
-/// `q - zero_point` between the ends, the lower one of a ReLU being 0.
-fn clamp(code: Code, relu: bool, v: i64) -> i64 {
-    let floor = if relu {
-        code.zero_point
-    } else {
-        code.quant_min
-    };
-    let low = floor.max(code.quant_min) - code.zero_point;
-    let high = code.quant_max - code.zero_point;
-    v.clamp(low.into(), high.into())
+/// `q - zero_point` between the ends, those of a clipping being the nearest codes.
+fn clamp(code: Code, clip: Option<Clip>, v: i64) -> i64 {
+    let steps = |end: f32| (end / code.scale).round_ties_even();
+    let (low, high) = clip.map_or((f32::NEG_INFINITY, f32::INFINITY), |c| (c.low, c.high));
+    let [least, most] = [code.quant_min, code.quant_max].map(|q| (q - code.zero_point) as f32);
+    let [low, high] = [low, high].map(|end| steps(end).clamp(least, most) as i64);
+    v.clamp(low, high)
 }
 
 impl Element<'_> {
@@ -80,7 +77,7 @@ impl Element<'_> {
                     let codes: i64 = sum + count as i64 * i64::from(input.zero_point);
                     let mean = (2 * codes.abs() + count as i64) / (2 * count as i64);
                     let v = codes.signum() * mean - i64::from(to.zero_point);
-                    return to.zero_point + clamp(to, false, v) as i32;
+                    return to.zero_point + clamp(to, None, v) as i32;
                 }
                 (sum, 1.0, count as f64)
             }
@@ -109,7 +106,7 @@ impl Element<'_> {
                     None => (sum, scale(input)),
                     Some(inner) => {
                         let v = self.rescaled(sum, real / (down * scale(inner)));
-                        (clamp(inner, false, v), scale(inner))
+                        (clamp(inner, None, v), scale(inner))
                     }
                 };
                 self.added(
@@ -118,7 +115,7 @@ impl Element<'_> {
                 )
             }
         };
-        to.zero_point + clamp(to, node.relu, v) as i32
+        to.zero_point + clamp(to, node.clip, v) as i32
     }
 
     /// `round(M sum)`.

@@ -13,6 +13,7 @@ use super::planar::{to_channels_last, to_planar};
 use super::{expect, images_per_task};
 use crate::buffer::Buffer;
 use crate::error::Error;
+use crate::graph::Clip;
 use crate::kernel::{Convolution, Float32, Geometry, Isa, Kernels, Post, VECTOR, float32};
 use crate::layout::{Layout, Table};
 use crate::shape::{Shape, Window};
@@ -231,7 +232,7 @@ impl Pass {
                         scale: &self.scale,
                         shift: &self.shift,
                         add: None,
-                        floor: f32::NEG_INFINITY,
+                        clip: Clip::NONE,
                     };
                     for (conv, start) in convolutions {
                         let (from, to) = (&wide.as_slice()[*start..], made.as_mut());
