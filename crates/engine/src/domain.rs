@@ -11,6 +11,7 @@ use crate::kernel::{
     Accumulator, Added, Arithmetic, Float32, Integer, IntegerPost, Isa, Kernels, Post, Rule,
     RuleArithmetic, Simulated, SimulatedPost, VECTOR, float32, integer, simulated,
 };
+use crate::pool::Counts;
 
 /// How sums become codes in integer execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -72,8 +73,10 @@ pub(crate) trait Domain: Arithmetic {
     fn larger(x: Self::In, y: Self::In) -> Self::In;
     /// `sum + x - zero`, `zero` being [`Domain::zero`].
     fn accumulate(sum: Self::Sum, x: Self::In, zero: Self::In) -> Self::Sum;
-    /// The mean of a whole window, from its sum.
-    fn mean(finish: &Self::Finish, sum: Self::Sum) -> Self::In;
+    /// `(x - zero) (y - zero')`.
+    fn product(x: (Self::In, Self::In), y: (Self::In, Self::In)) -> Self::Sum;
+    /// A result from its sum: the mean of a window of the `index`-th of its sizes, or a product.
+    fn result(finish: &Self::Finish, sum: Self::Sum, index: usize) -> Self::In;
     /// An identity's results, from as many values of its input (whose zero is given) and of what it adds.
     fn combine(
         finish: &Self::Finish,
@@ -88,7 +91,8 @@ pub(crate) struct FloatFinish {
     scale: Vec<f32>,
     shift: Vec<f32>,
     clip: Clip,
-    count: f32,
+    /// What sums are divided by: how many pixels a window has.
+    counts: Vec<f32>,
 }
 
 impl Domain for Float32 {
@@ -104,7 +108,7 @@ impl Domain for Float32 {
             values.resize(around.channels + VECTOR, absent);
             values
         };
-        let (mut scale, mut shift, mut count) = (None, None, 1.0);
+        let (mut scale, mut shift, mut counts) = (None, None, vec![1.0]);
         let folded;
         match &around.node.op {
             Op::Conv(conv) => {
@@ -115,14 +119,17 @@ impl Domain for Float32 {
                     shift = Some(&folded);
                 }
             }
-            Op::AvgPool(window) => count = (window.kernel[0] * window.kernel[1]) as f32,
+            Op::AvgPool { window, counted } => {
+                let all = Counts::new(window, *counted, around.shape).distinct;
+                counts = all.iter().map(|&count| count as f32).collect();
+            }
             _ => {}
         }
         Ok(FloatFinish {
             scale: filled(scale, 1.0),
             shift: filled(shift, 0.0),
             clip: around.node.clip.unwrap_or(Clip::NONE),
-            count,
+            counts,
         })
     }
 
@@ -163,8 +170,12 @@ impl Domain for Float32 {
         sum + x
     }
 
-    fn mean(finish: &FloatFinish, sum: f32) -> f32 {
-        sum / finish.count
+    fn product((x, _): (f32, f32), (y, _): (f32, f32)) -> f32 {
+        x * y
+    }
+
+    fn result(finish: &FloatFinish, sum: f32, index: usize) -> f32 {
+        sum / finish.counts[index]
     }
 
     fn combine(
@@ -250,8 +261,12 @@ impl Domain for Simulated {
         sum + f64::from(x)
     }
 
-    fn mean(epilogue: &Epilogue, sum: f64) -> f32 {
-        epilogue.single(sum, 0, 0.0) as f32
+    fn product((x, _): (f32, f32), (y, _): (f32, f32)) -> f64 {
+        f64::from(x) * f64::from(y)
+    }
+
+    fn result(epilogue: &Epilogue, sum: f64, index: usize) -> f32 {
+        epilogue.single(sum, index, 0.0) as f32
     }
 
     fn combine(
@@ -400,8 +415,12 @@ impl Domain for Integer {
         sum + i32::from(x) - i32::from(zero)
     }
 
-    fn mean(rule: &Rule, sum: i32) -> u8 {
-        rule.single(sum, 0, None)
+    fn product((x, zero): (u8, u8), (y, other_zero): (u8, u8)) -> i32 {
+        (i32::from(x) - i32::from(zero)) * (i32::from(y) - i32::from(other_zero))
+    }
+
+    fn result(rule: &Rule, sum: i32, index: usize) -> u8 {
+        rule.single(sum, index, None)
     }
 
     fn combine(rule: &Rule, input: (&[u8], u8), added: Option<&[u8]>, out: &mut [u8]) {

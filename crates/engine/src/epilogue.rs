@@ -11,7 +11,7 @@
 //! ```
 //!
 //! and the result's code is `v + zero_point`. A clipping is the ends of the last clamp. A pool's mean is the first line
-//! with `M = s_in / (count * s_out)`, an addition of its own the third and fourth (Jacob et al. 2018, sections 2.2 to 2.4
+//! with `M = s_in / (count * s_out)`, a product with `M = s_in s_other / s_out`, an addition of its own the third and fourth (Jacob et al. 2018, sections 2.2 to 2.4
 //! and A.2).
 //!
 //! Every M between codes is rounded beforehand to the form that [`Multiplier`] says. All of it is computed in float64,
@@ -24,6 +24,8 @@ use quant_core::{FixedPoint, Rounding};
 use crate::error::Error;
 use crate::graph::{Clip, Code, Node, Op, code_error, ends};
 use crate::kernel::VECTOR;
+use crate::pool::Counts;
+use crate::shape::Shape;
 
 /// What the real multipliers are rounded to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -76,8 +78,12 @@ pub(crate) struct Surroundings<'a> {
     pub node: &'a Node,
     /// Codes of what it reads.
     pub input: Option<Code>,
+    /// Codes of the first of its other operands.
+    pub other: Option<Code>,
     /// Codes of what it adds.
     pub add: Option<Code>,
+    /// The shape of what it reads.
+    pub shape: Shape,
     pub channels: usize,
 }
 
@@ -102,7 +108,16 @@ impl Epilogue {
             Some(_) => round_multiplier(&node.name, value, multiplier, strict),
             None => Ok(value),
         };
-        let (input, output) = (scale_of(around.input), scale_of(node.code));
+        let (mut input, output) = (scale_of(around.input), scale_of(node.code));
+        let mut from = around.input;
+        if let Op::Multiply = node.op {
+            input *= scale_of(around.other);
+            from = from.and(around.other);
+        }
+        // Codes of these go through tables, or stay.
+        if matches!(node.op, Op::Function(_) | Op::Concat | Op::Gather(_)) {
+            from = None;
+        }
         // The unit of the first line: identities have no first line of their own.
         let adds = node.add.is_some() && !matches!(node.op, Op::Identity);
         let first = if adds {
@@ -126,15 +141,20 @@ impl Epilogue {
                 per_channel(conv.scale.as_ref(), 1.0),
                 per_channel(conv.shift.as_ref(), 0.0),
             ),
-            Op::AvgPool(window) => {
-                let count = (window.kernel[0] * window.kernel[1]) as f64;
-                (vec![0.0], vec![1.0 / count], vec![0.0])
+            Op::AvgPool { window, counted } => {
+                let counts = Counts::new(window, *counted, around.shape).distinct;
+                let shares = counts.iter().map(|&count| 1.0 / count as f64);
+                (
+                    vec![0.0; counts.len()],
+                    shares.collect(),
+                    vec![0.0; counts.len()],
+                )
             }
             _ => (vec![0.0], vec![1.0], vec![0.0]),
         };
         let mut multipliers = scale
             .iter()
-            .map(|scale| form(input * scale / unit, around.input, first))
+            .map(|scale| form(input * scale / unit, from, first))
             .collect::<Result<Vec<_>, _>>()?;
         let mut offset: Vec<f64> = shift.iter().map(|shift| shift / unit).collect();
         let add = match node.add {

@@ -14,13 +14,14 @@ use crate::epilogue::{Surroundings, no_form};
 use crate::error::Error;
 use crate::graph::{Clip, Code, Op, code_error, ends};
 use crate::kernel::VECTOR;
+use crate::pool::Counts;
 
 /// A node's arithmetic.
 #[derive(Clone, Debug)]
 pub(crate) struct Gemmlowp {
     multiplier: Vec<FixedPoint>,
     /// For a pool that keeps its codes: how many are averaged, and their zero point.
-    mean: Option<(i32, i32)>,
+    mean: Option<(Vec<i32>, i32)>,
     /// Rounds the operation's own result; absent for an addition of its own, whose input has codes already.
     first: Option<Clamp>,
     add: Option<Add>,
@@ -75,11 +76,16 @@ impl Gemmlowp {
                 };
                 (scales, None)
             }
-            Op::AvgPool(window) => {
-                let count = window.kernel[0] * window.kernel[1];
-                let mean = (input == output).then_some((count as i32, input.zero_point));
-                (vec![1.0 / count as f64], mean)
+            Op::AvgPool { window, counted } => {
+                let counts = Counts::new(window, *counted, around.shape).distinct;
+                let shares = counts.iter().map(|&count| 1.0 / count as f64).collect();
+                let whole = counts.iter().map(|&count| count as i32).collect();
+                (
+                    shares,
+                    (input == output).then_some((whole, input.zero_point)),
+                )
             }
+            Op::Multiply => (vec![scale(coded(around.other)?)], None),
             _ => (vec![1.0], None),
         };
         let mut multiplier = scales
@@ -132,8 +138,9 @@ impl Gemmlowp {
     pub fn apply(&self, sum: i32, channel: usize, other: Option<i32>) -> i32 {
         let mut value = sum;
         if let Some(clamp) = self.first {
-            value = match self.mean {
-                Some((count, zero)) => {
+            value = match &self.mean {
+                Some((counts, zero)) => {
+                    let count = counts[channel];
                     let codes = sum + count * zero;
                     // Division truncates.
                     (codes + codes.signum() * (count / 2)) / count - zero

@@ -26,6 +26,8 @@ use std::collections::HashMap;
 use quant_core::Rounding;
 
 use crate::error::Error;
+use crate::function::Function;
+use crate::gather::Gather;
 use crate::shape::{Padding, Shape, Window};
 
 /// What the codes of a value mean: equations (1) and (2) of `quant-core`.
@@ -88,8 +90,13 @@ pub enum Op {
     Linear(Linear),
     /// Largest value in the window; pixels outside the map do not count. A NaN wins.
     MaxPool(Window),
-    /// Mean over the window; pixels outside the map count as zeros, as in PyTorch's default.
-    AvgPool(Window),
+    /// Mean over the window. Of the pixels outside the map those within `counted` are counted as zeros, the others not at all.
+    AvgPool {
+        /// The window.
+        window: Window,
+        /// The window's padding for PyTorch's default (`count_include_pad`), none for the mean over the map's own pixels alone.
+        counted: Padding,
+    },
     /// Option A of He et al. 2016, section 4.2: every `stride`-th pixel, `before` zero channels in front of the input's
     /// and `behind` behind them.
     Subsample {
@@ -100,8 +107,29 @@ pub enum Op {
         /// Zero channels behind.
         behind: usize,
     },
+    /// A function of each element.
+    Function(Function),
+    /// The product with the first of [`Node::others`], which has the same shape or, for each channel, one pixel.
+    Multiply,
+    /// The channels of the input, then those of [`Node::others`].
+    Concat,
+    /// Channels, rows and columns of the input, chosen.
+    Gather(Gather),
     /// The input itself: with [`Node::add`] and [`Node::clip`], an addition and a ReLU of their own.
     Identity,
+}
+
+impl Op {
+    /// The mean over a window, pixels of its padding counting as zeros, as in PyTorch's default.
+    pub fn avg_pool(window: Window) -> Self {
+        let counted = window.padding;
+        Self::AvgPool { window, counted }
+    }
+
+    /// Whether it hands numbers on as they are, so that they keep their codes.
+    pub fn is_copy(&self) -> bool {
+        matches!(self, Op::MaxPool(_) | Op::Subsample { .. } | Op::Gather(_))
+    }
 }
 
 /// `min(max(x, low), high)`.
@@ -135,6 +163,8 @@ pub struct Node {
     pub input: String,
     /// What it does.
     pub op: Op,
+    /// What else the operation reads.
+    pub others: Vec<String>,
     /// A value of the output's shape that is added; for convolutions, linear layers and [`Op::Identity`].
     pub add: Option<String>,
     /// What comes last; for the same.
@@ -152,11 +182,18 @@ impl Node {
             name: name.into(),
             input: input.into(),
             op,
+            others: Vec::new(),
             add: None,
             clip: None,
             code: None,
             inner: None,
         }
+    }
+
+    /// The same with more operands.
+    pub fn with<T: Into<String>>(mut self, others: impl IntoIterator<Item = T>) -> Self {
+        self.others = others.into_iter().map(Into::into).collect();
+        self
     }
 
     /// The same with another value added to its output.
@@ -183,6 +220,7 @@ impl Node {
 pub(crate) struct Placed {
     pub node: Node,
     pub input: usize,
+    pub others: Vec<usize>,
     pub add: Option<usize>,
     pub shape: Shape,
 }
@@ -226,7 +264,9 @@ impl Graph {
         let mut placed = Vec::with_capacity(order.len());
         for node in order.into_iter().filter_map(|index| slots[index].take()) {
             let read = value_of[&node.input];
-            let shape = output_shape(&node, shapes[read])?;
+            let others: Vec<usize> = node.others.iter().map(|name| value_of[name]).collect();
+            let other_shapes: Vec<Shape> = others.iter().map(|&other| shapes[other]).collect();
+            let shape = output_shape(&node, shapes[read], &other_shapes)?;
             let add = node.add.as_ref().map(|name| value_of[name]);
             if let Some(add) = add
                 && shapes[add] != shape
@@ -243,6 +283,7 @@ impl Graph {
             placed.push(Placed {
                 node,
                 input: read,
+                others,
                 add,
                 shape,
             });
@@ -340,8 +381,7 @@ fn check_codes(node: &Node, input: Option<Code>) -> Result<(), Error> {
                 .into(),
         ));
     }
-    let copies = matches!(node.op, Op::MaxPool(_) | Op::Subsample { .. });
-    if copies && node.code != input {
+    if node.op.is_copy() && node.code != input {
         return Err(code_error(
             &node.name,
             "a value that is copied keeps its codes; those of input and output differ".into(),
@@ -386,7 +426,10 @@ fn order(nodes: &[Node], output: &str) -> Result<Vec<usize>, Error> {
     used[last] = true;
     for node in nodes {
         let mut from = Vec::new();
-        for name in std::iter::once(&node.input).chain(&node.add) {
+        for name in std::iter::once(&node.input)
+            .chain(&node.others)
+            .chain(&node.add)
+        {
             if name != INPUT {
                 let index = *index_of
                     .get(name.as_str())
@@ -426,7 +469,7 @@ fn order(nodes: &[Node], output: &str) -> Result<Vec<usize>, Error> {
 }
 
 /// The shape a node makes of its input, everything about the node checked.
-fn output_shape(node: &Node, input: Shape) -> Result<Shape, Error> {
+fn output_shape(node: &Node, input: Shape, others: &[Shape]) -> Result<Shape, Error> {
     let fail = |detail: String| Err(shape_error(&node.name, detail));
     let fuses = matches!(node.op, Op::Conv(_) | Op::Linear(_) | Op::Identity);
     if !fuses && (node.add.is_some() || node.clip.is_some()) {
@@ -436,6 +479,14 @@ fn output_shape(node: &Node, input: Shape) -> Result<Shape, Error> {
         && (low.is_nan() || high.is_nan() || low > high)
     {
         return fail(format!("clips to {low} .. {high}"));
+    }
+    let wanted = match node.op {
+        Op::Multiply => 1..=1,
+        Op::Concat => 1..=usize::MAX,
+        _ => 0..=0,
+    };
+    if !wanted.contains(&others.len()) {
+        return fail(format!("{} operands more", others.len()));
     }
     let shape = match &node.op {
         Op::Conv(conv) => {
@@ -486,7 +537,7 @@ fn output_shape(node: &Node, input: Shape) -> Result<Shape, Error> {
             }
             Shape::new(linear.outputs, 1, 1)
         }
-        Op::MaxPool(window) | Op::AvgPool(window) => {
+        Op::MaxPool(window) | Op::AvgPool { window, .. } => {
             let [height, width] = match window.output(input) {
                 Ok(size) => size,
                 Err(detail) => return fail(detail),
@@ -528,7 +579,32 @@ fn output_shape(node: &Node, input: Shape) -> Result<Shape, Error> {
                 input.width.div_ceil(stride),
             )
         }
-        Op::Identity => input,
+        Op::Multiply => {
+            let gate = Shape::new(input.channels, 1, 1);
+            if others[0] != input && others[0] != gate {
+                return fail(format!("multiplies {input} by {}", others[0]));
+            }
+            input
+        }
+        Op::Concat => {
+            let mut channels = input.channels;
+            for other in others {
+                let sum = channels.checked_add(other.channels);
+                match (
+                    sum,
+                    [other.height, other.width] == [input.height, input.width],
+                ) {
+                    (Some(sum), true) => channels = sum,
+                    _ => return fail(format!("puts {other} behind {input}")),
+                }
+            }
+            Shape::new(channels, input.height, input.width)
+        }
+        Op::Gather(gather) => match gather.output(input) {
+            Ok(shape) => shape,
+            Err(detail) => return fail(detail),
+        },
+        Op::Function(_) | Op::Identity => input,
     };
     let fits = shape
         .channels
@@ -654,7 +730,7 @@ mod tests {
         };
         assert!(one(subsample(0, 1)).contains("0-th"));
         assert!(one(subsample(2, usize::MAX)).contains("channels before"));
-        let pool = Node::new("a", INPUT, Op::AvgPool(Window::square(2, 2, 0))).with_relu();
+        let pool = Node::new("a", INPUT, Op::avg_pool(Window::square(2, 2, 0))).with_relu();
         assert!(message(vec![pool], "a").contains("only convolutions"));
         let added = vec![
             Node::new("a", INPUT, conv(3, 5, 1)),

@@ -1,11 +1,14 @@
-//! The nodes that have no weights: pools, subsampling, additions. They take a few percent of the time, so they are plain
+//! The nodes that have no weights: pools, copies, functions, additions, products. They take a few percent of the time, so they are plain
 //! loops over channels that the compiler turns into vectors.
 
 use std::ops::Range;
 
 use crate::domain::Domain;
+use crate::function::Function;
+use crate::gather::{Axis, Gather};
+use crate::graph::Code;
 use crate::layout::Layout;
-use crate::shape::Window;
+use crate::shape::{Padding, Shape, Window};
 
 /// Channels whose sums are kept at once.
 const BLOCK: usize = 64;
@@ -33,15 +36,65 @@ pub(crate) fn max_pool<D: Domain>(
     });
 }
 
-/// Mean over each window, summed row by row; pixels outside the map count as `zero`.
+/// How many pixels the windows of an average pool count.
+#[derive(Clone, Debug)]
+pub(crate) struct Counts {
+    /// Each number once.
+    pub distinct: Vec<usize>,
+    /// For each window, row by row, which of them it is.
+    which: Vec<usize>,
+}
+
+impl Counts {
+    /// Those of `window` over a map of shape `input`, for a window that fits; pixels within `counted` count.
+    pub fn new(window: &Window, counted: Padding, input: Shape) -> Self {
+        let [height, width] = window.output(input).unwrap_or([0, 0]);
+        let Padding { top, left, .. } = window.padding;
+        let along = |axis: usize, n: usize, before: usize, first: usize, size: usize| {
+            let count = move |at: usize| {
+                // Counted from the upper left corner of the padding.
+                let start = at * window.stride[axis];
+                let end = start + window.kernel[axis];
+                let low = before.saturating_sub(first);
+                end.min(before + size).saturating_sub(start.max(low))
+            };
+            (0..n).map(count).collect::<Vec<_>>()
+        };
+        let below = input.height + counted.bottom;
+        let behind = input.width + counted.right;
+        let rows = along(0, height, top, counted.top, below);
+        let columns = along(1, width, left, counted.left, behind);
+        let mut all = Self {
+            distinct: Vec::new(),
+            which: Vec::with_capacity(height * width),
+        };
+        for row in &rows {
+            for column in &columns {
+                let count = row * column;
+                let known = all.distinct.iter().position(|&other| other == count);
+                all.which.push(known.unwrap_or(all.distinct.len()));
+                if known.is_none() {
+                    all.distinct.push(count);
+                }
+            }
+        }
+        all
+    }
+}
+
+/// Mean over each window, summed row by row; pixels outside the map that are counted count as `zero`.
 pub(crate) fn avg_pool<D: Domain>(
     finish: &D::Finish,
-    (window, zero): (&Window, D::In),
+    (window, counts, zero): (&Window, &Counts, D::In),
     images: usize,
     (input, from): (&[D::In], &Layout),
     (output, to): (&mut [D::In], &Layout),
 ) {
+    let windows = counts.which.len();
+    let mut number = 0;
     each_window(window, images, from, to, |place, taps| {
+        let which = counts.which[number % windows];
+        number += 1;
         let out = &mut output[place..place + to.shape.channels];
         for (block, out) in out.chunks_mut(BLOCK).enumerate() {
             let mut sums = [D::Sum::default(); BLOCK];
@@ -52,7 +105,7 @@ pub(crate) fn avg_pool<D: Domain>(
                 }
             }
             for (out, &sum) in out.iter_mut().zip(&*sums) {
-                *out = D::mean(finish, sum);
+                *out = D::result(finish, sum, which);
             }
         }
     });
@@ -125,6 +178,153 @@ pub(crate) fn subsample<T: Copy>(
                 let out = &mut output[place..place + to.shape.channels];
                 out.fill(zero);
                 out[before..before + channels].copy_from_slice(&input[tap..tap + channels]);
+            }
+        }
+    }
+}
+
+/// What a [`Gather`] chooses; `fill` where it chooses nothing.
+pub(crate) fn gather<T: Copy>(
+    (gather, fill): (&Gather, T),
+    images: usize,
+    (input, from): (&[T], &Layout),
+    (output, to): (&mut [T], &Layout),
+) {
+    for image in 0..images {
+        for y in 0..to.shape.height {
+            let row = gather.rows.at(y);
+            for x in 0..to.shape.width {
+                let place = image * to.image() + to.pixel(y, x);
+                let out = &mut output[place..place + to.shape.channels];
+                let Some((row, column)) = row.zip(gather.columns.at(x)) else {
+                    out.fill(fill);
+                    continue;
+                };
+                let tap = image * from.image() + from.pixel(row, column);
+                let pixel = &input[tap..tap + from.shape.channels];
+                match &gather.channels {
+                    Axis::Whole => out.copy_from_slice(pixel),
+                    Axis::Of(channels) => {
+                        for (out, &channel) in out.iter_mut().zip(channels) {
+                            *out = channel.map_or(fill, |channel| pixel[channel]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What a number becomes on its way from one value to another.
+pub(crate) enum Map<D: Domain> {
+    /// Itself.
+    Same,
+    /// What stands in the table at its code's place, counted from the smallest.
+    Table { from: Code, values: Vec<D::In> },
+    /// A function of the real number; none: that number.
+    Function {
+        function: Option<Function>,
+        from: Option<Code>,
+        to: Option<Code>,
+    },
+}
+
+impl<D: Domain> Map<D> {
+    /// From a value with the codes `from` to one with the codes `to`, through `function` if there is one.
+    pub fn new(function: Option<Function>, from: Option<Code>, to: Option<Code>) -> Self {
+        if function.is_none() && from == to {
+            return Self::Same;
+        }
+        let whole = Self::Function { function, from, to };
+        let Some(code) = from else {
+            return whole;
+        };
+        let places = (code.quant_max - code.quant_min) as usize;
+        if places >= LARGEST_TABLE {
+            return whole;
+        }
+        let entry = |q: i32| whole.real(code.dequantize(q));
+        Self::Table {
+            from: code,
+            values: (code.quant_min..=code.quant_max).map(entry).collect(),
+        }
+    }
+
+    fn real(&self, x: f32) -> D::In {
+        match self {
+            Self::Function { function, to, .. } => {
+                D::enter(*to, function.map_or(x, |function| function.at(x)))
+            }
+            _ => D::enter(None, x),
+        }
+    }
+
+    /// All of `input` to `out`.
+    fn apply(&self, input: &[D::In], out: &mut [D::In]) {
+        match self {
+            Self::Same => out.copy_from_slice(input),
+            Self::Table { from, values } => {
+                for (out, &x) in out.iter_mut().zip(input) {
+                    *out = values[(D::code(*from, x) - from.quant_min) as usize];
+                }
+            }
+            Self::Function { from, .. } => {
+                for (out, &x) in out.iter_mut().zip(input) {
+                    *out = self.real(D::leave(*from, x));
+                }
+            }
+        }
+    }
+}
+
+/// Codes of up to 16 bits have a table.
+const LARGEST_TABLE: usize = 1 << 16;
+
+/// The channels of one operand after those of the other, each by its own map; one operand: a function of it.
+pub(crate) fn concat<D: Domain>(
+    images: usize,
+    operands: &[(&Map<D>, &[D::In], &Layout)],
+    (output, to): (&mut [D::In], &Layout),
+) {
+    for image in 0..images {
+        for y in 0..to.shape.height {
+            for x in 0..to.shape.width {
+                let at = |layout: &Layout| image * layout.image() + layout.pixel(y, x);
+                let mut out = &mut output[at(to)..][..to.shape.channels];
+                for (map, input, from) in operands {
+                    let (own, rest) = out.split_at_mut(from.shape.channels);
+                    map.apply(&input[at(from)..][..own.len()], own);
+                    out = rest;
+                }
+            }
+        }
+    }
+}
+
+/// The product of two values, the other of which may have one pixel alone; with each what stands for 0.
+pub(crate) fn multiply<D: Domain>(
+    finish: &D::Finish,
+    images: usize,
+    (input, from, zero): (&[D::In], &Layout, D::In),
+    (other, gate, other_zero): (&[D::In], &Layout, D::In),
+    (output, to): (&mut [D::In], &Layout),
+) {
+    let channels = to.shape.channels;
+    let spread = gate.shape != to.shape;
+    for image in 0..images {
+        for y in 0..to.shape.height {
+            for x in 0..to.shape.width {
+                let at = |layout: &Layout| image * layout.image() + layout.pixel(y, x);
+                let out = &mut output[at(to)..][..channels];
+                let own = &input[at(from)..][..channels];
+                let place = match spread {
+                    true => image * gate.image() + gate.pixel(0, 0),
+                    false => at(gate),
+                };
+                let factors = &other[place..][..channels];
+                for ((out, &x), &y) in out.iter_mut().zip(own).zip(factors) {
+                    *out = D::result(finish, D::product((x, zero), (y, other_zero)), 0);
+                }
             }
         }
     }

@@ -5,7 +5,7 @@
 //! Stability of Numerical Algorithms, section 3.1); errors of the inputs come through with `sum |w|`.
 
 use crate::graph::{Clip, Code, Graph, Op, Placed};
-use crate::shape::{Shape, Window};
+use crate::shape::{Padding, Shape, Window};
 
 /// A value and how far a float32 result may lie from it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -48,17 +48,19 @@ pub(crate) fn evaluate(graph: &Graph, image: &[f32]) -> Vec<Vec<Bounded>> {
 
 /// The value of a node, from those before it.
 pub(crate) fn node(graph: &Graph, placed: &Placed, values: &[Vec<Bounded>]) -> Vec<Bounded> {
-    let input = Map {
-        shape: graph.shape(placed.input),
-        code: graph.code(placed.input),
-        values: &values[placed.input],
+    let map = |value: usize| Map {
+        shape: graph.shape(value),
+        code: graph.code(value),
+        values: &values[value],
     };
+    let input = map(placed.input);
+    let others: Vec<_> = placed.others.iter().map(|&other| map(other)).collect();
     let node = &placed.node;
     let mut made = Vec::with_capacity(placed.shape.len());
     for c in 0..placed.shape.channels {
         for y in 0..placed.shape.height {
             for x in 0..placed.shape.width {
-                let mut out = element(&node.op, &input, [c, y, x]);
+                let mut out = element(&node.op, (&input, &others), [c, y, x]);
                 if let Some(inner) = node.inner {
                     out = out.rounded(inner);
                 }
@@ -91,6 +93,11 @@ struct Map<'a> {
 }
 
 impl Map<'_> {
+    fn own(&self, [c, y, x]: [usize; 3]) -> Bounded {
+        let Shape { height, width, .. } = self.shape;
+        self.values[(c * height + y) * width + x]
+    }
+
     /// (channel, row, column), the last two counted from the upper left corner of the padding; none outside the map.
     fn at(&self, c: usize, [y, x]: [usize; 2], window: &Window) -> Option<Bounded> {
         let y = y.checked_sub(window.padding.top)?;
@@ -118,7 +125,7 @@ impl Map<'_> {
     }
 }
 
-fn element(op: &Op, input: &Map<'_>, [c, y, x]: [usize; 3]) -> Bounded {
+fn element(op: &Op, (input, others): (&Map<'_>, &[Map<'_>]), [c, y, x]: [usize; 3]) -> Bounded {
     let code = input.code;
     match op {
         Op::Conv(conv) => {
@@ -159,10 +166,11 @@ fn element(op: &Op, input: &Map<'_>, [c, y, x]: [usize; 3]) -> Bounded {
             .flatten()
             .max_by(|a, b| a.value.total_cmp(&b.value))
             .unwrap(),
-        Op::AvgPool(window) => {
-            let count = window.kernel[0] * window.kernel[1];
-            let weights = vec![1.0 / count as f32; count];
-            let mut mean = dot(&weights, input.taps(c, [y, x], window), 1.0, [0.0; 2]);
+        Op::AvgPool { window, counted } => {
+            let weights = vec![1.0; window.kernel[0] * window.kernel[1]];
+            let count = count(input.shape, (window, *counted), [y, x]) as f64;
+            let taps = input.taps(c, [y, x], window);
+            let mut mean = dot(&weights, taps, 1.0 / count, [0.0; 2]);
             mean.error += 2.0 * UNIT * mean.value.abs();
             mean
         }
@@ -173,11 +181,76 @@ fn element(op: &Op, input: &Map<'_>, [c, y, x]: [usize; 3]) -> Bounded {
             }
             _ => Bounded::default(),
         },
-        Op::Identity => {
-            let Shape { height, width, .. } = input.shape;
-            input.values[(c * height + y) * width + x]
+        Op::Function(function) => {
+            let Bounded { value, error } = input.own([c, y, x]);
+            let [low, at, high] =
+                [value - error, value, value + error].map(|x| f64::from(function.at(x as f32)));
+            // Monotone pieces: whatever lies between the ends and a turn is no farther than the functions are steep.
+            let steep = 1.1 * error.abs();
+            let spread = (low - at).abs().max((high - at).abs()).max(steep);
+            Bounded {
+                value: at,
+                error: spread + 4.0 * UNIT * (at.abs() + value.abs()),
+            }
         }
+        Op::Multiply => {
+            let (a, gate) = (input.own([c, y, x]), &others[0]);
+            let b = match gate.shape == input.shape {
+                true => gate.own([c, y, x]),
+                false => gate.own([c, 0, 0]),
+            };
+            let value = a.value * b.value;
+            let error = a.error * b.value.abs() + b.error * a.value.abs() + a.error * b.error;
+            Bounded {
+                value,
+                error: error + 4.0 * UNIT * value.abs(),
+            }
+        }
+        Op::Concat => {
+            let mut channel = c;
+            for map in std::iter::once(input).chain(others) {
+                match channel.checked_sub(map.shape.channels) {
+                    Some(rest) => channel = rest,
+                    None => return map.own([channel, y, x]),
+                }
+            }
+            Bounded::default()
+        }
+        Op::Gather(gather) => {
+            let place = (
+                gather.channels.at(c),
+                gather.rows.at(y),
+                gather.columns.at(x),
+            );
+            match place {
+                (Some(c), Some(y), Some(x)) => input.own([c, y, x]),
+                _ => match code {
+                    Some(code) => Bounded::from(f64::from(gather.fill)).rounded(code),
+                    None => f64::from(gather.fill).into(),
+                },
+            }
+        }
+        Op::Identity => input.own([c, y, x]),
     }
+}
+
+/// How many pixels a window counts, one by one.
+pub(crate) fn count(
+    input: Shape,
+    (window, counted): (&Window, Padding),
+    [y, x]: [usize; 2],
+) -> usize {
+    let Padding { top, left, .. } = window.padding;
+    let inside = |at: usize, before: usize, first: usize, size: usize, last: usize| {
+        at + first >= before && at < before + size + last
+    };
+    let taps = (0..window.kernel[0]).flat_map(|ky| (0..window.kernel[1]).map(move |kx| [ky, kx]));
+    taps.filter(|[ky, kx]| {
+        let (row, column) = (y * window.stride[0] + ky, x * window.stride[1] + kx);
+        inside(row, top, counted.top, input.height, counted.bottom)
+            && inside(column, left, counted.left, input.width, counted.right)
+    })
+    .count()
 }
 
 fn dot(

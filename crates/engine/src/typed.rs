@@ -6,11 +6,12 @@ use crate::buffer::Buffer;
 use crate::domain::{Domain, IntegerArithmetic};
 use crate::epilogue::Surroundings;
 use crate::error::Error;
+use crate::gather::Gather;
 use crate::graph::{Code, Conv, Graph, Op, Placed};
 use crate::kernel::{Convolution, Geometry, Isa, Kernels};
 use crate::layout::{Layout, Table};
 use crate::plan::{self, Plan, plan};
-use crate::pool;
+use crate::pool::{self, Counts, Map};
 use crate::program::NodeInfo;
 use crate::shape::{Shape, Window};
 
@@ -38,6 +39,7 @@ pub(crate) struct Memory<D: Domain> {
 struct Step<D: Domain> {
     name: String,
     input: usize,
+    others: Vec<usize>,
     add: Option<usize>,
     places: Option<Table>,
     finish: D::Finish,
@@ -47,8 +49,15 @@ struct Step<D: Domain> {
 enum Work<D: Domain> {
     Conv(Box<Convolution<D>>),
     MaxPool(Window),
-    AvgPool(Window),
-    Subsample { stride: usize, before: usize },
+    AvgPool(Window, Counts),
+    Subsample {
+        stride: usize,
+        before: usize,
+    },
+    /// Its operands' channels one behind the other, each by its map.
+    Concat(Vec<Map<D>>),
+    Multiply,
+    Gather(Gather, D::In),
     Identity,
 }
 
@@ -99,7 +108,8 @@ impl<D: Domain> Typed<D> {
         }
         let mut last_read = vec![0; layouts.len()];
         for (node, placed) in graph.nodes.iter().enumerate() {
-            for value in std::iter::once(placed.input).chain(placed.add) {
+            let others = placed.others.iter().copied().chain(placed.add);
+            for value in std::iter::once(placed.input).chain(others) {
                 last_read[value] = node;
             }
         }
@@ -314,9 +324,29 @@ impl<D: Domain> Typed<D> {
                 conv.run(images, input.0, output.0, sums, D::post(finish, add));
             }
             Work::MaxPool(window) => pool::max_pool::<D>(window, images, input, output),
-            Work::AvgPool(window) => {
-                pool::avg_pool::<D>(finish, (window, zero), images, input, output);
+            Work::AvgPool(window, counts) => {
+                pool::avg_pool::<D>(finish, (window, counts, zero), images, input, output);
             }
+            Work::Concat(maps) => {
+                let values = std::iter::once(&step.input).chain(&step.others);
+                let operands: Vec<_> = maps
+                    .iter()
+                    .zip(values)
+                    .map(|(map, &value)| {
+                        let (values, layout) = read(value);
+                        (map, values, layout)
+                    })
+                    .collect();
+                pool::concat::<D>(images, &operands, output);
+            }
+            Work::Multiply => {
+                let other = step.others.first().copied().unwrap_or(step.input);
+                let (values, layout) = read(other);
+                let other = (values, layout, D::zero(self.codes[other]));
+                let input = (input.0, input.1, zero);
+                pool::multiply::<D>(finish, images, input, other, output);
+            }
+            Work::Gather(gather, fill) => pool::gather((gather, *fill), images, input, output),
             Work::Subsample { stride, before } => {
                 pool::subsample((*stride, *before), zero, images, input, output);
             }
@@ -383,6 +413,7 @@ impl<D: Domain> Context<'_, D> {
         let Placed {
             mut node,
             input,
+            others,
             add,
             ..
         } = placed;
@@ -394,7 +425,9 @@ impl<D: Domain> Context<'_, D> {
         let around = Surroundings {
             node: &node,
             input: self.codes[input],
+            other: others.first().and_then(|&other| self.codes[other]),
             add: add.and_then(|add| self.codes[add]),
+            shape: from.shape,
             channels: to.shape.channels,
         };
         let finish = D::finish(around, self.arithmetic)?;
@@ -412,7 +445,23 @@ impl<D: Domain> Context<'_, D> {
                 Work::Conv(Box::new(conv))
             }
             Op::MaxPool(window) => Work::MaxPool(*window),
-            Op::AvgPool(window) => Work::AvgPool(*window),
+            Op::AvgPool { window, counted } => {
+                Work::AvgPool(*window, Counts::new(window, *counted, from.shape))
+            }
+            Op::Function(function) => {
+                let map = Map::new(Some(*function), self.codes[input], self.codes[value]);
+                Work::Concat(vec![map])
+            }
+            Op::Concat => {
+                let operands = std::iter::once(&input).chain(&others);
+                let map = |&operand: &usize| Map::new(None, self.codes[operand], self.codes[value]);
+                Work::Concat(operands.map(map).collect())
+            }
+            Op::Multiply => Work::Multiply,
+            Op::Gather(gather) => {
+                let fill = D::enter(self.codes[input], gather.fill);
+                Work::Gather(gather.clone(), fill)
+            }
             &Op::Subsample { stride, before, .. } => Work::Subsample { stride, before },
             Op::Identity | Op::Linear(_) => Work::Identity,
         };
@@ -423,6 +472,7 @@ impl<D: Domain> Context<'_, D> {
             },
             name: node.name,
             input,
+            others,
             add,
             finish,
             work,

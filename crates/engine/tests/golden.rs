@@ -138,7 +138,7 @@ impl Golden {
             match op["op"].as_str().unwrap() {
                 "CONV_2D" | "FULLY_CONNECTED" => node.op = Op::Conv(self.conv(&inputs, output)),
                 // The only one in the network covers its map.
-                "AVERAGE_POOL_2D" => node.op = Op::AvgPool(Window::whole(self.shape(inputs[0]))),
+                "AVERAGE_POOL_2D" => node.op = Op::avg_pool(Window::whole(self.shape(inputs[0]))),
                 "ADD" if fused => {
                     let conv = nodes.iter().position(|node| node.name == name(inputs[1]));
                     let conv = nodes.remove(conv.unwrap());

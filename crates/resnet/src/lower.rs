@@ -253,8 +253,8 @@ impl Build<'_> {
         let node = self.topology.node(head);
         let x = self.topology.shape(node.inputs[0]);
         let op = match node.op {
-            Operation::AvgPool(window) => Op::AvgPool(window),
-            Operation::GlobalAvgPool => Op::AvgPool(Window::whole(x)),
+            Operation::AvgPool(window) => Op::avg_pool(window),
+            Operation::GlobalAvgPool => Op::avg_pool(Window::whole(x)),
             _ => Op::Identity,
         };
         let input = self.name(node.inputs[0]).added;
@@ -505,8 +505,8 @@ mod tests {
             let lowered = lowered.and_then(|network| lower(network, size, Epilogue::Fused));
             lowered.unwrap_err().to_string()
         };
-        let missing = fails(&|state| drop(state.remove("linear.bias")), [32, 32]);
-        assert!(missing.contains("linear.bias"), "{missing}");
+        let missing = fails(&|state| drop(state.remove("linear.weight")), [32, 32]);
+        assert!(missing.contains("linear.weight"), "{missing}");
         let gone = fails(&|state| drop(state.remove("layer1.1.bn2.bias")), [32, 32]);
         assert!(gone.contains("layer1.1.bn2.bias"), "{gone}");
         let bare = fails(&|state| drop(state.remove("bn1.weight")), [32, 32]);

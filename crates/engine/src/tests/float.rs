@@ -187,9 +187,11 @@ proptest! {
         let input = Shape::new(channels, size[0], size[1]);
         for op in [
             Op::MaxPool(window),
-            Op::AvgPool(window),
+            Op::avg_pool(window),
+            Op::AvgPool { window, counted: Padding::default() },
+            Op::AvgPool { window, counted: Padding { top, left, ..Padding::default() } },
             Op::Subsample { stride: stride[0], before, behind: 3 },
-            Op::AvgPool(Window::whole(input)),
+            Op::avg_pool(Window::whole(input)),
         ] {
             if let Ok(graph) = Graph::new(input, vec![Node::new("node", INPUT, op)], "node") {
                 check(&graph, 3, 2);
@@ -247,7 +249,7 @@ fn network(fused: bool) -> Graph {
     };
     nodes.push(Node::new("cs", "b2", option_a));
     push(&mut nodes, "c2", "c1", unit(48, 48, 3, 1), Some("cs"), true);
-    let whole = Op::AvgPool(Window::square(4, 1, 0));
+    let whole = Op::avg_pool(Window::square(4, 1, 0));
     nodes.push(Node::new("mean", "c2", whole));
     let linear = Op::Linear(Linear {
         weight: Random(12).vec(48 * 10),
@@ -334,7 +336,10 @@ fn wrong_lengths_and_strange_workspaces_are_refused() {
             .contains("3 images at once; this program takes 1 to 2")
     );
     assert!(run(0, 0).unwrap_err().contains("0 images at once"));
-    let other = single(Shape::new(3, 64, 64), Op::AvgPool(Window::square(64, 1, 0)));
+    let other = single(
+        Shape::new(3, 64, 64),
+        Op::avg_pool(Window::square(64, 1, 0)),
+    );
     let mut strange = Program::new(other, options).unwrap().workspace();
     let error = program.run(&mut strange, &vec![0.0; each], &mut [0.0; 10]);
     assert!(error.unwrap_err().to_string().contains("another program"));

@@ -1,6 +1,8 @@
 //! Quantized graphs from a seed: every operation, codes of 1 to 8 bits, zero points anywhere, windows of every kind.
 
 use super::{CHANNELS, Random};
+use crate::function::Function;
+use crate::gather::{Axis, Gather};
 use crate::graph::{Clip, Code, Conv, Graph, INPUT, Node, Op};
 use crate::shape::{Padding, Shape, Window};
 
@@ -149,13 +151,26 @@ pub(super) fn network(seed: u64) -> Graph {
     let span = range(of) * power(random, -2.0, 0.0);
     let other = code(random, span);
     let to = random.pick(&[of, other]);
-    nodes.push(Node::new("pooled", name, Op::AvgPool(Window::whole(shape))).with_code(to));
+    nodes.push(Node::new("pooled", name, Op::avg_pool(Window::whole(shape))).with_code(to));
     let shape = Shape::new(shape.channels, 1, 1);
     let (conv, span) = conv(random, (shape, to), [10, 1], Window::square(1, 1, 0));
     let to = code(random, span);
     nodes.push(Node::new("logits", "pooled", Op::Conv(conv)).with_code(to));
     Graph::quantized(input, Some(first), nodes, "logits").unwrap()
 }
+
+const FUNCTIONS: [Function; 7] = [
+    Function::Sigmoid,
+    Function::HardSigmoid {
+        alpha: 0.2,
+        beta: 0.5,
+    },
+    Function::Silu,
+    Function::HardSwish,
+    Function::LeakyRelu { alpha: 0.1 },
+    Function::Elu { alpha: 0.7 },
+    Function::Tanh,
+];
 
 /// A node that reads the last of the values, and its shape.
 fn next(random: &mut Random, name: String, values: &[(String, Shape, Code)]) -> (Node, Shape) {
@@ -167,11 +182,61 @@ fn next(random: &mut Random, name: String, values: &[(String, Shape, Code)]) -> 
         Shape::new(channels, height, width)
     };
     let mut makes = shape;
-    match random.between(0, 9) {
+    match random.between(0, 13) {
+        10 => {
+            node.op = Op::Function(random.pick(&FUNCTIONS));
+            span = span.max(1.0);
+        }
+        11 => {
+            let gate = Shape::new(shape.channels, 1, 1);
+            let fits = |(_, other, code): &&(String, Shape, Code)| {
+                (*other == shape || *other == gate) && (-12.0..12.0).contains(&range(*code).log2())
+            };
+            let fitting: Vec<_> = values.iter().filter(fits).collect();
+            if !fitting.is_empty() {
+                let (other, _, code) = random.pick(&fitting);
+                node = node.with([other]);
+                node.op = Op::Multiply;
+                span *= range(*code);
+            }
+        }
+        12 => {
+            let fits = |(_, other, _): &&(String, Shape, Code)| {
+                (other.height, other.width) == (shape.height, shape.width) && other.channels < 40
+            };
+            let fitting: Vec<_> = values.iter().filter(fits).collect();
+            if !fitting.is_empty() {
+                let (other, other_shape, _) = random.pick(&fitting);
+                node = node.with([other]);
+                node.op = Op::Concat;
+                makes.channels += other_shape.channels;
+            }
+        }
+        13 => {
+            let axis = |random: &mut Random, size: usize| match random.between(0, 2) {
+                0 => Axis::Whole,
+                _ => {
+                    let n = random.between(1, size as i32 + 2);
+                    let place = |random: &mut Random| random.between(-1, size as i32 - 1);
+                    let all = (0..n).map(|_| usize::try_from(place(random)).ok());
+                    Axis::Of(all.collect())
+                }
+            };
+            let gather = Gather {
+                channels: axis(random, shape.channels),
+                rows: axis(random, shape.height),
+                columns: axis(random, shape.width),
+                fill: random.pick(&[0.0, 0.0, -0.3, 2.0]),
+            };
+            makes = gather.output(shape).unwrap();
+            node.op = Op::Gather(gather);
+        }
         kind @ 0..=1 => {
             let window = pool(random, shape);
             makes = resized(shape.channels, &window);
-            node.op = [Op::MaxPool(window), Op::AvgPool(window)][kind as usize].clone();
+            let counted = random.pick(&[window.padding, Padding::default()]);
+            let pools = [Op::MaxPool(window), Op::AvgPool { window, counted }];
+            node.op = pools[kind as usize].clone();
         }
         2 => {
             let [stride, before, behind] = [0, 1, 2].map(|_| random.between(0, 2) as usize);
@@ -221,7 +286,10 @@ fn next(random: &mut Random, name: String, values: &[(String, Shape, Code)]) -> 
             span = range(*added).max(span) * power(random, -1.0, 1.0);
         }
     }
-    let copies = matches!(node.op, Op::MaxPool(_) | Op::Subsample { .. });
-    node.code = Some(if copies { of } else { code(random, span) });
+    node.code = Some(if node.op.is_copy() {
+        of
+    } else {
+        code(random, span)
+    });
     (node, makes)
 }

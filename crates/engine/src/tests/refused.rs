@@ -103,7 +103,7 @@ fn integers_refuse_real_numbers_by_name() {
     );
     let mean = Node {
         name: "mean".into(),
-        ..node(Op::AvgPool(Window::whole(SHAPE)))
+        ..node(Op::avg_pool(Window::whole(SHAPE)))
     };
     let nodes = vec![mean, linear.with_code(CODE)];
     assert!(refusal(Some(CODE), nodes).contains("int32 bias"));

@@ -32,7 +32,7 @@ fn loosened(graph: &Graph, random: &mut Random) -> Graph {
     for placed in &graph.nodes {
         let mut node = placed.node.clone();
         node.code = match node.op {
-            Op::MaxPool(_) | Op::Subsample { .. } => codes[&node.input],
+            _ if node.op.is_copy() => codes[&node.input],
             _ => loose(random, node.code),
         };
         node.inner = loose(random, node.inner);

@@ -7,8 +7,10 @@ use quant_core::{FixedPoint, Rounding};
 
 use crate::domain::{IntegerArithmetic, Requantize};
 use crate::epilogue::Multiplier;
+use crate::function::Function;
 use crate::graph::{Clip, Code, Conv, Graph, Op, Placed};
 use crate::kernel::Accumulator;
+use crate::reference::count;
 use crate::shape::{Shape, Window};
 
 /// The codes of every node for one image, `[c, h, w]` each.
@@ -69,10 +71,10 @@ impl Element<'_> {
                 let sum = self.sum(conv, [c, y, x]) + i64::from(bias);
                 (sum, f64::from(scale), 1.0)
             }
-            Op::AvgPool(window) => {
+            Op::AvgPool { window, counted } => {
                 let taps = self.taps(c, [y, x], window).flatten();
                 let sum = taps.map(|q| i64::from(q - input.zero_point)).sum();
-                let count = window.kernel[0] * window.kernel[1];
+                let count = count(from, (window, *counted), [y, x]);
                 if self.how.requantize == Requantize::Gemmlowp && input == to {
                     let codes: i64 = sum + count as i64 * i64::from(input.zero_point);
                     let mean = (2 * codes.abs() + count as i64) / (2 * count as i64);
@@ -86,6 +88,39 @@ impl Element<'_> {
                 return match c.checked_sub(before) {
                     Some(c) if c < from.channels => self.input(c, [y * stride, x * stride]),
                     _ => input.zero_point,
+                };
+            }
+            Op::Function(_) | Op::Concat => {
+                let (function, source, q) = self.operand([c, y, x]);
+                let same = function.is_none() && source == to;
+                return match same {
+                    true => q,
+                    false => {
+                        let real = source.scale * (q - source.zero_point) as f32;
+                        to.quantize(function.map_or(real, |f| f.at(real)), Rounding::HalfEven, 0)
+                    }
+                };
+            }
+            Op::Multiply => {
+                let gate = self.placed.others[0];
+                let other = self.graph.code(gate).unwrap();
+                let at = match self.graph.shape(gate) == from {
+                    true => [c, y, x],
+                    false => [c, 0, 0],
+                };
+                let q = self.value(gate, at) - other.zero_point;
+                let own = self.input(c, [y, x]) - input.zero_point;
+                (i64::from(own) * i64::from(q), scale(other), 1.0)
+            }
+            Op::Gather(gather) => {
+                let place = (
+                    gather.channels.at(c),
+                    gather.rows.at(y),
+                    gather.columns.at(x),
+                );
+                return match place {
+                    (Some(c), Some(y), Some(x)) => self.input(c, [y, x]),
+                    _ => input.quantize(gather.fill, Rounding::HalfEven, 0),
                 };
             }
             Op::Identity => (
@@ -116,6 +151,32 @@ impl Element<'_> {
             }
         };
         to.zero_point + clamp(to, node.clip, v) as i32
+    }
+
+    /// A code of any value.
+    fn value(&self, value: usize, [c, y, x]: [usize; 3]) -> i32 {
+        let Shape { height, width, .. } = self.graph.shape(value);
+        self.values[value][(c * height + y) * width + x]
+    }
+
+    /// What an element is made of where that is one other: the function, its codes, its own code.
+    fn operand(&self, [c, y, x]: [usize; 3]) -> (Option<Function>, Code, i32) {
+        if let Op::Function(function) = self.placed.node.op {
+            let from = self.placed.input;
+            let q = self.value(from, [c, y, x]);
+            return (Some(function), self.graph.code(from).unwrap(), q);
+        }
+        let mut channel = c;
+        for &from in std::iter::once(&self.placed.input).chain(&self.placed.others) {
+            match channel.checked_sub(self.graph.shape(from).channels) {
+                Some(rest) => channel = rest,
+                None => {
+                    let q = self.value(from, [channel, y, x]);
+                    return (None, self.graph.code(from).unwrap(), q);
+                }
+            }
+        }
+        panic!("a channel of no operand")
     }
 
     /// `round(M sum)`.
