@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const RULES: &[(&str, &[&str], &[&str])] = &[
     ("quant-core", &[], &["burn"]),
     ("engine", &["quant-core"], &[]),
-    ("network", &["engine"], &[]),
+    ("network", &["engine"], &["prost"]),
     (
         "resnet",
         &["quant-core", "engine", "network"],
@@ -35,6 +35,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
 const HEAVY: &[&str] = &[
     "burn",
     "burn-store",
+    "prost",
     "pytorch-reader",
     "safetensors",
     "polars",

@@ -41,6 +41,13 @@ pub enum Error {
         problem: String,
     },
 
+    /// An ONNX file that is not read.
+    #[error("{problem}")]
+    Onnx {
+        /// What is wrong, the operator first.
+        problem: String,
+    },
+
     /// A shape and a number of values that do not belong together.
     #[error("shape {shape:?} does not hold {len} values")]
     ShapeMismatch {
@@ -55,6 +62,10 @@ impl Error {
     /// [`Error::Missing`] of a tensor called `name`.
     pub fn missing(name: &str) -> Self {
         Self::Missing { name: quoted(name) }
+    }
+
+    pub(crate) fn onnx(problem: String) -> Self {
+        Self::Onnx { problem }
     }
 
     pub(crate) fn node(name: &str, problem: String) -> Self {

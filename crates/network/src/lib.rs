@@ -5,6 +5,7 @@
 
 mod error;
 mod network;
+pub mod onnx;
 mod op;
 mod tensors;
 mod topology;

@@ -4,7 +4,7 @@
 //! of one pixel. Tensors go by the node's name: `NAME.weight`, `NAME.bias` and, of a batch normalization, `NAME.running_mean` and
 //! `NAME.running_var`, shaped as PyTorch has them.
 
-use engine::{Shape, Window};
+use engine::{Function, Gather, Padding, Shape, Window};
 
 /// An operation.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,12 +38,25 @@ pub enum Op {
     },
     /// The largest value in the window; pixels outside the map do not count.
     MaxPool(Window),
-    /// The mean over the window; pixels outside the map count as zeros.
-    AvgPool(Window),
+    /// The mean over the window. Of the pixels outside the map those within `counted` count as zeros, the others not at all.
+    AvgPool {
+        /// The window.
+        window: Window,
+        /// The window's padding, or no padding for the mean over the map's own pixels.
+        counted: Padding,
+    },
     /// The mean over a whole map, of any size.
     GlobalAvgPool,
+    /// A function of each element.
+    Function(Function),
     /// The sum of two values of one shape.
     Add,
+    /// The product of two values of one shape; the second may have one pixel for each channel.
+    Multiply,
+    /// The channels of two or more values, one behind the other.
+    Concat,
+    /// Channels, rows and columns, chosen.
+    Gather(Gather),
     /// Option A of He et al. 2016, section 4.2: every `stride`-th pixel, `before` zero channels in front and `behind` behind.
     Subsample {
         /// Steps between the pixels kept.
@@ -73,11 +86,12 @@ impl Op {
         high: f32::INFINITY,
     };
 
-    /// How many values it reads.
-    pub fn operands(&self) -> usize {
+    /// Whether it can read so many values.
+    pub fn reads(&self, operands: usize) -> bool {
         match self {
-            Op::Add => 2,
-            _ => 1,
+            Op::Add | Op::Multiply => operands == 2,
+            Op::Concat => operands > 1,
+            _ => operands == 1,
         }
     }
 
@@ -88,7 +102,7 @@ impl Op {
 
     /// Whether it hands numbers on as they are, so that they keep their codes.
     pub fn is_copy(&self) -> bool {
-        matches!(self, Op::MaxPool(_) | Op::Subsample { .. })
+        matches!(self, Op::MaxPool(_) | Op::Subsample { .. } | Op::Gather(_))
     }
 
     /// The tensors it has behind an input of shape `x`.
@@ -122,7 +136,7 @@ impl Op {
         }
     }
 
-    /// The shape of its value, or what is wrong; `inputs` has as many shapes as there are operands.
+    /// The shape of its value, or what is wrong; `inputs` has the shapes of its operands.
     pub fn output(&self, inputs: &[Shape]) -> Result<Shape, String> {
         let x = inputs[0];
         let windowed = |channels: usize, window: &Window| {
@@ -151,12 +165,28 @@ impl Op {
             }
             Op::Clip { low, high } if !(low <= high) => Err(format!("clips to {low} .. {high}")),
             Op::BatchNorm { .. } | Op::Clip { .. } => Ok(x),
-            Op::MaxPool(window) | Op::AvgPool(window) => windowed(x.channels, window),
+            Op::MaxPool(window) | Op::AvgPool { window, .. } => windowed(x.channels, window),
             Op::GlobalAvgPool => Ok(Shape::new(x.channels, 1, 1)),
             Op::Add if inputs[1] != x => {
                 Err(format!("adds a value of {} to one of {x}", inputs[1]))
             }
-            Op::Add => Ok(x),
+            Op::Add | Op::Function(_) => Ok(x),
+            Op::Multiply if inputs[1] != x && inputs[1] != Shape::new(x.channels, 1, 1) => {
+                Err(format!("multiplies {x} by {}", inputs[1]))
+            }
+            Op::Multiply => Ok(x),
+            Op::Concat => {
+                let mut channels = 0_usize;
+                for other in inputs {
+                    let sum = channels.checked_add(other.channels);
+                    match sum.filter(|_| [other.height, other.width] == [x.height, x.width]) {
+                        Some(sum) => channels = sum,
+                        None => return Err(format!("puts {other} behind {x}")),
+                    }
+                }
+                Ok(Shape::new(channels, x.height, x.width))
+            }
+            Op::Gather(gather) => gather.output(x),
             Op::Subsample {
                 stride,
                 before,

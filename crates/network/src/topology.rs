@@ -218,7 +218,7 @@ fn shapes(input: Shape, nodes: &[Node]) -> Result<Vec<Shape>, Error> {
     let mut shapes: Vec<Shape> = Vec::with_capacity(nodes.len());
     for (position, node) in nodes.iter().enumerate() {
         let fail = |problem: String| Err(Error::node(&node.name, problem));
-        if node.inputs.len() != node.op.operands() {
+        if !node.op.reads(node.inputs.len()) {
             return fail(format!("{} operands", node.inputs.len()));
         }
         let mut read = Vec::with_capacity(2);

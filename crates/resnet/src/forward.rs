@@ -3,9 +3,11 @@
 //!
 //! A value is dropped when its last reader has it, so that an operation can take its memory.
 
+use burn::tensor::activation::{sigmoid, tanh};
 use burn::tensor::module::{avg_pool2d, max_pool2d};
 use burn::tensor::ops::{AvgPoolOptions, MaxPoolOptions};
-use burn::tensor::{Tensor, s};
+use burn::tensor::{Int, Tensor, TensorData, s};
+use engine::{Axis, Function};
 use network::{Op, Topology, Value};
 
 use crate::error::Error;
@@ -88,6 +90,17 @@ pub(crate) fn forward(
                         let other = values.take(node.inputs[1]);
                         sum(topology, unit, x.added(), other.added())
                     }
+                    Op::Multiply => x.added() * values.take(node.inputs[1]).added(),
+                    Op::Concat => {
+                        let others = node.inputs[1..].iter();
+                        let others = others.map(|&other| values.take(other).added());
+                        Tensor::cat(
+                            std::iter::once(x.added())
+                                .chain(others.collect::<Vec<_>>())
+                                .collect(),
+                            1,
+                        )
+                    }
                     _ => plain(op, x.added()),
                 };
                 hooks.site(&node.name, y)?
@@ -158,8 +171,29 @@ fn copy(op: &Op, x: Tensor<4>) -> Tensor<4> {
             let zeros = |channels: usize| Tensor::zeros([n, channels, h, w], &x.device());
             Tensor::cat(vec![zeros(before), x.clone(), zeros(behind)], 1)
         }
+        Op::Gather(gather) => {
+            let [_, c, h, w] = x.dims();
+            let x = chosen(x, 1, c, &gather.channels, gather.fill);
+            let x = chosen(x, 2, h, &gather.rows, gather.fill);
+            chosen(x, 3, w, &gather.columns, gather.fill)
+        }
         _ => x,
     }
+}
+
+/// Places along an axis of `size`; the filling is a place behind the last.
+fn chosen(x: Tensor<4>, axis: usize, size: usize, places: &Axis, fill: f32) -> Tensor<4> {
+    let Axis::Of(places) = places else { return x };
+    let mut border = x.dims();
+    border[axis] = 1;
+    let device = x.device();
+    let indices: Vec<i64> = places.iter().map(|p| p.unwrap_or(size) as i64).collect();
+    let x = match places.contains(&None) {
+        true => Tensor::cat(vec![x, Tensor::full(border, fill, &device)], axis),
+        false => x,
+    };
+    let indices = TensorData::new(indices, [places.len()]);
+    x.select(axis, Tensor::<1, Int>::from_data(indices, &device))
 }
 
 /// An operation of one operand and no numbers of its own.
@@ -172,12 +206,38 @@ pub(crate) fn plain(op: &Op, x: Tensor<4>) -> Tensor<4> {
             let mean = x.reshape([n, c, h * w]).mean_dim(2);
             mean.reshape([n, c, 1, 1])
         }
-        Op::AvgPool(window) => avg_pool2d(
-            x,
-            AvgPoolOptions::new(window.kernel)
-                .with_stride(window.stride)
-                .with_padding_pairs(pairs(window.padding)),
-        ),
+        Op::AvgPool { window, counted } => {
+            // The mean of all taps, zeros outside, by the share of those that count.
+            let mean = |x: Tensor<4>| {
+                let options = AvgPoolOptions::new(window.kernel)
+                    .with_stride(window.stride)
+                    .with_padding_pairs(pairs(window.padding));
+                avg_pool2d(x, options)
+            };
+            if *counted == window.padding {
+                return mean(x);
+            }
+            let ones = Tensor::ones([1, 1, h, w], &x.device());
+            mean(x) / mean(ones)
+        }
+        Op::Function(function) => apply(*function, x),
         _ => x,
+    }
+}
+
+fn apply(function: Function, x: Tensor<4>) -> Tensor<4> {
+    // x above 0, and something of it below.
+    let below = |x: Tensor<4>, y: Tensor<4>| {
+        let negative = x.clone().lower_elem(0.0);
+        x.mask_where(negative, y)
+    };
+    match function {
+        Function::Sigmoid => sigmoid(x),
+        Function::HardSigmoid { alpha, beta } => (x * alpha + beta).clamp(0.0, 1.0),
+        Function::Silu => sigmoid(x.clone()) * x,
+        Function::HardSwish => (x.clone() / 6.0 + 0.5).clamp(0.0, 1.0) * x,
+        Function::LeakyRelu { alpha } => below(x.clone(), x * alpha),
+        Function::Elu { alpha } => below(x.clone(), (x.exp() - 1.0) * alpha),
+        Function::Tanh => tanh(x),
     }
 }

@@ -95,7 +95,7 @@ fn build(
                 }
             }
             (op, _) if op.is_copy() => build.copy(unit.head),
-            _ => build.plain(unit.head)?,
+            _ => build.plain(unit.head),
         }
     }
     let output = build.name(Value::Node(topology.output())).read.clone();
@@ -235,6 +235,7 @@ impl Build<'_> {
                 before,
                 behind,
             },
+            Operation::Gather(gather) => Op::Gather(gather.clone()),
             _ => Op::Identity,
         };
         let code = match input == INPUT {
@@ -249,20 +250,23 @@ impl Build<'_> {
     }
 
     /// An operation without numbers of its own, and with nothing fused.
-    fn plain(&mut self, head: NodeId) -> Result<(), Error> {
+    fn plain(&mut self, head: NodeId) {
         let node = self.topology.node(head);
         let x = self.topology.shape(node.inputs[0]);
         let op = match node.op {
-            Operation::AvgPool(window) => Op::avg_pool(window),
+            Operation::AvgPool { window, counted } => Op::AvgPool { window, counted },
             Operation::GlobalAvgPool => Op::avg_pool(Window::whole(x)),
+            Operation::Function(function) => Op::Function(function),
+            Operation::Multiply => Op::Multiply,
+            Operation::Concat => Op::Concat,
             _ => Op::Identity,
         };
-        let input = self.name(node.inputs[0]).added;
-        let mut lowered = Node::new(&node.name, input, op);
+        let mut inputs = node.inputs.iter().map(|&input| self.name(input).added);
+        let input = inputs.next().unwrap_or_else(|| INPUT.to_owned());
+        let mut lowered = Node::new(&node.name, input, op).with(inputs);
         lowered.clip = clip(&node.op);
         lowered.code = self.code(&node.name);
         self.finish(head, lowered, &node.name);
-        Ok(())
     }
 
     /// A layer, with `rest` added if the step `unit` is a sum; otherwise `unit` is the layer's own.

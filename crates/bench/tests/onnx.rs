@@ -1,0 +1,177 @@
+//! ONNX files of other tools: what ONNX Runtime computes of them, and what is refused.
+
+#[path = "../../../testing/data.rs"]
+mod data;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use engine::{Options, Program};
+use network::Network;
+use network::onnx::{self, Imported};
+use resnet::Epilogue;
+use safetensors::SafeTensors;
+
+/// The folder of references, beside the data folder.
+fn golden(part: &str) -> Option<PathBuf> {
+    let folder = data::data(&[])?.join("../golden/onnx").join(part);
+    match folder.is_dir() {
+        true => Some(folder),
+        false => data::data(&[&format!("../golden/onnx/{part}")]),
+    }
+}
+
+/// Tensors of a `.safetensors` file: extents and numbers, bytes as they are.
+fn tensors(path: &Path) -> BTreeMap<String, (Vec<usize>, Vec<f32>)> {
+    let bytes = std::fs::read(path).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let numbers = |view: &safetensors::tensor::TensorView<'_>| match view.dtype() {
+        safetensors::Dtype::F32 => {
+            let words = view.data().as_chunks::<4>().0;
+            Some(words.iter().map(|w| f32::from_le_bytes(*w)).collect())
+        }
+        safetensors::Dtype::U8 => Some(view.data().iter().map(|&b| f32::from(b)).collect()),
+        _ => None,
+    };
+    let all = file.iter().filter_map(|(name, view)| {
+        Some((name.to_owned(), (view.shape().to_vec(), numbers(&view)?)))
+    });
+    all.collect()
+}
+
+/// What a network makes of images, `[n, c, h, w]` or `[n, features]`.
+fn run(network: &Network, images: &[f32], n: usize) -> Vec<f32> {
+    let input = network.topology().input();
+    let size = [input.height, input.width];
+    let graph = resnet::lower(network.clone(), size, Epilogue::Fused).unwrap();
+    let program = Program::new(graph, Options::default()).unwrap();
+    let each = program.output().len();
+    let mut results = vec![0.0; n * each];
+    let mut workspace = program.workspace();
+    let group = program.group();
+    let images = images.chunks(group * input.len());
+    for (some, results) in images.zip(results.chunks_mut(group * each)) {
+        program.run(&mut workspace, some, results).unwrap();
+    }
+    results
+}
+
+/// The largest distance, by the largest number.
+fn distance(found: &[f32], expected: &[f32]) -> f32 {
+    assert_eq!(found.len(), expected.len());
+    let largest = expected.iter().fold(1e-9_f32, |m, v| m.max(v.abs()));
+    let far = found.iter().zip(expected).map(|(a, b)| (a - b).abs());
+    far.fold(0.0, |m, d| if d > m || d.is_nan() { d } else { m }) / largest
+}
+
+fn rows(path: &Path) -> Vec<BTreeMap<String, String>> {
+    let mut reader = csv::Reader::from_path(path).unwrap();
+    reader.deserialize().map(Result::unwrap).collect()
+}
+
+#[test]
+fn networks_of_every_family_have_onnx_runtimes_logits() {
+    let Some(zoo) = golden("zoo") else { return };
+    let mut failures = Vec::new();
+    for row in rows(&zoo.join("list.csv")) {
+        let (name, file) = (&row["network"], &row["file"]);
+        let folder = zoo.join(name);
+        let found = onnx::read(&folder.join(file));
+        if name == "convnext" {
+            let error = found.unwrap_err().to_string();
+            assert!(
+                error.contains("LayerNormalization") || error.contains("ReduceMean"),
+                "{error}"
+            );
+            continue;
+        }
+        let Imported { network, .. } = match found {
+            Ok(found) => found,
+            Err(error) => {
+                failures.push(format!("{name} {file}: {error}"));
+                continue;
+            }
+        };
+        let io = tensors(&folder.join("io.safetensors"));
+        let (shape, pixels) = &io["pixels"];
+        let images: Vec<f32> = pixels.iter().map(|p| (p - 128.0) / 64.0).collect();
+        let key = format!("logits_ort_{}", file.trim_end_matches(".onnx"));
+        let far = distance(&run(&network, &images, shape[0]), &io[&key].1);
+        if far.is_nan() || far > 1e-4 {
+            failures.push(format!("{name} {file}: {far:e} away"));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn every_form_of_an_operator_gives_its_output_or_is_refused_by_name() {
+    let Some(micro) = golden("micro") else { return };
+    let io = tensors(&micro.join("io.safetensors"));
+    let mut failures = Vec::new();
+    for row in rows(&micro.join("list.csv")) {
+        let name = &row["name"];
+        let found = onnx::read(&micro.join(format!("{name}.onnx")));
+        match found {
+            Err(error) => failures.push(format!("{name}: {error}")),
+            Ok(Imported { network, .. }) => {
+                let (shape, images) = &io[&format!("{name}.input")];
+                let Some((_, expected)) = io.get(&format!("{name}.output")) else {
+                    failures.push(format!("{name}: no output"));
+                    continue;
+                };
+                let found = run(&network, images, shape[0]);
+                if found.len() != expected.len() {
+                    failures.push(format!(
+                        "{name}: {} numbers, not {}",
+                        found.len(),
+                        expected.len()
+                    ));
+                    continue;
+                }
+                let far = distance(&found, expected);
+                if far.is_nan() || far > 1e-5 {
+                    failures.push(format!("{name}: {far:e} away"));
+                }
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn hostile_files_are_refused_in_one_line_or_run_right() {
+    let Some(hostile) = golden("hostile") else {
+        return;
+    };
+    let io = tensors(&hostile.join("run.safetensors"));
+    let mut failures = Vec::new();
+    for row in rows(&hostile.join("list.csv")) {
+        let (name, expect) = (&row["name"], row["expect"].as_str());
+        match (onnx::read(&hostile.join(format!("{name}.onnx"))), expect) {
+            (Err(error), "refuse" | "either") => {
+                let line = error.to_string();
+                if line.lines().count() != 1 || line.len() > 300 {
+                    failures.push(format!("{name}: {line}"));
+                }
+                eprintln!("{name}: {line}");
+            }
+            (Err(error), _) => failures.push(format!("{name} should run: {error}")),
+            (Ok(_), "refuse") => failures.push(format!("{name} should be refused: {}", row["why"])),
+            (Ok(Imported { network, .. }), _) => {
+                if let Some((shape, images)) = io.get(&format!("{name}.input")) {
+                    let far = distance(
+                        &run(&network, images, shape[0]),
+                        &io[&format!("{name}.output")].1,
+                    );
+                    if far.is_nan() || far > 1e-4 {
+                        failures.push(format!("{name}: {far:e} away"));
+                    }
+                } else {
+                    eprintln!("{name}: read");
+                }
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}

@@ -1,0 +1,202 @@
+//! Functions of each element, and what changes nothing.
+
+use engine::Function;
+
+use super::arithmetic::{affine, by_channel};
+use super::{Call, one};
+use crate::onnx::import::{Import, Known};
+use crate::onnx::view::View;
+use crate::op::Op;
+
+/// An operation of each element, however the value is seen.
+fn element(import: &mut Import, name: &str, x: &View, op: Op) -> Result<View, String> {
+    let y = import.push(name, op, &[&View::map(x.value, x.shape)])?;
+    Ok(x.of(y.value))
+}
+
+fn function(
+    import: &mut Import,
+    call: &Call<'_>,
+    function: Function,
+) -> Result<Vec<Known>, String> {
+    call.at_most(1)?;
+    one(element(
+        import,
+        &call.name,
+        call.view(0)?,
+        Op::Function(function),
+    )?)
+}
+
+pub(super) fn relu(import: &mut Import, call: &Call<'_>) -> Result<Vec<Known>, String> {
+    call.at_most(1)?;
+    one(element(import, &call.name, call.view(0)?, Op::RELU)?)
+}
+
+pub(super) fn clip(import: &mut Import, call: &Call<'_>) -> Result<Vec<Known>, String> {
+    call.at_most(3)?;
+    let (mut low, mut high) = (
+        call.float("min", f32::NEG_INFINITY)?,
+        call.float("max", f32::INFINITY)?,
+    );
+    for (index, end) in [(1, &mut low), (2, &mut high)] {
+        if let Some(constant) = call.constant(index)? {
+            match constant.floats() {
+                Some(&[value]) => *end = value,
+                _ => return Err(format!("an end {:?}", constant.shape)),
+            }
+        }
+    }
+    // Older files write the largest numbers for no end.
+    let open = |end: f32| {
+        if end.abs() >= f32::MAX {
+            end.signum() * f32::INFINITY
+        } else {
+            end
+        }
+    };
+    clipped(import, call, open(low), open(high))
+}
+
+fn clipped(
+    import: &mut Import,
+    call: &Call<'_>,
+    low: f32,
+    high: f32,
+) -> Result<Vec<Known>, String> {
+    one(element(
+        import,
+        &call.name,
+        call.view(0)?,
+        Op::Clip { low, high },
+    )?)
+}
+
+pub(super) fn max(import: &mut Import, call: &Call<'_>) -> Result<Vec<Known>, String> {
+    let end = other_end(call)?;
+    bounded(import, call, (end, f32::INFINITY))
+}
+
+pub(super) fn min(import: &mut Import, call: &Call<'_>) -> Result<Vec<Known>, String> {
+    let end = other_end(call)?;
+    bounded(import, call, (f32::NEG_INFINITY, end))
+}
+
+/// The one number that is not the value.
+fn other_end(call: &Call<'_>) -> Result<f32, String> {
+    let constant = |operand: &Known| match operand {
+        Known::Constant(constant) => Some(constant.clone()),
+        Known::View(_) => None,
+    };
+    let numbers: Vec<_> = call
+        .operands
+        .iter()
+        .flatten()
+        .filter_map(constant)
+        .collect();
+    match &numbers[..] {
+        [number] if call.operands.len() == 2 => match number.floats() {
+            Some(&[end]) => Ok(end),
+            _ => Err(format!("an end {:?}", number.shape)),
+        },
+        _ => Err("of two values of the images".to_owned()),
+    }
+}
+
+fn bounded(
+    import: &mut Import,
+    call: &Call<'_>,
+    (low, high): (f32, f32),
+) -> Result<Vec<Known>, String> {
+    let x = call.view(0).or_else(|_| call.view(1))?;
+    one(element(import, &call.name, x, Op::Clip { low, high })?)
+}
+
+pub(super) fn leaky_relu(import: &mut Import, call: &Call<'_>) -> Result<Vec<Known>, String> {
+    let alpha = call.float("alpha", 0.01)?;
+    function(import, call, Function::LeakyRelu { alpha })
+}
+
+pub(super) fn elu(import: &mut Import, call: &Call<'_>) -> Result<Vec<Known>, String> {
+    let alpha = call.float("alpha", 1.0)?;
+    function(import, call, Function::Elu { alpha })
+}
+
+pub(super) fn sigmoid(import: &mut Import, call: &Call<'_>) -> Result<Vec<Known>, String> {
+    function(import, call, Function::Sigmoid)
+}
+
+pub(super) fn tanh(import: &mut Import, call: &Call<'_>) -> Result<Vec<Known>, String> {
+    function(import, call, Function::Tanh)
+}
+
+pub(super) fn hard_sigmoid(import: &mut Import, call: &Call<'_>) -> Result<Vec<Known>, String> {
+    let (alpha, beta) = (call.float("alpha", 0.2)?, call.float("beta", 0.5)?);
+    function(import, call, Function::HardSigmoid { alpha, beta })
+}
+
+pub(super) fn hard_swish(import: &mut Import, call: &Call<'_>) -> Result<Vec<Known>, String> {
+    function(import, call, Function::HardSwish)
+}
+
+/// One slope is a leaky ReLU; one for each channel: `max(x, 0) + slope min(x, 0)`.
+pub(super) fn prelu(import: &mut Import, call: &Call<'_>) -> Result<Vec<Known>, String> {
+    call.at_most(2)?;
+    let x = call.view(0)?.clone();
+    let slopes = by_channel(&x, call.floats(1)?)?;
+    if slopes.iter().all(|&slope| slope == slopes[0]) {
+        let op = Op::Function(Function::LeakyRelu { alpha: slopes[0] });
+        return one(element(import, &call.name, &x, op)?);
+    }
+    let below = Op::Clip {
+        low: f32::NEG_INFINITY,
+        high: 0.0,
+    };
+    let above = element(import, &format!("{}.above", call.name), &x, Op::RELU)?;
+    let below = element(import, &format!("{}.clip", call.name), &x, below)?;
+    let zeros = vec![0.0; slopes.len()];
+    let below = affine(
+        import,
+        &format!("{}.below", call.name),
+        &below,
+        (slopes, zeros),
+    )?;
+    let parts = [above, below].map(|part| View::map(part.value, part.shape));
+    let sum = import.push(&call.name, Op::Add, &[&parts[0], &parts[1]])?;
+    one(x.of(sum.value))
+}
+
+pub(super) fn identity(_: &mut Import, call: &Call<'_>) -> Result<Vec<Known>, String> {
+    if call.op_type() == "Dropout"
+        && call
+            .constant(2)?
+            .is_some_and(|c| c.integers() != Some(&[0]))
+    {
+        return Err("dropout in training".to_owned());
+    }
+    one(call.view(0)?.clone())
+}
+
+pub(super) fn cast(import: &mut Import, call: &Call<'_>) -> Result<Vec<Known>, String> {
+    let to = call.int("to", 0)?;
+    match to {
+        // float32, float16, float64: all of them are float32 here.
+        1 | 10 | 11 => {
+            import.element = to as i32;
+            one(call.view(0)?.clone())
+        }
+        _ => Err(format!("to numbers of type {to}")),
+    }
+}
+
+/// Classes have the order of their logits: at the end it is dropped.
+pub(super) fn softmax(import: &mut Import, call: &Call<'_>) -> Result<Vec<Known>, String> {
+    if call.output() != import.output {
+        return Err("in the middle of a network".to_owned());
+    }
+    import.note(format!(
+        "{} at the end dropped: logits come out",
+        call.op_type()
+    ));
+    one(call.view(0)?.clone())
+}

@@ -1,0 +1,92 @@
+//! Quantizers in a file: of weights they are carried out, of activations they are left out, so that the network is read in float.
+
+use super::{Call, axis, one};
+use crate::onnx::constant::{Constant, Data};
+use crate::onnx::import::{Import, Known};
+
+pub(super) fn quantize(import: &mut Import, call: &Call<'_>) -> Result<Vec<Known>, String> {
+    grid(call, None)?;
+    import.note("quantizers of activations left out: the network is read in float".to_owned());
+    one(call.view(0)?.clone())
+}
+
+pub(super) fn dequantize(_: &mut Import, call: &Call<'_>) -> Result<Vec<Known>, String> {
+    grid(call, None)?;
+    one(call.view(0)?.clone())
+}
+
+/// `scale (q - zero_point)` of a constant.
+pub(super) fn values(call: &Call<'_>) -> Result<Constant, String> {
+    let codes = call.constant(0)?.ok_or("operand 0 is missing")?;
+    let integers = codes.integers().ok_or("operand 0 holds real numbers")?;
+    let Grid {
+        scales,
+        zero_points,
+    } = grid(call, Some(codes.kind))?;
+    let (n, inner) = match scales.len() {
+        1 => (1, 1),
+        n => {
+            let at = axis(call.int("axis", 1)?, codes.shape.len())?;
+            if codes.shape[at] != n {
+                return Err(format!("{n} scales along axis {at} of {:?}", codes.shape));
+            }
+            (n, codes.shape[at + 1..].iter().product::<usize>().max(1))
+        }
+    };
+    let value = |(i, &q): (usize, &i64)| {
+        let group = i / inner % n;
+        (q - zero_points[group]) as f32 * scales[group]
+    };
+    Ok(Constant {
+        kind: 1,
+        shape: codes.shape.clone(),
+        data: Data::Float(integers.iter().enumerate().map(value).collect()),
+    })
+}
+
+struct Grid {
+    scales: Vec<f32>,
+    zero_points: Vec<i64>,
+}
+
+/// Scales that can be divided by, and as many zero points.
+fn grid(call: &Call<'_>, codes: Option<i32>) -> Result<Grid, String> {
+    call.at_most(3)?;
+    if call.int("block_size", 0)? != 0 {
+        return Err("scales by blocks are not read".to_owned());
+    }
+    let scale = call.floats(1)?;
+    let scales = scale.floats().unwrap_or_default().to_vec();
+    let usable = |s: &f32| s.is_normal() && *s > 0.0 && (1.0 / s).is_finite();
+    if let Some(wrong) = scales.iter().find(|s| !usable(s)) {
+        return Err(format!("a scale of {wrong:e}"));
+    }
+    let zero_points = match call.constant(2)? {
+        None => vec![0; scales.len()],
+        Some(zeros) => {
+            if let Some(kind) = codes
+                && kind != zeros.kind
+            {
+                return Err(format!(
+                    "codes of type {kind} with zero points of type {}",
+                    zeros.kind
+                ));
+            }
+            zeros
+                .integers()
+                .ok_or("zero points that are no integers")?
+                .to_vec()
+        }
+    };
+    if zero_points.len() != scales.len() || scales.is_empty() {
+        return Err(format!(
+            "{} scales and {} zero points",
+            scales.len(),
+            zero_points.len()
+        ));
+    }
+    Ok(Grid {
+        scales,
+        zero_points,
+    })
+}
