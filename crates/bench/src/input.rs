@@ -59,8 +59,8 @@ impl Preparation {
     /// # Errors
     /// A resize to less than is cut out of it.
     pub fn new(input: &Input, model: &Model) -> Result<Self> {
-        let arch = &model.checkpoint.arch;
-        let side = arch.image_size();
+        let checkpoint = &model.checkpoint;
+        let side = checkpoint.network.topology().input().height;
         let all = input.or(&model.input);
         let of_folders = [
             ("input.resize", input.resize.is_some()),
@@ -72,7 +72,7 @@ impl Preparation {
             normalization: all.normalization,
             geometry: geometry(side, all.resize, all.size)?,
             class_list: all.class_list.map(PathBuf::from),
-            outputs: arch.classes(),
+            outputs: checkpoint.classes(),
             offset: all.offset.unwrap_or(0),
             side,
             of_folders: of_folders.map(|(key, _)| key),

@@ -170,8 +170,16 @@ pub fn plan_cell(
     };
     let how = Preparation::new(&cell.input, &model)?;
     let set = sources.test_set(&dataset, cell.images, &how)?;
-    let arch = &model.checkpoint.arch;
-    let (classes, labels) = (arch.classes(), set.data.classes().len());
+    let checkpoint = &model.checkpoint;
+    let made_for = checkpoint.network.topology().input();
+    if made_for.channels != 3 {
+        does_not_apply!(
+            "{} reads images of {} channels; there are images of 3 alone",
+            model.name,
+            made_for.channels
+        );
+    }
+    let (classes, labels) = (checkpoint.classes(), set.data.classes().len());
     if classes != labels {
         does_not_apply!(
             "{} has {classes} classes, but the test set {} has {labels}{}",
@@ -180,12 +188,15 @@ pub fn plan_cell(
             advice(classes, labels, set.crops.is_some())
         );
     }
-    // Class folders are cut to what was asked for, and these networks take images of any size.
-    if arch.image_size() != set.data.height() && set.crops.is_none() {
+    // Class folders are cut to what was asked for; whether the network takes it is seen when it is lowered.
+    if made_for.height != set.data.height() && set.crops.is_none() {
+        let network = match checkpoint.arch {
+            Some(arch) => arch.name(),
+            None => model.name.clone(),
+        };
         does_not_apply!(
-            "{} is made for images of {} pixels, but those of {} have {}",
-            arch.name(),
-            arch.image_size(),
+            "{network} is made for images of {} pixels, but those of {} have {}",
+            made_for.height,
             set.name,
             set.data.height()
         );
@@ -229,7 +240,7 @@ pub fn plan_cell(
         let own = complete_source(cell, &model, training.as_deref());
         let config = Config {
             model_name: Some(model.name.clone()),
-            model_arch: arch.name(),
+            model_arch: checkpoint.arch_name(),
             dataset: set.name.clone(),
             images: set.data.len() as u64,
             calibration_dataset: calibration_of(cell).map(|set| set.name.clone()),

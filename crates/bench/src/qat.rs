@@ -66,8 +66,7 @@ impl Job<'_> {
         stop: &AtomicBool,
     ) -> Result<Trained> {
         let (checkpoint, training) = (self.checkpoint, self.training);
-        let arch = &checkpoint.arch;
-        let qat = Qat::new(arch, training.of(self.how)?)?;
+        let qat = Qat::new(checkpoint.network.topology(), training.of(self.how)?)?;
         let begin = qat.begin(&checkpoint.network, self.statistics, training.start)?;
         let name = match self.device {
             "engine" => "flex",
@@ -119,7 +118,7 @@ impl Job<'_> {
         let activations = how.activations.as_ref().map(|a| &a.how);
         Config {
             format: FORMAT,
-            arch: self.checkpoint.arch.name(),
+            arch: self.checkpoint.arch_name(),
             dataset: self.images.1.to_owned(),
             train_sha256: self.images.0.sha256(),
             train_images: self.images.0.len(),

@@ -156,7 +156,7 @@ impl Sweep<'_> {
             }
             let finished = self.store.read(self.experiment, &run.run_id)?;
             let hits = whole_network(&finished, results::metric::TOP1_CORRECT).unwrap_or_default();
-            let (n, outputs) = (run.set.data.len(), run.model.checkpoint.arch.classes());
+            let (n, outputs) = (run.set.data.len(), run.model.checkpoint.classes());
             let name = run.subject().join(" on ");
             lines.extend(warning(&name, hits as u64, n as u64, outputs));
         }

@@ -313,7 +313,7 @@ fn a_gpu_has_the_gradients_of_the_cpu() {
         let how = Shipped::how(&settings).unwrap();
         let training = training(&how);
         let spec = training.of(&how).unwrap();
-        let qat = Qat::new(&shipped.checkpoint.arch, spec).unwrap();
+        let qat = Qat::new(shipped.checkpoint.network.topology(), spec).unwrap();
         let begin = qat.begin(network, &shipped.statistics, training.start);
         let begin = begin.unwrap();
         let config = QatConfig {

@@ -3,6 +3,7 @@
 //! A [`Topology`] says what is computed from what, a [`Network`] with which numbers. Nothing here computes: `engine` runs what a network
 //! is lowered to.
 
+mod digest;
 mod error;
 mod network;
 pub mod onnx;

@@ -165,7 +165,19 @@ impl Op {
             }
             Op::Clip { low, high } if !(low <= high) => Err(format!("clips to {low} .. {high}")),
             Op::BatchNorm { .. } | Op::Clip { .. } => Ok(x),
-            Op::MaxPool(window) | Op::AvgPool { window, .. } => windowed(x.channels, window),
+            Op::MaxPool(window) | Op::AvgPool { window, .. } => {
+                let Padding {
+                    top,
+                    bottom,
+                    left,
+                    right,
+                } = window.padding;
+                let [rows, columns] = window.kernel;
+                if top.max(bottom) >= rows || left.max(right) >= columns {
+                    return Err("padding as large as the window: a window without a pixel".into());
+                }
+                windowed(x.channels, window)
+            }
             Op::GlobalAvgPool => Ok(Shape::new(x.channels, 1, 1)),
             Op::Add if inputs[1] != x => {
                 Err(format!("adds a value of {} to one of {x}", inputs[1]))

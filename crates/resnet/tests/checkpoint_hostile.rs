@@ -492,7 +492,7 @@ fn a_network_written_without_pytorch_is_loaded_from_both_containers() {
         let path = folder.path().join("net");
         std::fs::write(&path, file).unwrap();
         let checkpoint = load(&path, None).unwrap();
-        assert_eq!(checkpoint.arch, arch);
+        assert_eq!(checkpoint.arch, Some(arch));
         for ((name, shape), values) in expected.iter().zip(&values) {
             let tensor = checkpoint.tensors().get(name).unwrap();
             assert_eq!((&tensor.shape, &tensor.data), (shape, values), "{name}");

@@ -520,7 +520,7 @@ fn programs_and_other_formats_are_called_what_they_are() {
     ));
     assert!(message.contains("a NumPy archive"), "{message}");
     let message = refusal(&place.write(
-        "net.onnx",
+        "net.pth",
         b"\x08\x06\x12\x07pytorch\x1a\x031.8:\x02\x0a\x00",
     ));
     assert!(message.contains("an ONNX model"), "{message}");

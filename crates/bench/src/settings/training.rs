@@ -85,7 +85,7 @@ impl Training {
         }
         // Any architecture will do: what can be refused does not depend on it.
         let arch = Arch::parse("cifar-resnet20")?;
-        match resnet::qat::Qat::new(&arch, self.spec(weights, activations)?) {
+        match resnet::qat::Qat::new(&resnet::topology(&arch), self.spec(weights, activations)?) {
             Ok(_) => Ok(()),
             Err(error) => does_not_apply!("{error}"),
         }

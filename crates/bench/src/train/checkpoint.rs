@@ -162,7 +162,6 @@ fn decode(file: &[u8]) -> Result<Checkpoint, String> {
         .and_then(|m| m.get(HEADER))
         .ok_or("it was not written by `train`")?;
     let header: Header = toml::from_str(header).map_err(|e| e.to_string())?;
-    let arch = Arch::parse(&header.config.arch).map_err(|e| e.to_string())?;
     let tensors = SafeTensors::deserialize(file).map_err(|e| e.to_string())?;
     let (mut weights, mut velocity) = (StateDict::new(), StateDict::new());
     for (name, view) in tensors.tensors() {
@@ -199,6 +198,7 @@ fn decode(file: &[u8]) -> Result<Checkpoint, String> {
             velocity,
         });
     }
+    let arch = Arch::parse(&header.config.arch).map_err(|e| e.to_string())?;
     let classifier = format!("{}.bias", arch.layout().classifier);
     let classes = weights.get(&classifier).map_or(0, HostTensor::len);
     let expected: StateShapes = arch.with_classes(classes).expected().into_iter().collect();

@@ -5,15 +5,17 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Component, Path};
 
 use prost::Message;
+use sha2::{Digest, Sha256};
 
 use super::proto;
 use crate::error::{Error, quoted};
+use crate::tensors::hex;
 
 /// protobuf's own limit.
 const LARGEST_FILE: u64 = 1 << 31;
 
-/// Reads the message in `path`.
-pub(crate) fn open(path: &Path) -> Result<proto::Model, Error> {
+/// Reads the message in `path`; with the SHA-256 of its bytes.
+pub(crate) fn open(path: &Path) -> Result<(proto::Model, String), Error> {
     let about = |e: std::io::Error| Error::onnx(format!("it cannot be read: {e}"));
     let length = fs::metadata(path).map_err(about)?.len();
     if length > LARGEST_FILE {
@@ -31,7 +33,8 @@ pub(crate) fn open(path: &Path) -> Result<proto::Model, Error> {
         ));
     }
     let model = proto::Model::decode(&bytes[..]);
-    model.map_err(|e| Error::onnx(format!("no ONNX model, or a damaged one: {e}")))
+    let model = model.map_err(|e| Error::onnx(format!("no ONNX model, or a damaged one: {e}")));
+    Ok((model?, hex(&Sha256::digest(&bytes))))
 }
 
 /// Whether the file looks like an ONNX model: by its name, or by the first field of the message.

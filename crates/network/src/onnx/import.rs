@@ -63,6 +63,8 @@ pub struct Imported {
     pub network: Network,
     /// Sentences for people.
     pub notes: Vec<String>,
+    /// SHA-256 of the file's bytes.
+    pub file_sha256: String,
 }
 
 /// The network of `model`, which lies in `folder`.
@@ -299,7 +301,7 @@ impl Import {
             ));
         }
         let view = match *rest {
-            [a, b, c] if a > 4 && c <= 4 => {
+            [a, b, c] if channels_last(graph, &input.name) => {
                 let shape = Shape::new(c as usize, a as usize, b as usize);
                 self.note("images with channels last".to_owned());
                 View::channels_last(Value::Input, shape)
@@ -441,6 +443,13 @@ impl Import {
                 ordered.map_err(|problem| Error::onnx(format!("the result: {problem}")))?
             }
         };
+        let view = match view.value {
+            Value::Node(_) => view,
+            // Nothing but the shape was changed.
+            Value::Input => self
+                .push("result", Op::Gather(engine::Gather::WHOLE), &[&view])
+                .map_err(Error::onnx)?,
+        };
         let Value::Node(last) = view.value else {
             return Err(Error::onnx("nothing is done with the images".to_owned()));
         };
@@ -489,8 +498,32 @@ impl Import {
         Ok(Imported {
             network: Network::new(topology, tensors)?,
             notes: notes.collect(),
+            file_sha256: String::new(),
         })
     }
+}
+
+/// Whether images are `[n, h, w, c]`: what reads them, through operations of each element, puts channels first.
+fn channels_last(graph: &proto::Graph, input: &str) -> bool {
+    const ELEMENTWISE: [&str; 6] = ["Add", "Cast", "Div", "Identity", "Mul", "Sub"];
+    let mut name = input;
+    for _ in 0..ELEMENTWISE.len() {
+        let reads = |node: &&proto::Node| node.input.iter().any(|other| other == name);
+        let readers: Vec<_> = graph.node.iter().filter(reads).collect();
+        let transposes = |node: &&proto::Node| {
+            let order = node.attribute.iter().find(|a| a.name == "perm");
+            node.op_type == "Transpose" && order.is_some_and(|a| a.ints == [0, 3, 1, 2])
+        };
+        match &readers[..] {
+            all if !all.is_empty() && all.iter().all(transposes) => return true,
+            [one] if ELEMENTWISE.contains(&one.op_type.as_str()) => match one.output.first() {
+                Some(output) => name = output,
+                None => return false,
+            },
+            _ => return false,
+        }
+    }
+    false
 }
 
 /// Elements of a map: as many as the engine can address.

@@ -31,9 +31,13 @@ use crate::error::Error;
 /// # Errors
 /// [`Error::Onnx`] for a file that is no model, is damaged, or holds what is not read; errors of [`crate::Network::new`].
 pub fn read(path: &Path) -> Result<Imported, Error> {
-    let model = file::open(path)?;
+    let (model, file_sha256) = file::open(path)?;
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());
-    import::import(model, folder.unwrap_or(Path::new(".")))
+    let found = import::import(model, folder.unwrap_or(Path::new(".")))?;
+    Ok(Imported {
+        file_sha256,
+        ..found
+    })
 }

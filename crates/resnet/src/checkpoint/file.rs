@@ -164,7 +164,7 @@ fn recognise(head: &[u8]) -> Result<Kind, String> {
         return Ok(Kind::Safetensors);
     }
     if is_onnx(head) {
-        return Err("an ONNX model, which is not read as weights: save the PyTorch network's state_dict(), or its tensors as .safetensors".to_owned());
+        return Err("an ONNX model: give it a name that ends in .onnx".to_owned());
     }
     if head[0] == 0x80 && head.get(1).is_some_and(|&protocol| protocol <= 5) {
         return Ok(Kind::PlainPickle);

@@ -19,6 +19,7 @@ mod differences;
 mod entries;
 mod file;
 mod legacy;
+mod onnx;
 mod ordinals;
 mod pickle;
 mod pytorch;
@@ -48,8 +49,8 @@ use source::{Listing, Source};
 /// A network's weights as read from a file.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
-    /// The architecture, with the class count of the file's classifier.
-    pub arch: Arch,
+    /// The architecture, with the class count of the file's classifier; none where the file says what is computed itself.
+    pub arch: Option<Arch>,
     /// The network, its tensors under PyTorch's names without wrapper prefixes (`Arch::expected`, or `Arch::expected_folded`
     /// when [`Self::folded`]). All values are finite.
     pub network: Network,
@@ -71,6 +72,17 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
+    /// The architecture's name, or the kind of the file.
+    pub fn arch_name(&self) -> String {
+        self.arch
+            .map_or_else(|| "onnx".to_owned(), |arch| arch.name())
+    }
+
+    /// How many classes the network tells apart.
+    pub fn classes(&self) -> usize {
+        self.network.topology().classes()
+    }
+
     /// The network's tensors.
     pub fn tensors(&self) -> &StateDict {
         self.network.tensors()
@@ -101,7 +113,7 @@ pub fn load(path: &Path, arch: Option<&Arch>) -> Result<Checkpoint, Error> {
 
 /// Reads the network in `path`: a `.pth`, `.th` or `.pt` file of `torch.save` (either container; a state dict or a
 /// whole model, at the root or under some key; keys with or without the parts that wrappers such as `module.` put in) or
-/// a `.safetensors` file; values of float32, float16, bfloat16 or float64; pruned weights times their masks. The kind is
+/// a `.safetensors` file, or an ONNX model, which says what is computed itself; values of float32, float16, bfloat16 or float64; pruned weights times their masks. The kind is
 /// found by content.
 ///
 /// `arch` is the architecture to expect, of any class count; with `None` it is recognised from names and shapes, or, where
@@ -113,6 +125,9 @@ pub fn load(path: &Path, arch: Option<&Arch>) -> Result<Checkpoint, Error> {
 /// variances. Several networks are [`Error::AmbiguousStateDict`]. Files that are damaged, hostile or something else
 /// altogether give one line that says what they are.
 pub fn load_as(path: &Path, arch: Option<&Arch>, reading: &Reading) -> Result<Checkpoint, Error> {
+    if network::onnx::looks_like(path) {
+        return onnx::load(path, arch, reading);
+    }
     let mut source = Source::open(path)?;
     let all = std::mem::take(&mut source.listing.infos);
     let (of_quantizers, of_network) = all.into_iter().partition(|(name, _)| is_quantizer(name));
@@ -162,7 +177,7 @@ pub fn load_as(path: &Path, arch: Option<&Arch>, reading: &Reading) -> Result<Ch
     Ok(Checkpoint {
         assumptions,
         network: crate::network(&arch, state)?,
-        arch,
+        arch: Some(arch),
         sha256,
         file_sha256,
         folded,

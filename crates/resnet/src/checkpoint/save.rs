@@ -150,7 +150,7 @@ mod tests {
         let state = state(&arch);
         save_safetensors(&state, &path, &BTreeMap::new()).unwrap();
         let checkpoint = load(&path, None).unwrap();
-        assert_eq!(checkpoint.arch, arch);
+        assert_eq!(checkpoint.arch, Some(arch));
         assert_eq!(checkpoint.network.tensors().sha256(), state.sha256());
         assert_eq!(checkpoint.sha256, state.sha256());
         assert!(!checkpoint.folded);

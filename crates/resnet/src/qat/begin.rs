@@ -47,7 +47,7 @@ impl Qat {
                 true => network,
                 false => &folded,
             };
-            for layer in self.layout.layers() {
+            for layer in self.layers() {
                 let weight = quantized.tensors().require(&format!("{layer}.weight"))?;
                 self.begin_weight(&mut state, layer, weight, start)?;
             }
@@ -203,7 +203,7 @@ impl Qat {
                 tensor.data[0] = offset.max(-step * high).min(-step * low);
             }
         }
-        for layer in self.layout.layers() {
+        for layer in self.layers() {
             if let Some(steps) = state.get_mut(&names::weight(layer, "step")) {
                 let floor = |s: &mut f32| *s = s.max(SMALLEST_STEP);
                 steps.data.iter_mut().for_each(floor);

@@ -14,7 +14,7 @@
 use quant_core::qat::{Method, lsq_plus, minmax, pact};
 use quant_core::{QParams, Scheme, Values, parameters, quantize_by};
 
-use super::{Qat, names};
+use super::{Qat, QatBn, is_quantizer, names};
 use crate::error::Error;
 use crate::fold::{BatchNorm, fold};
 use crate::quantize::{Decision, QuantizedNet, WeightCodes, float_sites};
@@ -41,8 +41,10 @@ pub(super) fn finish(qat: &Qat, state: &StateDict) -> Result<QuantizedNet, Error
             fold_codes(&mut net, layer, &bn.scale())?;
         }
         let bias = format!("{layer}.bias");
-        net.manifest
-            .push(Decision::float(bias, "bias", "bias = float"));
+        if net.state.contains(&bias) {
+            net.manifest
+                .push(Decision::float(bias, "bias", "bias = float"));
+        }
     }
     net.manifest.extend(float_sites(&net.topology));
     if let Some(how) = &qat.spec.activations {
@@ -54,12 +56,13 @@ pub(super) fn finish(qat: &Qat, state: &StateDict) -> Result<QuantizedNet, Error
 
 /// The network without its quantizers.
 pub(super) fn network(qat: &Qat, state: &StateDict) -> Result<Network, Error> {
-    let own = qat.network_tensors().into_iter();
-    let own = own.map(|(name, _)| {
-        let tensor = state.require(&name)?.clone();
-        Ok((name, tensor))
-    });
-    crate::network(&qat.arch, own.collect::<Result<_, Error>>()?)
+    let own = state.iter().filter(|(name, _)| !is_quantizer(name));
+    let own = own.map(|(name, tensor)| (name.clone(), tensor.clone()));
+    let topology = match qat.spec.bn {
+        QatBn::Static => qat.topology.clone().without_norms(),
+        QatBn::Kept | QatBn::Folded => qat.topology.clone(),
+    };
+    Ok(Network::new(topology, own.collect())?)
 }
 
 /// Multiplies a layer's quantized weights by BatchNorm's factor.

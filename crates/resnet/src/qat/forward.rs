@@ -267,8 +267,12 @@ impl Pass<'_> {
         let [n, c, h, w] = x.dims();
         let weight = self.tensors.matrix(&format!("{name}.weight"))?;
         let weight = self.weight(name, weight, 1.0)?;
-        let bias = self.tensors.vector(&format!("{name}.bias"))?;
-        let y = x.reshape([n, c * h * w]).matmul(weight.transpose()) + bias.unsqueeze::<2>();
+        let y = x.reshape([n, c * h * w]).matmul(weight.transpose());
+        let bias = self.tensors.vector(&format!("{name}.bias"));
+        let y = match bias {
+            Ok(bias) => y + bias.unsqueeze::<2>(),
+            Err(_) => y,
+        };
         Ok(y.reshape([n, outputs, 1, 1]))
     }
 

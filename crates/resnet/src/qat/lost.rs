@@ -102,7 +102,7 @@ impl Qat {
                 clipped: clipped.map(|(c, _)| c).collect(),
             })
         };
-        self.layout.layers().map(one).collect()
+        self.layers().map(one).collect()
     }
 }
 

@@ -40,17 +40,15 @@ use std::collections::BTreeMap;
 
 use quant_core::Scheme;
 
-use crate::arch::{Arch, Layout};
 use crate::error::Error;
 use crate::quantize::{BiasPolicy, QuantizedNet, WeightQuantization, own_bits};
 use crate::sites::Sites;
-use network::{StateDict, Topology};
+use network::{NodeId, Op, StateDict, Topology};
 
 /// A network to be trained with its quantizers.
 #[derive(Clone, Debug)]
 pub struct Qat {
-    arch: Arch,
-    layout: Layout,
+    /// BatchNorms as the float network has them.
     topology: Topology,
     sites: Sites,
     spec: QatSpec,
@@ -59,14 +57,14 @@ pub struct Qat {
 }
 
 impl Qat {
-    /// The training of `arch` that `spec` describes.
+    /// The training of the network `topology` that `spec` describes.
     ///
     /// # Errors
     /// [`Error::Setting`] for what cannot be trained so.
-    pub fn new(arch: &Arch, spec: QatSpec) -> Result<Self, Error> {
+    pub fn new(topology: &Topology, spec: QatSpec) -> Result<Self, Error> {
         spec.check()?;
-        let topology = crate::topology(arch);
-        let sites = Sites::new(&topology);
+        check_norms(topology, spec.bn)?;
+        let sites = Sites::new(topology);
         let mut owners = BTreeMap::new();
         if let Some(how) = &spec.activations {
             for site in sites.names() {
@@ -84,18 +82,17 @@ impl Qat {
             }
         }
         Ok(Self {
-            arch: *arch,
-            layout: arch.layout(),
-            topology,
+            topology: topology.clone(),
             sites,
             spec,
             owners,
         })
     }
 
-    /// The network.
-    pub fn arch(&self) -> &Arch {
-        &self.arch
+    /// The names of the layers, in execution order.
+    fn layers(&self) -> impl Iterator<Item = &str> {
+        let layers = self.topology.layers();
+        layers.map(|layer| self.topology.node(layer).name.as_str())
     }
 
     /// What is trained.
@@ -140,14 +137,6 @@ impl Qat {
         }
     }
 
-    /// Name and shape of every tensor of a training's state that the network itself has.
-    pub fn network_tensors(&self) -> Vec<(String, Vec<usize>)> {
-        match self.spec.bn {
-            QatBn::Static => self.arch.expected_folded(),
-            QatBn::Kept | QatBn::Folded => self.arch.expected(),
-        }
-    }
-
     /// The network of `state` as the engine runs it.
     ///
     /// # Errors
@@ -155,4 +144,24 @@ impl Qat {
     pub fn finish(&self, state: &StateDict) -> Result<QuantizedNet, Error> {
         finish::finish(self, state)
     }
+}
+
+/// Fails where BatchNorm is to be trained in a network that has none, or has one where it is not trained.
+fn check_norms(topology: &Topology, bn: QatBn) -> Result<(), Error> {
+    let normalized = |layer: &NodeId| topology.norm(*layer).is_some();
+    let is_linear = |layer: NodeId| matches!(topology.node(layer).op, Op::Linear { .. });
+    let allowed = if bn == QatBn::Static {
+        return Ok(());
+    } else if !topology.layers().any(|layer| normalized(&layer)) {
+        "static: the network has no BatchNorm"
+    } else if topology.layers().filter(normalized).any(is_linear) {
+        "static: a fully connected layer has a BatchNorm"
+    } else {
+        return Ok(());
+    };
+    Err(Error::Setting {
+        key: "qat.bn",
+        value: bn.to_string(),
+        allowed,
+    })
 }

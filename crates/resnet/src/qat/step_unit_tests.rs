@@ -7,7 +7,7 @@ use quant_core::{Bits, Granularity, Mapping};
 
 use super::tests::{IMAGES, arch, checked, images, network, per_tensor, spec, statistics};
 use super::*;
-use crate::arch::BN_EPSILON;
+use crate::arch::{Arch, BN_EPSILON};
 use crate::fold::BatchNorm;
 use crate::sites::{ShortcutPolicy, SiteStatistics};
 
@@ -105,7 +105,7 @@ fn steps_and_weights_move_at_one_pace_whatever_k_is() {
                 // A site's code that falls to the other side of a tie would change every gradient.
                 spec.activations = None;
                 let case = format!("{method} {bn} {}", granularity.name());
-                let qat = Qat::new(&arch, spec).unwrap();
+                let qat = Qat::new(&crate::topology(&arch), spec).unwrap();
                 let mut expected = None;
                 // Powers of two, so that weights keep their codes: from a thousandth to more than ten.
                 for k in [0, -10, -6, -2, 2, 4].map(|power| 2.0_f32.powi(power)) {
@@ -136,8 +136,13 @@ fn folded_with_a_learned_step_for_each_channel_is_kept() {
     shrink(&mut network, 3..9, 30.0);
     let seen = statistics(&arch, &network);
     for method in [Method::Lsq, Method::LsqPlus] {
-        let [folded, kept] = [QatBn::Folded, QatBn::Kept]
-            .map(|bn| Qat::new(&arch, few_bits(method, bn, Granularity::Channel)).unwrap());
+        let [folded, kept] = [QatBn::Folded, QatBn::Kept].map(|bn| {
+            Qat::new(
+                &crate::topology(&arch),
+                few_bits(method, bn, Granularity::Channel),
+            )
+            .unwrap()
+        });
         let begin = folded
             .begin(&checked(&arch, &network), &seen, Start::Ptq)
             .unwrap();
@@ -167,7 +172,7 @@ fn a_channel_of_small_variance_trains_a_thousand_steps_and_lives() {
     for granularity in [Granularity::Channel, Granularity::Tensor] {
         let case = granularity.name();
         let spec = few_bits(Method::Lsq, QatBn::Folded, granularity);
-        let qat = Qat::new(&arch, spec).unwrap();
+        let qat = Qat::new(&crate::topology(&arch), spec).unwrap();
         let mut state = qat
             .begin(&checked(&arch, &network), &seen, Start::Ptq)
             .unwrap();
@@ -226,7 +231,7 @@ fn a_lost_channel_is_counted_once_and_the_manifest_names_its_layer() {
     let network = network(&arch, 10);
     let seen = statistics(&arch, &network);
     let spec = few_bits(Method::Lsq, QatBn::Folded, Granularity::Channel);
-    let qat = Qat::new(&arch, spec).unwrap();
+    let qat = Qat::new(&crate::topology(&arch), spec).unwrap();
     let mut state = qat
         .begin(&checked(&arch, &network), &seen, Start::Ptq)
         .unwrap();

@@ -9,6 +9,7 @@ use quant_core::{
 };
 
 use super::*;
+use crate::arch::Arch;
 use crate::random_state;
 use crate::sites::{ActivationQuantization, ShortcutPolicy, Site, SiteStatistics};
 use crate::{Epilogue, ResNet, lower, lower_quantized};
@@ -229,7 +230,7 @@ fn a_dead_site_is_trained_from_scale_1_whatever_the_method_and_the_start() {
     for spec in specs() {
         for start in [Start::Ptq, Start::Float] {
             let case = format!("{}, {start}", named(&spec));
-            let qat = Qat::new(&arch, spec.clone()).unwrap();
+            let qat = Qat::new(&crate::topology(&arch), spec.clone()).unwrap();
             let begin = qat.begin(&checked(&arch, &state), &seen, start).unwrap();
             let net = qat.finish(&begin).unwrap();
             let code = net.activations.as_ref().unwrap().0[SITE];
@@ -257,7 +258,7 @@ fn without_rounding_it_is_the_float_network() {
         let sixteen = Bits::new(16).unwrap();
         spec.scheme = spec.scheme.with_bits(sixteen).unwrap();
         (spec.first_bits, spec.last_bits) = (None, None);
-        let qat = Qat::new(&arch, spec).unwrap();
+        let qat = Qat::new(&crate::topology(&arch), spec).unwrap();
         let state = qat
             .begin(&checked(&arch, &state), &seen, Start::Ptq)
             .unwrap();
@@ -284,7 +285,7 @@ fn every_trained_tensor_gets_a_gradient() {
     let device = Device::flex().autodiff();
     for spec in specs() {
         let case = named(&spec);
-        let qat = Qat::new(&arch, spec).unwrap();
+        let qat = Qat::new(&crate::topology(&arch), spec).unwrap();
         let state = qat
             .begin(&checked(&arch, &network), &seen, Start::Float)
             .unwrap();
@@ -342,7 +343,7 @@ fn what_is_trained_is_what_the_engine_runs_and_its_integers_are_its_simulation()
         // With few bits, the one code in a million that falls to the other side of a tie changes hundreds behind it.
         let spec = with_eight_bits(spec);
         let case = named(&spec);
-        let qat = Qat::new(&arch, spec).unwrap();
+        let qat = Qat::new(&crate::topology(&arch), spec).unwrap();
         let begin = qat
             .begin(&checked(&arch, &network), &seen, Start::Ptq)
             .unwrap();
@@ -376,7 +377,7 @@ fn a_stored_network_is_the_one_that_was_finished() {
     let seen = statistics(&arch, &network);
     for spec in specs() {
         let case = named(&spec);
-        let qat = Qat::new(&arch, spec).unwrap();
+        let qat = Qat::new(&crate::topology(&arch), spec).unwrap();
         let begin = qat
             .begin(&checked(&arch, &network), &seen, Start::Ptq)
             .unwrap();
@@ -404,7 +405,7 @@ fn a_quantizer_that_does_not_fit_its_weights_is_named() {
         ShortcutPolicy::Rescale,
         Mapping::Affine,
     );
-    let qat = Qat::new(&arch, spec).unwrap();
+    let qat = Qat::new(&crate::topology(&arch), spec).unwrap();
     let begin = qat
         .begin(&checked(&arch, &network), &seen, Start::Ptq)
         .unwrap();
@@ -442,7 +443,9 @@ fn what_cannot_be_trained_is_refused_by_name() {
             Mapping::Affine,
         );
         change(&mut spec);
-        Qat::new(&arch(), spec).unwrap_err().to_string()
+        Qat::new(&crate::topology(&arch()), spec)
+            .unwrap_err()
+            .to_string()
     };
     let floor = refused(|spec| spec.scheme = spec.scheme.with_rounding(Rounding::Floor));
     assert!(floor.contains("weights.rounding"), "{floor}");

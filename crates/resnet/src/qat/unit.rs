@@ -62,9 +62,9 @@ pub(super) fn run(
     let bn = pass.qat.spec.bn;
     let norm = unit.norm.map(|norm| topology.node(norm));
     let (Some(norm), false) = (norm, bn == QatBn::Static) else {
-        let bias = pass.tensors.vector(&format!("{conv}.bias"))?;
+        let bias = pass.tensors.vector(&format!("{conv}.bias"));
         let weight = pass.weight(conv, weight, 1.0)?;
-        return Ok(clipped(convolve(x, weight, Some(bias))));
+        return Ok(clipped(convolve(x, weight, bias.ok())));
     };
     let Op::BatchNorm { epsilon } = norm.op else {
         return Err(network::Error::missing(&norm.name).into());

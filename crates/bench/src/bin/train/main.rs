@@ -294,11 +294,11 @@ fn starting_weights(path: &Path, arch: &Arch) -> Result<StateDict> {
             path.display()
         );
     }
-    if found.arch.classes() != arch.classes() {
+    if found.classes() != arch.classes() {
         bail!(
             "--init {}: it has {} classes, the image set {}",
             path.display(),
-            found.arch.classes(),
+            found.classes(),
             arch.classes()
         );
     }

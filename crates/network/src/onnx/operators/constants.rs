@@ -27,6 +27,7 @@ pub(super) fn fold(call: &Call<'_>) -> Option<Result<Constant, String>> {
         "Neg" => |call| real(call, |x| -x),
         "Expand" => expand,
         "DequantizeLinear" => quantizers::values,
+        "QuantizeLinear" => quantizers::codes,
         _ => return None,
     };
     Some(operator(call))

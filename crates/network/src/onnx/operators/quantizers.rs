@@ -19,29 +19,69 @@ pub(super) fn dequantize(_: &mut Import, call: &Call<'_>) -> Result<Vec<Known>, 
 pub(super) fn values(call: &Call<'_>) -> Result<Constant, String> {
     let codes = call.constant(0)?.ok_or("operand 0 is missing")?;
     let integers = codes.integers().ok_or("operand 0 holds real numbers")?;
-    let Grid {
-        scales,
-        zero_points,
-    } = grid(call, Some(codes.kind))?;
-    let (n, inner) = match scales.len() {
-        1 => (1, 1),
-        n => {
-            let at = axis(call.int("axis", 1)?, codes.shape.len())?;
-            if codes.shape[at] != n {
-                return Err(format!("{n} scales along axis {at} of {:?}", codes.shape));
-            }
-            (n, codes.shape[at + 1..].iter().product::<usize>().max(1))
-        }
-    };
+    let grid = grid(call, Some(codes.kind))?;
+    let group = groups(call, &grid, &codes.shape)?;
     let value = |(i, &q): (usize, &i64)| {
-        let group = i / inner % n;
-        (q - zero_points[group]) as f32 * scales[group]
+        let group = group(i);
+        (q - grid.zero_points[group]) as f32 * grid.scales[group]
     };
     Ok(Constant {
         kind: 1,
         shape: codes.shape.clone(),
         data: Data::Float(integers.iter().enumerate().map(value).collect()),
     })
+}
+
+/// `clamp(round(x / scale) + zero_point)` of a constant, half to even.
+pub(super) fn codes(call: &Call<'_>) -> Result<Constant, String> {
+    let from = call.floats(0)?;
+    let numbers = from.floats().unwrap_or_default();
+    let kind = match call.constant(2)? {
+        Some(zeros) => zeros.kind,
+        None => call.int("output_dtype", 2)? as i32,
+    };
+    let (low, high) = match kind {
+        2 => (0, 255),
+        3 => (-128, 127),
+        4 => (0, 65_535),
+        5 => (-32_768, 32_767),
+        21 => (0, 15),
+        22 => (-8, 7),
+        _ => return Err(format!("to codes of type {kind}")),
+    };
+    let grid = grid(call, None)?;
+    let group = groups(call, &grid, &from.shape)?;
+    let code = |(i, &x): (usize, &f32)| {
+        let group = group(i);
+        let steps = (x / grid.scales[group]).round_ties_even() as i64;
+        steps
+            .saturating_add(grid.zero_points[group])
+            .clamp(low, high)
+    };
+    Ok(Constant {
+        kind,
+        shape: from.shape.clone(),
+        data: Data::Int(numbers.iter().enumerate().map(code).collect()),
+    })
+}
+
+/// The group of scale and zero point that each number belongs to.
+fn groups(
+    call: &Call<'_>,
+    grid: &Grid,
+    shape: &[usize],
+) -> Result<impl Fn(usize) -> usize + use<>, String> {
+    let (n, inner) = match grid.scales.len() {
+        1 => (1, 1),
+        n => {
+            let at = axis(call.int("axis", 1)?, shape.len())?;
+            if shape[at] != n {
+                return Err(format!("{n} scales along axis {at} of {shape:?}"));
+            }
+            (n, shape[at + 1..].iter().product::<usize>().max(1))
+        }
+    };
+    Ok(move |i| i / inner % n)
 }
 
 struct Grid {
