@@ -5,8 +5,19 @@ mod data;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
-use engine::{Options, Program};
+use bench::agreement::compare;
+use bench::calibration::collect;
+use bench::device::Target;
+use bench::evaluate;
+use bench::executable::Executable;
+use bench::experiment::Scalar;
+use bench::quantized::quantized;
+use bench::settings::{Cell, Quantization, Settings};
+use dataset::{Dataset, Record, Sampling, Source};
+use engine::{Isa, Options, Program};
 use network::Network;
 use network::onnx::{self, Imported};
 use resnet::Epilogue;
@@ -219,6 +230,104 @@ fn hostile_files_are_refused_in_one_line_or_run_right() {
                     eprintln!("{name}: read");
                 }
             }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// What a zoo network was made for: its pixels as images, of as many classes as it tells apart.
+fn images(io: &BTreeMap<String, (Vec<usize>, Vec<f32>)>, classes: usize) -> Dataset {
+    let (shape, pixels) = &io["pixels"];
+    let each = shape[1] * shape[2] * shape[3];
+    let record = |i: usize| Record {
+        offset: i * each,
+        label: (i % classes) as u16,
+        digest: None,
+        id: None,
+    };
+    let source = Source {
+        name: "zoo".into(),
+        preprocessing: "none".into(),
+        classes: (0..classes).map(|class| class.to_string()).collect(),
+        height: shape[2],
+        width: shape[3],
+        normalization: "half".parse().unwrap(),
+        sampling: Sampling::First,
+    };
+    let bytes: Vec<u8> = pixels.iter().map(|&p| p as u8).collect();
+    Dataset::new(source, Arc::new(bytes), (0..shape[0]).map(record).collect()).unwrap()
+}
+
+fn eight_bits() -> Quantization {
+    let text = |word: &str| Scalar::Text(word.to_owned());
+    let settings = [
+        ("model.weights", text("net.onnx")),
+        ("method", text("ptq")),
+        ("bn", text("folded")),
+        ("weights.bits", Scalar::Integer(8)),
+        ("weights.mapping", text("symmetric")),
+        ("weights.granularity", text("channel")),
+        ("activations.bits", Scalar::Integer(8)),
+        ("execution", text("integer")),
+    ];
+    let settings = settings.map(|(key, value)| (key.to_owned(), value));
+    let cell = Cell::new(&Settings::from(settings)).unwrap();
+    cell.quantization.unwrap()
+}
+
+#[test]
+fn integers_have_the_codes_of_the_simulation_whatever_the_kernels_and_the_device_the_engines_logits()
+ {
+    let Some(zoo) = golden("zoo") else { return };
+    let running = AtomicBool::new(false);
+    let how = eight_bits();
+    let mut failures = Vec::new();
+    for row in rows(&zoo.join("list.csv")) {
+        let (name, file) = (&row["network"], &row["file"]);
+        let folder = zoo.join(name);
+        if name == "convnext" {
+            continue;
+        }
+        let checkpoint = resnet::load(&folder.join(file), None).unwrap();
+        let io = tensors(&folder.join("io.safetensors"));
+        let data = images(&io, checkpoint.classes());
+        let size = [data.height(), data.width()];
+        let seen = collect(&checkpoint.network, &data, 2, &running).unwrap();
+        let net = quantized(&checkpoint, &how, Some(&seen)).unwrap();
+        let found = compare(&net, how.execution, &data, 2, &running).unwrap();
+        let compared: u64 = found.iter().map(|node| node.n).sum();
+        let differ: u64 = found.iter().map(|node| node.differ).sum();
+        if differ > 0 || compared == 0 {
+            failures.push(format!(
+                "{name} {file}: {differ} of {compared} codes differ"
+            ));
+        }
+        let mut pixels = vec![0.0; data.len() * data.image_len()];
+        data.write_batch(0..data.len(), &mut pixels);
+        let logits = |isa| {
+            let graph = resnet::lower_quantized(net.clone(), size, Epilogue::Fused).unwrap();
+            let options = Options {
+                isa,
+                execution: how.execution,
+                ..Options::default()
+            };
+            let program = Program::new(graph, options).unwrap();
+            let mut results = vec![0.0; data.len() * program.output().len()];
+            let mut workspace = program.workspace();
+            program.run(&mut workspace, &pixels, &mut results).unwrap();
+            results
+        };
+        let plain = logits(Isa::Portable);
+        if Isa::available().into_iter().any(|isa| logits(isa) != plain) {
+            failures.push(format!("{name} {file}: kernels differ"));
+        }
+        let float = run(&checkpoint.network, &pixels, data.len());
+        let target = Target::open("flex").unwrap();
+        let device = Executable::new(&target, checkpoint.network.clone(), size).unwrap();
+        let on_device = evaluate::logits(&device, &data, 1, &|_| {}, &running).unwrap();
+        let far = distance(&on_device, &float);
+        if far.is_nan() || far > 1e-4 {
+            failures.push(format!("{name} {file}: on the device {far:e} away"));
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));

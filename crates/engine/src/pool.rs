@@ -280,10 +280,17 @@ impl<D: Domain> Map<D> {
 /// Codes of up to 16 bits have a table.
 const LARGEST_TABLE: usize = 1 << 16;
 
+/// An operand of a concatenation: what its numbers become, and where they lie.
+pub(crate) struct Part<'a, D: Domain> {
+    pub map: &'a Map<D>,
+    pub values: &'a [D::In],
+    pub layout: &'a Layout,
+}
+
 /// The channels of one operand after those of the other, each by its own map; one operand: a function of it.
 pub(crate) fn concat<D: Domain>(
     images: usize,
-    operands: &[(&Map<D>, &[D::In], &Layout)],
+    operands: &[Part<'_, D>],
     (output, to): (&mut [D::In], &Layout),
 ) {
     for image in 0..images {
@@ -291,9 +298,14 @@ pub(crate) fn concat<D: Domain>(
             for x in 0..to.shape.width {
                 let at = |layout: &Layout| image * layout.image() + layout.pixel(y, x);
                 let mut out = &mut output[at(to)..][..to.shape.channels];
-                for (map, input, from) in operands {
-                    let (own, rest) = out.split_at_mut(from.shape.channels);
-                    map.apply(&input[at(from)..][..own.len()], own);
+                for Part {
+                    map,
+                    values,
+                    layout,
+                } in operands
+                {
+                    let (own, rest) = out.split_at_mut(layout.shape.channels);
+                    map.apply(&values[at(layout)..][..own.len()], own);
                     out = rest;
                 }
             }

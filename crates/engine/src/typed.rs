@@ -11,7 +11,7 @@ use crate::graph::{Code, Conv, Graph, Op, Placed};
 use crate::kernel::{Convolution, Geometry, Isa, Kernels};
 use crate::layout::{Layout, Table};
 use crate::plan::{self, Plan, plan};
-use crate::pool::{self, Counts, Map};
+use crate::pool::{self, Counts, Map, Part};
 use crate::program::NodeInfo;
 use crate::shape::{Shape, Window};
 
@@ -334,7 +334,11 @@ impl<D: Domain> Typed<D> {
                     .zip(values)
                     .map(|(map, &value)| {
                         let (values, layout) = read(value);
-                        (map, values, layout)
+                        Part {
+                            map,
+                            values,
+                            layout,
+                        }
                     })
                     .collect();
                 pool::concat::<D>(images, &operands, output);

@@ -163,7 +163,9 @@ impl Op {
             Op::BatchNorm { epsilon } if !(epsilon.is_finite() && *epsilon >= 0.0) => {
                 Err(format!("epsilon {epsilon}"))
             }
-            Op::Clip { low, high } if !(low <= high) => Err(format!("clips to {low} .. {high}")),
+            Op::Clip { low, high } if low.is_nan() || high.is_nan() || low > high => {
+                Err(format!("clips to {low} .. {high}"))
+            }
             Op::BatchNorm { .. } | Op::Clip { .. } => Ok(x),
             Op::MaxPool(window) | Op::AvgPool { window, .. } => {
                 let Padding {
