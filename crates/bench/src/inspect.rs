@@ -11,6 +11,7 @@
 
 pub mod activations;
 pub mod blame;
+pub mod graph;
 pub mod table;
 
 use anyhow::{Result, anyhow};

@@ -240,7 +240,7 @@ pub fn plan_cell(
         let own = complete_source(cell, &model, training.as_deref());
         let config = Config {
             model_name: Some(model.name.clone()),
-            model_arch: checkpoint.arch_name(),
+            model_arch: checkpoint.architecture.clone(),
             dataset: set.name.clone(),
             images: set.data.len() as u64,
             calibration_dataset: calibration_of(cell).map(|set| set.name.clone()),

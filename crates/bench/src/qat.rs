@@ -118,7 +118,7 @@ impl Job<'_> {
         let activations = how.activations.as_ref().map(|a| &a.how);
         Config {
             format: FORMAT,
-            arch: self.checkpoint.arch_name(),
+            arch: self.checkpoint.architecture.clone(),
             dataset: self.images.1.to_owned(),
             train_sha256: self.images.0.sha256(),
             train_images: self.images.0.len(),

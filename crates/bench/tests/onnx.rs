@@ -332,3 +332,48 @@ fn integers_have_the_codes_of_the_simulation_whatever_the_kernels_and_the_device
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
+
+/// The same networks as PyTorch's tensors alone, without the graph: what computes with them is read off names and shapes.
+#[test]
+fn families_are_recognised_by_their_tensors_and_have_pytorchs_logits() {
+    let Some(zoo) = golden("zoo") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let mut failures = Vec::new();
+    for (name, family) in [
+        ("resnext", "resnet"),
+        ("resnet-cifar-stem", "resnet"),
+        ("resnet18-basic", "resnet"),
+        ("resnet50-bottleneck", "resnet"),
+        ("mobilenet-v2", "mobilenet_v2"),
+        ("vgg", "vgg"),
+        ("vgg-bn", "vgg"),
+        ("squeezenet", "squeezenet"),
+    ] {
+        let Imported { network, .. } = onnx::read(&zoo.join(name).join("ts13.onnx")).unwrap();
+        let path = folder.path().join(format!("{name}.safetensors"));
+        resnet::save_safetensors(network.tensors(), &path, &BTreeMap::new()).unwrap();
+        let read = match resnet::load(&path, None) {
+            Ok(read) => read,
+            Err(error) => {
+                failures.push(format!("{name}: {error}"));
+                continue;
+            }
+        };
+        assert_eq!(read.architecture, family, "{name}");
+        if name == "mobilenet-v2" {
+            // Made smaller with strides of its own, which tensors do not tell.
+            continue;
+        }
+        let io = tensors(&zoo.join(name).join("io.safetensors"));
+        let (shape, pixels) = &io["pixels"];
+        let images: Vec<f32> = pixels.iter().map(|p| (p - 128.0) / 64.0).collect();
+        let (topology, numbers) = read.network.into_parts();
+        let topology = topology.at([shape[2], shape[3]]).unwrap();
+        let network = Network::new(topology, numbers).unwrap();
+        let far = distance(&run(&network, &images, shape[0]), &io["logits_torch"].1);
+        if far.is_nan() || far > 1e-4 {
+            failures.push(format!("{name}: {far:e} away"));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}

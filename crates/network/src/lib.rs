@@ -10,6 +10,7 @@ pub mod onnx;
 mod op;
 mod tensors;
 mod topology;
+mod words;
 
 pub use error::{Error, quoted};
 pub use network::Network;

@@ -3,11 +3,12 @@
 //! Values have PyTorch's names where PyTorch has some: of convolutions, BatchNorms and the classifier. What has none there is called
 //! `CONV.relu`, `maxpool`, `BLOCK.shortcut` (option A), `BLOCK.add`, `BLOCK.relu` and `avgpool`.
 
-use engine::{Shape, Window};
-use network::{Network, Node, Op, StateDict, Topology, Value};
+use engine::Window;
+use network::{Network, Op, StateDict, Topology, Value};
 
-use crate::arch::{Arch, BN_EPSILON, ConvUnit, Shortcut};
+use crate::arch::{Arch, ConvUnit, Shortcut};
 use crate::error::Error;
+use crate::families::Nodes;
 
 /// The network of `arch` with the tensors of `state`, for images of the family's size. A convolution that has a bias and no BatchNorm
 /// in `state` has been folded.
@@ -28,20 +29,30 @@ pub fn topology(arch: &Arch) -> Topology {
 
 fn build(arch: &Arch, folded: impl Fn(&ConvUnit) -> bool) -> Topology {
     let layout = arch.layout();
-    let mut nodes = Nodes {
-        nodes: Vec::new(),
-        folded,
+    let mut nodes = Nodes::default();
+    // A convolution, and its BatchNorm unless it has been folded.
+    let step = |nodes: &mut Nodes, unit: &ConvUnit, x: Value| {
+        let conv = Op::Conv {
+            outputs: unit.output,
+            groups: 1,
+            window: Window::square(unit.kernel, unit.stride, unit.padding()),
+        };
+        let y = nodes.push(&unit.conv, conv, &[x]);
+        match folded(unit) {
+            true => y,
+            false => nodes.norm(&unit.bn, y),
+        }
     };
-    let mut x = nodes.unit(&layout.stem, Value::Input);
+    let mut x = step(&mut nodes, &layout.stem, Value::Input);
     x = nodes.push(format!("{}.relu", layout.stem.conv), Op::RELU, &[x]);
     if layout.max_pool {
         let pool = Op::MaxPool(Window::square(3, 2, 1));
-        x = nodes.push("maxpool".into(), pool, &[x]);
+        x = nodes.push("maxpool", pool, &[x]);
     }
     for block in &layout.blocks {
         let mut y = x;
         for (i, unit) in block.units.iter().enumerate() {
-            y = nodes.unit(unit, y);
+            y = step(&mut nodes, unit, y);
             if i + 1 < block.units.len() {
                 y = nodes.push(format!("{}.relu", unit.conv), Op::RELU, &[y]);
             }
@@ -56,48 +67,19 @@ fn build(arch: &Arch, folded: impl Fn(&ConvUnit) -> bool) -> Topology {
                 };
                 nodes.push(format!("{}.shortcut", block.name()), op, &[x])
             }
-            Shortcut::Project(unit) => nodes.unit(unit, x),
+            Shortcut::Project(unit) => step(&mut nodes, unit, x),
         };
         let sum = nodes.push(format!("{}.add", block.name()), Op::Add, &[y, shortcut]);
         x = nodes.push(format!("{}.relu", block.name()), Op::RELU, &[sum]);
     }
-    x = nodes.push("avgpool".into(), Op::GlobalAvgPool, &[x]);
+    x = nodes.push("avgpool", Op::GlobalAvgPool, &[x]);
     let classifier = Op::Linear {
         outputs: layout.classes,
     };
     nodes.push(layout.classifier.clone(), classifier, &[x]);
-    let side = arch.image_size();
-    let input = Shape::new(layout.stem.input, side, side);
     // Layouts are ours; a test builds every one.
-    Topology::new(input, nodes.nodes).expect("a layout hangs together")
-}
-
-struct Nodes<F> {
-    nodes: Vec<Node>,
-    folded: F,
-}
-
-impl<F: Fn(&ConvUnit) -> bool> Nodes<F> {
-    fn push(&mut self, name: String, op: Op, inputs: &[Value]) -> Value {
-        let inputs = inputs.to_vec();
-        self.nodes.push(Node { name, op, inputs });
-        Value::Node(self.nodes.len() - 1)
-    }
-
-    /// A convolution, and its BatchNorm unless it has been folded.
-    fn unit(&mut self, unit: &ConvUnit, x: Value) -> Value {
-        let conv = Op::Conv {
-            outputs: unit.output,
-            groups: 1,
-            window: Window::square(unit.kernel, unit.stride, unit.padding()),
-        };
-        let y = self.push(unit.conv.clone(), conv, &[x]);
-        if (self.folded)(unit) {
-            return y;
-        }
-        let epsilon = BN_EPSILON;
-        self.push(unit.bn.clone(), Op::BatchNorm { epsilon }, &[y])
-    }
+    let topology = nodes.topology(arch.image_size());
+    topology.expect("a layout hangs together")
 }
 
 #[cfg(test)]
@@ -105,6 +87,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use engine::Shape;
 
     /// Name and shape of every tensor, biases of convolutions left out if there is a BatchNorm.
     fn tensors(topology: &Topology) -> BTreeMap<String, Vec<usize>> {

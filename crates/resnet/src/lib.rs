@@ -14,6 +14,7 @@
 mod arch;
 mod checkpoint;
 mod error;
+mod families;
 mod fold;
 #[cfg(feature = "burn")]
 mod forward;

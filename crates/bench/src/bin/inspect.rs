@@ -11,7 +11,7 @@ use bench::device::Target;
 use bench::experiment::Scalar;
 use bench::inspect::activations::{SiteInspection, Subject};
 use bench::inspect::blame::{Blame, take_over};
-use bench::inspect::{Inspection, LayerErrors, inspect, table};
+use bench::inspect::{Inspection, LayerErrors, graph, inspect, table};
 use bench::plan::{PlannedRun, plan_cell};
 use bench::quantized::quantized;
 use bench::registry::Registry;
@@ -40,6 +40,9 @@ struct Arguments {
     /// Write the test set's first images as one PNG, a column for each class, and stop.
     #[arg(long, value_name = "FILE.png")]
     contact_sheet: Option<PathBuf>,
+    /// Print the network as a table (what is computed of what, shapes, multiplications, parameters), and stop.
+    #[arg(long)]
+    graph: bool,
     /// Draw the weights of the layer named by --layer, with the quantization grid, as SVG.
     #[arg(long, value_name = "FILE", requires = "layers")]
     picture: Option<PathBuf>,
@@ -70,6 +73,10 @@ fn run() -> Result<ExitCode> {
         dataset::contact_sheet(set, SHEET_COLUMNS.min(set.classes().len()), SHEET_ROWS, 2)
             .write_png(path)?;
         eprintln!("wrote {}", path.display());
+        return Ok(ExitCode::SUCCESS);
+    }
+    if arguments.graph {
+        print!("{}", graph::text(&planned.model.checkpoint.network));
         return Ok(ExitCode::SUCCESS);
     }
     let how = (planned.cell.quantization.as_ref())

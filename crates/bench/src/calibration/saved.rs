@@ -25,7 +25,7 @@ pub fn save(
 ) -> Result<()> {
     let source = SourceRow {
         model: model.name.clone(),
-        arch: model.checkpoint.arch_name(),
+        arch: model.checkpoint.architecture.clone(),
         weights_sha256: model.checkpoint.sha256.clone(),
         dataset: images.name.clone(),
         images: images.data.len() as u64,
@@ -72,7 +72,7 @@ pub fn load(folder: &Path, model: &Model) -> Result<(SourceRow, SiteStatistics)>
         );
         bail!(
             "{name}: not the activation sites of {} ({differs}); make one with --save-calibration",
-            checkpoint.arch_name()
+            checkpoint.architecture.clone()
         );
     }
     let sites = from_table(&table).with_context(|| name.to_string())?;
@@ -101,6 +101,7 @@ mod tests {
             input: Input::default(),
             checkpoint: Checkpoint {
                 network: resnet::network(&arch, state).unwrap(),
+                architecture: arch.name(),
                 arch: Some(arch),
                 sha256: "0123456789abcdef".into(),
                 file_sha256: String::new(),

@@ -10,7 +10,7 @@ pub const KEYS: &[(&str, &str)] = &[
     ("model.name", "an entry of data/models.toml"),
     (
         "model.weights",
-        "a .pth or .safetensors file, instead of model.name",
+        "a .pth, .safetensors or .onnx file, instead of model.name",
     ),
     (
         "model.arch",

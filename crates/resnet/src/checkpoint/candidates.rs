@@ -11,7 +11,7 @@ use crate::arch::Arch;
 const FEWEST_NAMES: usize = 20;
 
 /// And 19 convolutions.
-const FEWEST_CONVOLUTIONS: usize = 19;
+pub(super) const FEWEST_CONVOLUTIONS: usize = 19;
 
 /// Every tensor name of every architecture.
 static KNOWN: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
@@ -63,15 +63,15 @@ pub(super) fn places(entries: &Entries) -> Vec<Place> {
     places.into_iter().map(place).collect()
 }
 
-/// The dictionaries that hold convolutions enough, where no names are known.
-pub(super) fn dictionaries(entries: &Entries) -> Vec<Place> {
+/// The dictionaries that hold as many convolutions, where no names are known.
+pub(super) fn dictionaries(entries: &Entries, fewest: usize) -> Vec<Place> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for (name, entry) in entries.iter() {
         if entry.shape.len() == 4 {
             *counts.entry(&name[..entry.holder]).or_default() += 1;
         }
     }
-    let enough = (counts.into_iter()).filter(|&(_, count)| count >= FEWEST_CONVOLUTIONS);
+    let enough = (counts.into_iter()).filter(|&(_, count)| count >= fewest);
     enough
         .map(|(container, _)| (container.to_owned(), String::new()))
         .collect()

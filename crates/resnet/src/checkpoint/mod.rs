@@ -17,6 +17,7 @@ mod candidates;
 mod contents;
 mod differences;
 mod entries;
+mod family;
 mod file;
 mod legacy;
 mod onnx;
@@ -33,6 +34,7 @@ mod unread;
 mod values;
 mod zip;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 pub use reading::{Extra, Reading, Rename};
@@ -42,8 +44,8 @@ use crate::arch::{Arch, Family};
 use crate::error::{Error, quoted};
 use crate::qat::{StoredQuantizers, is_quantizer};
 use crate::quantize::Decision;
-use network::{HostTensor, Network, StateDict};
-use select::{Failure, Selection};
+use network::{HostTensor, Network, StateDict, Topology};
+use select::Failure;
 use source::{Listing, Source};
 
 /// A network's weights as read from a file.
@@ -51,6 +53,8 @@ use source::{Listing, Source};
 pub struct Checkpoint {
     /// The architecture, with the class count of the file's classifier; none where the file says what is computed itself.
     pub arch: Option<Arch>,
+    /// The architecture's name, or that of the family, or `onnx`.
+    pub architecture: String,
     /// The network, its tensors under PyTorch's names without wrapper prefixes (`Arch::expected`, or `Arch::expected_folded`
     /// when [`Self::folded`]). All values are finite.
     pub network: Network,
@@ -133,51 +137,72 @@ pub fn load_as(path: &Path, arch: Option<&Arch>, reading: &Reading) -> Result<Ch
     let (of_quantizers, of_network) = all.into_iter().partition(|(name, _)| is_quantizer(name));
     source.listing.infos = of_network;
     let wanted = arch.map(|arch| arch.recognised());
-    let found = select::select(&source.listing, wanted.as_ref(), reading);
-    let Selection {
-        arch: found_arch,
-        folded,
-        tensors,
-        ignored,
-        taken,
-        ordered,
-        passed_over,
-    } = found.map_err(|failure| match failure {
+    let selected = select::select(&source.listing, wanted.as_ref(), reading);
+    // What no architecture is may be a network of a family.
+    let family = match (&selected, arch) {
+        (Err(Failure::Error(_)), None) => family::find(&source.listing, reading),
+        _ => Ok(None),
+    };
+    let failed = |failure: Failure, source: &Source| match failure {
         Failure::Ambiguous(keys) => Error::AmbiguousStateDict {
             path: path.to_owned(),
             candidates: keys.join(", "),
         },
-        Failure::Error(error) => explained(&source, error),
-    })?;
-    let of_quantizers: Vec<String> = {
-        source.listing.infos.extend(of_quantizers.clone());
-        of_quantizers.into_keys().collect()
+        Failure::Error(error) => explained(source, error),
     };
-    let read = tensors.values().flatten().chain(&of_quantizers);
-    source.check_claims(read.map(String::as_str))?;
-    let masked = tensors.values().filter(|stored| stored.len() > 1).count();
-    let mut state = StateDict::new();
-    for (name, stored) in tensors {
-        let tensor = product(&mut source, &stored)?;
-        no_negative_variance(&name, &tensor).map_err(|error| source.file.inside(error))?;
-        state.insert(name, tensor);
-    }
-    let mut quantizers = StateDict::new();
-    for name in of_quantizers {
-        let tensor = source.read(&name)?;
-        quantizers.insert(name, tensor);
-    }
+    let mut read = Read::default();
+    let (known, ignored, taken) = match family.map_err(|failure| failed(failure, &source))? {
+        Some(found) => {
+            read.tensors = found.tensors;
+            let name = found.family.to_owned();
+            (Known::Family(name, found.topology), Vec::new(), Vec::new())
+        }
+        None => {
+            let found = selected.map_err(|failure| failed(failure, &source))?;
+            read.tensors = found.tensors;
+            let passed_over = (found.passed_over, found.ordered);
+            let known = Known::Arch(found.arch, found.folded, passed_over);
+            (known, found.ignored, found.taken)
+        }
+    };
+    source.listing.infos.extend(of_quantizers.clone());
+    read.all(&mut source, of_quantizers.into_keys().collect())?;
+    let Read {
+        state,
+        quantizers,
+        masked,
+        ..
+    } = read;
     let all = state.iter().chain(&quantizers);
     let all: StateDict = all.map(|(n, t)| (n.clone(), t.clone())).collect();
     let sha256 = all.sha256();
     let file_sha256 = source.file.sha256()?;
-    let assumptions = assumptions(arch, &found_arch, (&taken, ordered), masked, &passed_over);
-    // Tensors do not say where a bottleneck has its stride; whoever named the network did.
-    let arch = arch.map_or(found_arch, |arch| arch.with_classes(found_arch.classes()));
+    let (arch, architecture, network, folded, assumptions) = match known {
+        Known::Arch(found, folded, (passed_over, ordered)) => {
+            let assumed = assumptions(arch, &found, (&taken, ordered), masked, &passed_over);
+            // Tensors do not say where a bottleneck has its stride; whoever named the network did.
+            let arch = arch.map_or(found, |arch| arch.with_classes(found.classes()));
+            let network = crate::network(&arch, state)?;
+            (Some(arch), arch.name(), network, folded, assumed)
+        }
+        Known::Family(name, topology) => {
+            let normalized = topology
+                .layers()
+                .any(|layer| topology.norm(layer).is_some());
+            let input = topology.input();
+            let network = Network::new(topology, state)?;
+            let assumed = vec![format!(
+                "by its tensors a {name} for images of {} pixels; strides and pools are the family's usual ones",
+                input.height
+            )];
+            (None, name, network, !normalized, assumed)
+        }
+    };
     Ok(Checkpoint {
         assumptions,
-        network: crate::network(&arch, state)?,
-        arch: Some(arch),
+        network,
+        arch,
+        architecture,
         sha256,
         file_sha256,
         folded,
@@ -185,6 +210,42 @@ pub fn load_as(path: &Path, arch: Option<&Arch>, reading: &Reading) -> Result<Ch
         ignored,
         taken,
     })
+}
+
+/// What a file's network is, before its numbers are read.
+enum Known {
+    /// With whether BatchNorm is folded, what was passed over, and whether the order of layers is the file's.
+    Arch(Arch, bool, (Vec<String>, bool)),
+    Family(String, Topology),
+}
+
+/// Tensors to be read, and what was read.
+#[derive(Default)]
+struct Read {
+    tensors: BTreeMap<String, Vec<String>>,
+    state: StateDict,
+    quantizers: StateDict,
+    /// Weights that were multiplied by a mask.
+    masked: usize,
+}
+
+impl Read {
+    fn all(&mut self, source: &mut Source, of_quantizers: Vec<String>) -> Result<(), Error> {
+        let read = self.tensors.values().flatten().chain(&of_quantizers);
+        source.check_claims(read.map(String::as_str))?;
+        let several = |stored: &&Vec<String>| stored.len() > 1;
+        self.masked = self.tensors.values().filter(several).count();
+        for (name, stored) in std::mem::take(&mut self.tensors) {
+            let tensor = product(source, &stored)?;
+            no_negative_variance(&name, &tensor).map_err(|error| source.file.inside(error))?;
+            self.state.insert(name, tensor);
+        }
+        for name in of_quantizers {
+            let tensor = source.read(&name)?;
+            self.quantizers.insert(name, tensor);
+        }
+        Ok(())
+    }
 }
 
 /// A tensor, or the product of a pruned weight and its mask.

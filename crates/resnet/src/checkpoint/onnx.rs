@@ -48,6 +48,7 @@ pub(super) fn load(
         .any(|layer| topology.norm(layer).is_some());
     Ok(Checkpoint {
         arch: None,
+        architecture: "onnx".to_owned(),
         sha256: network.sha256(),
         file_sha256,
         folded: !normalized,

@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::candidates::{Candidate, candidate, dictionaries, places};
+use super::candidates::{Candidate, FEWEST_CONVOLUTIONS, candidate, dictionaries, places};
 use super::differences::{Differences, TRACKED, differences};
 use super::entries::{Stored, entries};
 use super::reading::{Extra, Reading};
@@ -17,6 +17,7 @@ use super::source::Listing;
 use super::structure;
 use crate::arch::Arch;
 use crate::error::{Error, quoted};
+use crate::families;
 
 /// More networks than this are not compared with anything: no honest file has so many, and comparing takes its time.
 const MOST_NETWORKS: usize = 32;
@@ -79,7 +80,7 @@ pub(super) fn select(
     let mut all = places(&entries);
     let named = !all.is_empty();
     if !named {
-        all = dictionaries(&entries);
+        all = dictionaries(&entries, FEWEST_CONVOLUTIONS);
     }
     let mut places = all.clone();
     if entries.is_root_chosen() {
@@ -124,6 +125,7 @@ pub(super) fn select(
             true => "their names are a ResNet's, their shapes are not".to_owned(),
             false => format!("of {count} tensors none has the name of a ResNet's"),
         };
+        let names = format!("{names}, nor are they a network of {}", families::names());
         let reason = match reason {
             Some(why) if count > 0 => format!("{names}; by shapes and order: {why}"),
             _ => names,
@@ -215,14 +217,7 @@ fn take(
             format!("; by shapes and order: {why}; model.rename can say what names mean")
         });
         let open = open.unwrap_or_default();
-        let small = |(name, found, _): &(String, Vec<usize>, Vec<usize>)| {
-            name == "conv1.weight" && matches!(found[..], [_, 3, 3, 3])
-        };
-        let stem = match differences.misshapen.iter().any(small) {
-            true => " (a 3x3 stem, as for small images, is not among the networks known here)",
-            false => "",
-        };
-        return Err(differ(format!("{differences}{stem}{open}")));
+        return Err(differ(format!("{differences}{open}")));
     }
     if !folded && differences.unused.iter().any(own) {
         return Err(differ(format!(
