@@ -29,6 +29,7 @@ pub mod quantized;
 pub mod reference;
 pub mod registry;
 pub mod settings;
+pub mod single;
 pub mod sources;
 pub mod sweep;
 pub mod tapped;

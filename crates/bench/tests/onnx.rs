@@ -2,8 +2,9 @@
 
 #[path = "../../../testing/data.rs"]
 mod data;
+mod shipped;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -16,11 +17,13 @@ use bench::executable::Executable;
 use bench::experiment::Scalar;
 use bench::quantized::quantized;
 use bench::settings::{Cell, Quantization, Settings};
+use dataset::cifar;
+use dataset::synthetic::Split;
 use dataset::{Dataset, Record, Sampling, Source};
 use engine::{Isa, Options, Program};
 use network::Network;
 use network::onnx::{self, Imported};
-use resnet::Epilogue;
+use resnet::{Epilogue, QuantizedNet};
 use safetensors::SafeTensors;
 
 /// The folder of references, beside the data folder.
@@ -259,15 +262,20 @@ fn images(io: &BTreeMap<String, (Vec<usize>, Vec<f32>)>, classes: usize) -> Data
 }
 
 fn eight_bits() -> Quantization {
+    bits_of(8)
+}
+
+/// Weights and activations of so many bits, in integers.
+fn bits_of(bits: i64) -> Quantization {
     let text = |word: &str| Scalar::Text(word.to_owned());
     let settings = [
         ("model.weights", text("net.onnx")),
         ("method", text("ptq")),
         ("bn", text("folded")),
-        ("weights.bits", Scalar::Integer(8)),
+        ("weights.bits", Scalar::Integer(bits)),
         ("weights.mapping", text("symmetric")),
         ("weights.granularity", text("channel")),
-        ("activations.bits", Scalar::Integer(8)),
+        ("activations.bits", Scalar::Integer(bits)),
         ("execution", text("integer")),
     ];
     let settings = settings.map(|(key, value)| (key.to_owned(), value));
@@ -376,4 +384,134 @@ fn families_are_recognised_by_their_tensors_and_have_pytorchs_logits() {
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// Codes by value, counted from the code of zero: a file may count them from another end.
+fn steps(net: &QuantizedNet, pixels: &[f32], size: [usize; 2]) -> BTreeMap<String, Vec<i32>> {
+    let graph = resnet::lower_quantized(net.clone(), size, Epilogue::Separate).unwrap();
+    let options = Options {
+        execution: eight_bits().execution,
+        large: engine::WHOLE_GROUPS,
+        ..Options::default()
+    };
+    let program = Program::new(graph, options).unwrap();
+    let n = pixels.len() / program.input().len();
+    let names: Vec<String> = program.nodes().map(|node| node.name.to_owned()).collect();
+    let zeros: BTreeMap<String, i32> = (net.activations.iter())
+        .flat_map(|(codes, _)| codes.iter().map(|(site, q)| (site.clone(), q.zero_point)))
+        .collect();
+    let sites = resnet::Sites::new(&net.topology);
+    let site_of = |name: &str| {
+        let id = net.topology.find(name).unwrap();
+        resnet::Units::new(&net.topology)
+            .site(&net.topology, network::Value::Node(id))
+            .to_owned()
+    };
+    assert!(!sites.sites.is_empty());
+    let mut all = BTreeMap::new();
+    let mut results = vec![0.0; n * program.output().len()];
+    let mut workspace = program.workspace();
+    program
+        .run_observed(&mut workspace, pixels, &mut results, &mut |seen| {
+            let name = &names[seen.node];
+            let zero = zeros[&site_of(name)];
+            let codes = seen.to_codes().unwrap();
+            all.insert(name.clone(), codes.iter().map(|q| q - zero).collect());
+        })
+        .unwrap();
+    all
+}
+
+#[test]
+fn what_is_exported_and_read_as_stored_has_the_same_codes_everywhere() {
+    let Some(zoo) = golden("zoo") else { return };
+    let running = AtomicBool::new(false);
+    let folder = tempfile::tempdir().unwrap();
+    let mut failures = Vec::new();
+    let shipped = shipped::checkpoint();
+    let mut cases = vec![(
+        "shipped".to_owned(),
+        shipped,
+        shipped::images(Split::Test, 8),
+    )];
+    for row in rows(&zoo.join("list.csv")) {
+        if row["network"] != "convnext" && row["file"] == "ts17.onnx" {
+            let path = zoo.join(&row["network"]).join("ts17.onnx");
+            let checkpoint = resnet::load(&path, None).unwrap();
+            let io = tensors(&path.with_file_name("io.safetensors"));
+            let data = images(&io, checkpoint.classes());
+            cases.push((row["network"].clone(), checkpoint, data));
+        }
+    }
+    for (name, checkpoint, data) in cases {
+        let size = [data.height(), data.width()];
+        let seen = collect(&checkpoint.network, &data, 2, &running).unwrap();
+        for bits in [8, 4] {
+            let how = bits_of(bits);
+            let net = quantized(&checkpoint, &how, Some(&seen)).unwrap();
+            let file = match resnet::to_onnx(&net, &BTreeMap::new()) {
+                Ok(file) => file,
+                Err(error) => {
+                    failures.push(format!("{name}: {error}"));
+                    continue;
+                }
+            };
+            let path = folder.path().join(format!("{name}-{bits}.onnx"));
+            std::fs::write(&path, file).unwrap();
+            let read = match resnet::load(&path, None) {
+                Ok(read) => read,
+                Err(error) => {
+                    failures.push(format!("{name}: {error}"));
+                    continue;
+                }
+            };
+            let stored = read.quantizers.network(&read.network);
+            let stored = match stored {
+                Ok(stored) if stored.activations.is_some() => stored,
+                other => {
+                    failures.push(format!("{name}: not read as stored: {:?}", other.err()));
+                    continue;
+                }
+            };
+            let mut pixels = vec![0.0; data.len() * data.image_len()];
+            data.write_batch(0..data.len(), &mut pixels);
+            let (ours, theirs) = (steps(&net, &pixels, size), steps(&stored, &pixels, size));
+            // A copy may be one node here and two there.
+            let copies = |name: &str| {
+                let id = net.topology.find(name);
+                id.is_some_and(|id| net.topology.node(id).op.is_copy())
+            };
+            let found: BTreeSet<&Vec<i32>> = theirs.values().collect();
+            let mut made = ours.iter().filter(|(name, _)| !copies(name));
+            if let Some((value, _)) = made.find(|(_, codes)| !found.contains(codes)) {
+                failures.push(format!("{name}, {bits} bits: codes of {value} differ"));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// ONNX Runtime's own static quantization of the CIFAR-10 ResNet-20, 9168 of 10,000 in its integers.
+#[test]
+fn a_network_that_onnx_runtime_quantized_is_read_as_stored() {
+    let Some(folder) = golden("ort-qdq") else {
+        return;
+    };
+    let Some(data) = data::data(&["cifar10/test_batch.bin"]) else {
+        return;
+    };
+    let read = resnet::load(&folder.join("resnet20-qdq.onnx"), None).unwrap();
+    let net = read.quantizers.network(&read.network).unwrap();
+    let tested = cifar::open_test(cifar::Kind::Ten, &data.join("cifar10")).unwrap();
+    let size = [tested.height(), tested.width()];
+    let how = eight_bits().execution;
+    let device = Executable::quantized(&Target::Engine, net, size, how).unwrap();
+    let running = AtomicBool::new(false);
+    let found = evaluate::evaluate(&device, &tested, 2, &|_, _| {}, &running).unwrap();
+    let right = found
+        .iter()
+        .enumerate()
+        .filter(|(i, o)| o.top1 == tested.label(*i));
+    let hits = right.count();
+    assert!(hits.abs_diff(9168) <= 10, "{hits}");
 }

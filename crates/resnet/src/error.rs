@@ -12,6 +12,13 @@ pub(crate) use network::quoted;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// A quantized network that the format cannot hold.
+    #[error("cannot be exported: {reason}")]
+    Export {
+        /// What it has and the format has not.
+        reason: String,
+    },
+
     /// The operating system refused: missing path, permissions, a disk that is full.
     #[error("cannot read or write {}", path.display())]
     Io {

@@ -14,6 +14,7 @@
 mod arch;
 mod checkpoint;
 mod error;
+mod export;
 mod families;
 mod fold;
 #[cfg(feature = "burn")]
@@ -39,6 +40,7 @@ pub use checkpoint::{
     Checkpoint, Extra, Reading, Rename, load, load_as, read_tensors, save_safetensors,
 };
 pub use error::Error;
+pub use export::to_onnx;
 pub use fold::fold;
 pub use graph::{network, topology};
 pub use lower::{Epilogue, lower, lower_layer, lower_quantized};

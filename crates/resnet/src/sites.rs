@@ -94,6 +94,8 @@ pub type SiteStatistics = BTreeMap<String, Statistics>;
 pub struct Site {
     /// That of the step which makes it.
     pub name: String,
+    /// Its value in the network.
+    pub value: Value,
     /// The node that makes it in a float graph with separate epilogues (see [`crate::Epilogue::Separate`]).
     pub node: String,
     /// Whether a layer reads it.
@@ -135,6 +137,7 @@ impl Sites {
             let (layers, others) = readers(topology, value);
             Site {
                 name: name.to_owned(),
+                value,
                 node: node.to_owned(),
                 layers,
                 others,

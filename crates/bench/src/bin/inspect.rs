@@ -4,19 +4,17 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use bench::calibration::options::CalibrationOptions;
-use bench::cli::{Folders, decoding_bar, exit_code};
+use bench::cli::{Folders, exit_code};
 use bench::device::Target;
-use bench::experiment::Scalar;
 use bench::inspect::activations::{SiteInspection, Subject};
 use bench::inspect::blame::{Blame, take_over};
 use bench::inspect::{Inspection, LayerErrors, graph, inspect, table};
-use bench::plan::{PlannedRun, plan_cell};
+use bench::plan::PlannedRun;
 use bench::quantized::quantized;
-use bench::registry::Registry;
-use bench::settings::{Activations, Quantization, Settings, parse_assignment};
-use bench::sources::Sources;
+use bench::settings::{Activations, Quantization};
+use bench::single;
 use clap::Parser;
 use indicatif::ProgressBar;
 use quant_core::{Scheme, Values};
@@ -243,31 +241,12 @@ fn write(path: &Path, text: &str) -> Result<()> {
 }
 
 fn open(arguments: &Arguments) -> Result<PlannedRun> {
-    let text = |word: &str| Scalar::Text(word.to_owned());
-    let mut settings = Settings::from([("images".to_owned(), Scalar::Integer(64))]);
-    for assignment in &arguments.set {
-        let (key, values) = parse_assignment(assignment)?;
-        let [value] = &values[..] else {
-            return Err(anyhow!("--set {assignment}: one value, not a list"));
-        };
-        settings.insert(key, value.clone());
-    }
+    let settings = single::settings(&arguments.set)?;
     let ranges = arguments.calibration.ranges(&settings)?;
-    if !settings.contains_key("model.weights") {
-        settings
-            .entry("model.name".to_owned())
-            .or_insert_with(|| text("resnet20-synthetic"));
-    }
-    settings
-        .entry("method".to_owned())
-        .or_insert_with(|| text("linear"));
-    let mut sources = Sources::new(
-        Registry::open(&arguments.folders.data)?,
-        &arguments.folders.cache,
+    single::open(
+        settings,
+        ("inspect", ranges),
+        &arguments.folders,
         arguments.skip_unreadable,
-        decoding_bar(),
-    );
-    plan_cell(&settings, &mut sources, "inspect", ranges)?
-        .pop()
-        .ok_or_else(|| anyhow!("the settings describe no run"))
+    )
 }

@@ -1,5 +1,7 @@
 //! Tensors that a file holds or that follow from those it holds.
 
+use std::rc::Rc;
+
 use half::f16;
 
 use super::file::Folder;
@@ -13,6 +15,18 @@ pub(crate) struct Constant {
     pub kind: i32,
     pub shape: Vec<usize>,
     pub data: Data,
+    /// Where the numbers are codes times a scale.
+    pub grid: Option<Rc<Grid>>,
+}
+
+/// Scales of codes.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Grid {
+    /// One, or one for each place along the axis.
+    pub scales: Vec<f32>,
+    pub axis: usize,
+    /// Of a code.
+    pub bits: u32,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -37,7 +51,12 @@ impl Constant {
     pub fn float(shape: Vec<usize>, data: Vec<f32>) -> Self {
         let data = Data::Float(data);
         let kind = 1;
-        Self { kind, shape, data }
+        Self {
+            kind,
+            shape,
+            data,
+            grid: None,
+        }
     }
 
     pub fn ints(data: Vec<i64>) -> Self {
@@ -45,6 +64,7 @@ impl Constant {
             kind: 7,
             shape: vec![data.len()],
             data: Data::Int(data),
+            grid: None,
         }
     }
 
@@ -117,7 +137,12 @@ impl Constant {
             }
         };
         let kind = tensor.data_type;
-        let found = data.map(|data| Self { kind, shape, data });
+        let found = data.map(|data| Self {
+            kind,
+            shape,
+            data,
+            grid: None,
+        });
         match found {
             Some(constant) if constant.len() == n => Ok(constant),
             Some(constant) => Err(fail(format!(

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::rc::Rc;
 
-use engine::Shape;
+use engine::{Code, Shape};
 
 use super::constant::Constant;
 use super::file::Folder;
@@ -54,6 +54,10 @@ pub(crate) struct Import {
     names: HashSet<String>,
     /// What of the file was passed over or taken to be so.
     pub notes: BTreeMap<String, usize>,
+    /// What values are rounded to; none where a value is rounded in two ways.
+    codes: HashMap<Value, Option<Code>>,
+    /// Scales and bits of layers' weights.
+    pub grids: HashMap<Value, (Vec<f32>, u32)>,
 }
 
 /// A network of a file, and sentences about what the file leaves open or was passed over.
@@ -65,6 +69,10 @@ pub struct Imported {
     pub notes: Vec<String>,
     /// SHA-256 of the file's bytes.
     pub file_sha256: String,
+    /// What the file's own quantizers round values to, by the names of values.
+    pub codes: BTreeMap<String, Code>,
+    /// What they round layers' weights to, by the names of layers: a scale for each output channel, and bits.
+    pub weights: BTreeMap<String, (Vec<f32>, u32)>,
 }
 
 /// The network of `model`, which lies in `folder`.
@@ -112,6 +120,8 @@ pub(crate) fn import(model: proto::Model, folder: &Path) -> Result<Imported, Err
         output: output.name.clone(),
         names: HashSet::from([engine::INPUT.to_owned()]),
         notes: BTreeMap::new(),
+        codes: HashMap::new(),
+        grids: HashMap::new(),
     };
     let order = order(&graph)?;
     let needed: HashSet<&str> = order
@@ -315,6 +325,24 @@ impl Import {
         Ok(view)
     }
 
+    /// A value is rounded to `code`.
+    pub fn quantized(&mut self, value: Value, code: Code) {
+        let known = self.codes.entry(value).or_insert(Some(code));
+        let step = |code: Code| (code.scale, code.zero_point);
+        // Rounded again to the same steps: what was cut before stays cut.
+        if known.map(step) != Some(step(code)) {
+            *known = None;
+        }
+    }
+
+    /// The codes of a value are cut to `low` and `high`.
+    pub fn narrowed(&mut self, value: Value, low: i64, high: i64) {
+        if let Some(Some(code)) = self.codes.get_mut(&value) {
+            code.quant_min = code.quant_min.max(low.clamp(-70_000, 70_000) as i32);
+            code.quant_max = code.quant_max.min(high.clamp(-70_000, 70_000) as i32);
+        }
+    }
+
     pub fn note(&mut self, note: String) {
         *self.notes.entry(note).or_default() += 1;
     }
@@ -491,6 +519,21 @@ impl Import {
             nodes.push(node);
         }
         let topology = Topology::new(input.shape, nodes)?;
+        let name = |value: Value| match value {
+            Value::Input => Some(engine::INPUT.to_owned()),
+            Value::Node(id) if needed[id] => Some(topology.node(moved[id]).name.clone()),
+            Value::Node(_) => None,
+        };
+        let codes = self
+            .codes
+            .iter()
+            .filter_map(|(&value, code)| Some((name(value)?, (*code)?)));
+        let codes = codes.collect();
+        let weights = self
+            .grids
+            .into_iter()
+            .filter_map(|(value, grid)| Some((name(value)?, grid)));
+        let weights = weights.collect();
         let notes = self.notes.into_iter().map(|(note, times)| match times {
             1 => note,
             times => format!("{note} ({times} times)"),
@@ -499,6 +542,8 @@ impl Import {
             network: Network::new(topology, tensors)?,
             notes: notes.collect(),
             file_sha256: String::new(),
+            codes,
+            weights,
         })
     }
 }

@@ -1,4 +1,4 @@
-//! ONNX files in: `net.onnx` to a [`crate::Network`].
+//! ONNX files in, `net.onnx` to a [`crate::Network`], and out ([`Writer`]).
 //!
 //! | file | is |
 //! |---|---|
@@ -8,6 +8,7 @@
 //! | `view` | reshaped and transposed tensors, as what they are in maps |
 //! | `import` | the walk: names, order, what is left in the end |
 //! | `operators` | what each operator becomes; one line names it |
+//! | `write` | files out |
 //!
 //! A file comes from anywhere: every extent and every product of extents is checked before memory is taken, nothing recurses along the
 //! graph, and what is not understood is refused by the operator's name.
@@ -18,11 +19,13 @@ mod import;
 mod operators;
 mod proto;
 mod view;
+mod write;
 
 use std::path::Path;
 
 pub use file::looks_like;
 pub use import::Imported;
+pub use write::{Attribute, Writer};
 
 use crate::error::Error;
 

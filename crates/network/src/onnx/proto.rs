@@ -1,4 +1,4 @@
-//! The messages of ONNX that are read (onnx.proto of ONNX 1.19), derived by hand: protoc would be one more tool to install, and a dozen
+//! The messages of ONNX that are read and written (onnx.proto of ONNX 1.19), derived by hand: protoc would be one more tool to install, and a dozen
 //! messages are all there is. Fields that are left out are skipped when a file is read.
 
 use prost::Message;
@@ -7,12 +7,14 @@ use prost::Message;
 pub(crate) struct Model {
     #[prost(int64, tag = "1")]
     pub ir_version: i64,
+    #[prost(string, tag = "2")]
+    pub producer_name: String,
     #[prost(message, optional, tag = "7")]
     pub graph: Option<Graph>,
     #[prost(message, repeated, tag = "8")]
     pub opset_import: Vec<OperatorSet>,
-    #[prost(message, repeated, tag = "25")]
-    pub functions: Vec<Function>,
+    #[prost(message, repeated, tag = "14")]
+    pub metadata_props: Vec<Entry>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -23,17 +25,12 @@ pub(crate) struct OperatorSet {
     pub version: i64,
 }
 
-/// Of a function of the file's own its name alone.
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct Function {
-    #[prost(string, tag = "1")]
-    pub name: String,
-}
-
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Graph {
     #[prost(message, repeated, tag = "1")]
     pub node: Vec<Node>,
+    #[prost(string, tag = "2")]
+    pub name: String,
     #[prost(message, repeated, tag = "5")]
     pub initializer: Vec<Tensor>,
     #[prost(message, repeated, tag = "11")]
@@ -149,4 +146,6 @@ pub(crate) struct TensorShape {
 pub(crate) struct Dimension {
     #[prost(int64, tag = "1")]
     pub value: i64,
+    #[prost(string, tag = "2")]
+    pub name: String,
 }

@@ -1,14 +1,18 @@
 //! An ONNX model as a checkpoint: the file says what is computed, and is recognised as no architecture.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use network::Value;
+use engine::Code;
 use network::onnx::{self, Imported};
+use network::{Topology, Value, hex};
+use sha2::{Digest, Sha256};
 
 use super::{Checkpoint, Reading};
 use crate::arch::Arch;
 use crate::error::Error;
 use crate::qat::StoredQuantizers;
+use crate::sites::{Site, Sites};
 
 pub(super) fn load(
     path: &Path,
@@ -35,6 +39,8 @@ pub(super) fn load(
         network,
         notes,
         file_sha256,
+        codes,
+        weights,
     } = found;
     let topology = network.topology();
     let result = topology.shape(Value::Node(topology.output()));
@@ -43,19 +49,49 @@ pub(super) fn load(
             "its result is a map of {result}, not one number for each class"
         )));
     }
+    let quantizers = quantizers(topology, &codes, weights);
+    let sha256 = match quantizers.is_empty() {
+        true => network.sha256(),
+        // Both in one.
+        false => {
+            let both = [network.sha256(), quantizers.tensors().sha256()].concat();
+            hex(&Sha256::digest(both))
+        }
+    };
     let normalized = topology
         .layers()
         .any(|layer| topology.norm(layer).is_some());
     Ok(Checkpoint {
         arch: None,
         architecture: "onnx".to_owned(),
-        sha256: network.sha256(),
+        sha256,
         file_sha256,
         folded: !normalized,
-        quantizers: StoredQuantizers::default(),
+        quantizers,
         assumptions: notes,
         ignored: Vec::new(),
         taken: Vec::new(),
         network,
     })
+}
+
+/// The file's own quantizers, if every layer has one.
+fn quantizers(
+    topology: &Topology,
+    codes: &BTreeMap<String, Code>,
+    weights: BTreeMap<String, (Vec<f32>, u32)>,
+) -> StoredQuantizers {
+    let whole = topology
+        .layers()
+        .all(|layer| weights.contains_key(&topology.node(layer).name));
+    if !whole {
+        return StoredQuantizers::default();
+    }
+    let sites = Sites::new(topology);
+    let rounded = |site: &Site| {
+        let code = codes.get(topology.name(site.value))?;
+        Some((site.name.clone(), *code))
+    };
+    let codes = sites.sites.iter().filter_map(rounded).collect();
+    StoredQuantizers::with(weights, &codes)
 }

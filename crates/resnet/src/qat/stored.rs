@@ -45,25 +45,31 @@ impl StoredQuantizers {
 
     /// Of a finished training; `bits` are those of each layer's weights.
     pub fn of(net: &QuantizedNet) -> Self {
+        let weights = net.codes.iter().map(|(layer, weights)| {
+            let name = format!("{layer}.weight");
+            let decision = net.manifest.iter().find(|d| d.tensor == name);
+            let bits = decision.map_or(0, |d| d.bits);
+            (layer.clone(), (weights.scale.clone(), bits))
+        });
+        let codes = net.activations.as_ref().map(|(codes, _)| codes.clone());
+        Self::with(weights.collect(), &codes.unwrap_or_default())
+    }
+
+    /// Scales of each layer's output channels and bits of its weights; what sites are rounded to.
+    pub(crate) fn with(weights: BTreeMap<String, (Vec<f32>, u32)>, codes: &SiteCodes) -> Self {
         let vector = |data: Vec<f32>| HostTensor {
             shape: vec![data.len()],
             data,
         };
         let mut all = StateDict::new();
-        for (layer, weights) in &net.codes {
-            let scale = vector(weights.scale.clone());
-            all.insert(names::weight(layer, "scale"), scale);
-            let name = format!("{layer}.weight");
-            let decision = net.manifest.iter().find(|d| d.tensor == name);
-            let bits = decision.map_or(0, |d| d.bits) as f32;
-            all.insert(names::weight(layer, "bits"), vector(vec![bits]));
+        for (layer, (scale, bits)) in weights {
+            all.insert(names::weight(&layer, "scale"), vector(scale));
+            all.insert(names::weight(&layer, "bits"), vector(vec![bits as f32]));
         }
-        if let Some((codes, _)) = &net.activations {
-            for (site, q) in codes {
-                let codes = [q.zero_point, q.quant_min, q.quant_max];
-                let grid = [q.scale].into_iter().chain(codes.map(|c| c as f32));
-                all.insert(names::site(site, "grid"), vector(grid.collect()));
-            }
+        for (site, q) in codes {
+            let codes = [q.zero_point, q.quant_min, q.quant_max];
+            let grid = [q.scale].into_iter().chain(codes.map(|c| c as f32));
+            all.insert(names::site(site, "grid"), vector(grid.collect()));
         }
         Self(all)
     }

@@ -210,6 +210,10 @@ pub(super) fn affine(
             if import.tensors.get(&format!("{of}.bias")).is_none() {
                 put(import, x, "bias", vec![channels], vec![0.0; channels])?;
             }
+            if scale.iter().any(|&k| k != 1.0) {
+                // Its codes are those of other numbers now.
+                import.grids.remove(&x.value);
+            }
             by_channel(import, "weight", &|c, w| w * scale[c]);
             by_channel(import, "bias", &|c, b| b * scale[c] + shift[c]);
             return Ok(x.clone());

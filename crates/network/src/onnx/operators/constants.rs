@@ -96,6 +96,7 @@ fn constant_of_shape(call: &Call<'_>) -> Result<Constant, String> {
         kind: value.kind,
         shape,
         data,
+        grid: None,
     })
 }
 
@@ -113,6 +114,7 @@ fn cast(call: &Call<'_>) -> Result<Constant, String> {
         kind: to,
         shape: from.shape,
         data,
+        grid: None,
     })
 }
 
@@ -133,6 +135,7 @@ fn picked(from: &Constant, shape: Vec<usize>, places: impl Iterator<Item = usize
         kind: from.kind,
         shape,
         data,
+        grid: None,
     }
 }
 
@@ -236,6 +239,7 @@ fn concat(call: &Call<'_>) -> Result<Constant, String> {
         kind: first.kind,
         shape,
         data,
+        grid: None,
     })
 }
 
@@ -386,6 +390,7 @@ fn binary(
         kind: a.kind,
         shape,
         data,
+        grid: None,
     })
 }
 

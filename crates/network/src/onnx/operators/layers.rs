@@ -58,6 +58,7 @@ pub(super) fn conv(import: &mut Import, call: &Call<'_>) -> Result<Vec<Known>, S
         window,
     };
     let y = import.push(&call.name, op, &[&x])?;
+    remember(import, &y, &weight, 0);
     let data = weight.floats().unwrap_or_default().to_vec();
     put(
         import,
@@ -80,7 +81,8 @@ pub(super) fn gemm(import: &mut Import, call: &Call<'_>) -> Result<Vec<Known>, S
         return Err("transA: images are no columns".to_owned());
     }
     let (alpha, beta) = (call.float("alpha", 1.0)?, call.float("beta", 1.0)?);
-    let weight = matrix(import, call, call.int("transB", 0)? != 0, alpha)?;
+    let rows_are_outputs = call.int("transB", 0)? != 0;
+    let weight = matrix(import, call, rows_are_outputs, alpha)?;
     let outputs = weight.shape[0];
     let bias = match call.constant(2)? {
         None => None,
@@ -98,13 +100,19 @@ pub(super) fn gemm(import: &mut Import, call: &Call<'_>) -> Result<Vec<Known>, S
             Some(values)
         }
     };
-    linear(import, call, weight, bias)
+    let plain = alpha == 1.0;
+    linear(
+        import,
+        call,
+        (weight, plain.then_some(rows_are_outputs)),
+        bias,
+    )
 }
 
 pub(super) fn matmul(import: &mut Import, call: &Call<'_>) -> Result<Vec<Known>, String> {
     call.at_most(2)?;
     let weight = matrix(import, call, false, 1.0)?;
-    linear(import, call, weight, None)
+    linear(import, call, (weight, Some(false)), None)
 }
 
 /// The second operand as `[outputs, inputs]`.
@@ -133,7 +141,7 @@ fn matrix(
 fn linear(
     import: &mut Import,
     call: &Call<'_>,
-    weight: Constant,
+    (weight, rows_are_outputs): (Constant, Option<bool>),
     bias: Option<Vec<f32>>,
 ) -> Result<Vec<Known>, String> {
     let x = call.view(0)?.clone();
@@ -169,11 +177,27 @@ fn linear(
     }
     let whole = View::map(x.value, x.shape);
     let y = import.push(&call.name, Op::Linear { outputs }, &[&whole])?;
+    if let Some(rows_are_outputs) = rows_are_outputs {
+        let given = call.floats(1)?.clone();
+        remember(import, &y, &given, usize::from(!rows_are_outputs));
+    }
     put(import, &y, "weight", vec![outputs, inputs], values)?;
     if let Some(bias) = bias {
         put(import, &y, "bias", vec![outputs], bias)?;
     }
     one(View::flat(y.value, y.shape))
+}
+
+/// Keeps the scales of a layer's weights, if there is one for all or one for each output channel, which lie along `axis`.
+fn remember(import: &mut Import, of: &View, weight: &Constant, axis: usize) {
+    let Some(grid) = &weight.grid else { return };
+    let channels = weight.shape[axis];
+    let scales = match &grid.scales[..] {
+        [scale] => vec![*scale; channels],
+        scales if grid.axis == axis && scales.len() == channels => scales.to_vec(),
+        _ => return,
+    };
+    import.grids.insert(of.value, (scales, grid.bits));
 }
 
 /// Gives a node a tensor.

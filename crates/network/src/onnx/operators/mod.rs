@@ -35,6 +35,7 @@ const TABLE: &[(&str, Operator)] = &[
     ("Dropout", pointwise::identity),
     ("Elu", pointwise::elu),
     ("Flatten", shapes::flatten),
+    ("Gather", parts::gather),
     ("Gemm", layers::gemm),
     ("GlobalAveragePool", pools::global_average),
     ("GlobalMaxPool", pools::global_max),

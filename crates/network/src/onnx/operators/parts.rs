@@ -83,6 +83,28 @@ fn taken(
     })
 }
 
+pub(super) fn gather(import: &mut Import, call: &Call<'_>) -> Result<Vec<Known>, String> {
+    call.at_most(2)?;
+    let view = call.view(0)?.clone();
+    let extents = view.extents();
+    let at = axis(call.int("axis", 0)?, extents.len() + 1)?;
+    let size = *at
+        .checked_sub(1)
+        .and_then(|i| extents.get(i))
+        .ok_or("along the images")?;
+    let indices = call.constant(1)?.ok_or("its indices are missing")?;
+    let places = indices.integers().ok_or("indices that are no integers")?;
+    if indices.shape.len() != 1 || places.is_empty() {
+        return Err(format!("indices {:?}; a list is read", indices.shape));
+    }
+    let places: Vec<Option<usize>> = places
+        .iter()
+        .map(|&i| axis(i, size).map(Some))
+        .collect::<Result<_, _>>()?;
+    let changes = vec![(at, Axis::Of(places))];
+    one(taken(import, call, (&view, &call.name), changes, 0.0)?)
+}
+
 pub(super) fn split(import: &mut Import, call: &Call<'_>) -> Result<Vec<Known>, String> {
     let view = call.view(0)?.clone();
     let extents = view.extents();

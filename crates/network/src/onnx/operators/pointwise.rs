@@ -43,9 +43,16 @@ pub(super) fn clip(import: &mut Import, call: &Call<'_>) -> Result<Vec<Known>, S
         if let Some(constant) = call.constant(index)? {
             match constant.floats() {
                 Some(&[value]) => *end = value,
+                None => {}
                 _ => return Err(format!("an end {:?}", constant.shape)),
             }
         }
+    }
+    if let (Some(Some(low)), Some(Some(high))) = (code_end(call, 1)?, code_end(call, 2)?) {
+        // Between a QuantizeLinear and a DequantizeLinear: fewer bits than the type has.
+        let view = call.view(0)?.clone();
+        import.narrowed(view.value, low, high);
+        return one(view);
     }
     // Older files write the largest numbers for no end.
     let open = |end: f32| {
@@ -56,6 +63,15 @@ pub(super) fn clip(import: &mut Import, call: &Call<'_>) -> Result<Vec<Known>, S
         }
     };
     clipped(import, call, open(low), open(high))
+}
+
+/// An end that is an integer, if the end is there.
+fn code_end(call: &Call<'_>, index: usize) -> Result<Option<Option<i64>>, String> {
+    let constant = call.constant(index)?;
+    Ok(constant.map(|constant| match constant.integers() {
+        Some(&[end]) => Some(end),
+        _ => None,
+    }))
 }
 
 fn clipped(

@@ -1,13 +1,53 @@
 //! Quantizers in a file: of weights they are carried out, of activations they are left out, so that the network is read in float.
 
 use super::{Call, axis, one};
-use crate::onnx::constant::{Constant, Data};
+use std::rc::Rc;
+
+use crate::onnx::constant::{self, Constant, Data};
 use crate::onnx::import::{Import, Known};
 
 pub(super) fn quantize(import: &mut Import, call: &Call<'_>) -> Result<Vec<Known>, String> {
-    grid(call, None)?;
-    import.note("quantizers of activations left out: the network is read in float".to_owned());
-    one(call.view(0)?.clone())
+    let grid = grid(call, None)?;
+    let view = call.view(0)?.clone();
+    let (&[scale], &[zero_point]) = (&grid.scales[..], &grid.zero_points[..]) else {
+        return Err("an activation with several scales".to_owned());
+    };
+    let kind = match call.constant(2)? {
+        Some(zeros) => zeros.kind,
+        None => call.int("output_dtype", 2)? as i32,
+    };
+    let (low, high) = codes_of(kind)?;
+    import.note("quantizers of activations count with method = stored alone".to_owned());
+    let code = engine::Code {
+        scale,
+        zero_point: zero_point as i32,
+        quant_min: low as i32,
+        quant_max: high as i32,
+    };
+    import.quantized(view.value, code);
+    one(view)
+}
+
+/// The ends of a type's codes.
+fn codes_of(kind: i32) -> Result<(i64, i64), String> {
+    Ok(match kind {
+        2 => (0, 255),
+        3 => (-128, 127),
+        4 => (0, 65_535),
+        5 => (-32_768, 32_767),
+        21 => (0, 15),
+        22 => (-8, 7),
+        _ => return Err(format!("codes of type {kind}")),
+    })
+}
+
+fn bits(kind: i32) -> u32 {
+    match kind {
+        2 | 3 => 8,
+        4 | 5 => 16,
+        21 | 22 => 4,
+        _ => 32,
+    }
 }
 
 pub(super) fn dequantize(_: &mut Import, call: &Call<'_>) -> Result<Vec<Known>, String> {
@@ -25,10 +65,16 @@ pub(super) fn values(call: &Call<'_>) -> Result<Constant, String> {
         let group = group(i);
         (q - grid.zero_points[group]) as f32 * grid.scales[group]
     };
+    let known = constant::Grid {
+        scales: grid.scales.clone(),
+        axis: axis(call.int("axis", 1)?, codes.shape.len().max(2)).unwrap_or(0),
+        bits: bits(codes.kind),
+    };
     Ok(Constant {
         kind: 1,
         shape: codes.shape.clone(),
         data: Data::Float(integers.iter().enumerate().map(value).collect()),
+        grid: Some(Rc::new(known)),
     })
 }
 
@@ -40,15 +86,7 @@ pub(super) fn codes(call: &Call<'_>) -> Result<Constant, String> {
         Some(zeros) => zeros.kind,
         None => call.int("output_dtype", 2)? as i32,
     };
-    let (low, high) = match kind {
-        2 => (0, 255),
-        3 => (-128, 127),
-        4 => (0, 65_535),
-        5 => (-32_768, 32_767),
-        21 => (0, 15),
-        22 => (-8, 7),
-        _ => return Err(format!("to codes of type {kind}")),
-    };
+    let (low, high) = codes_of(kind)?;
     let grid = grid(call, None)?;
     let group = groups(call, &grid, &from.shape)?;
     let code = |(i, &x): (usize, &f32)| {
@@ -62,6 +100,7 @@ pub(super) fn codes(call: &Call<'_>) -> Result<Constant, String> {
         kind,
         shape: from.shape.clone(),
         data: Data::Int(numbers.iter().enumerate().map(code).collect()),
+        grid: None,
     })
 }
 

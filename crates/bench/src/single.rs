@@ -1,0 +1,56 @@
+//! One cell from the command line alone, for the programs that look at it.
+
+use anyhow::{Result, anyhow};
+
+use crate::cli::{Folders, decoding_bar};
+use crate::experiment::Scalar;
+use crate::plan::{PlannedRun, Ranges, plan_cell};
+use crate::registry::Registry;
+use crate::settings::{Settings, parse_assignment};
+use crate::sources::Sources;
+
+/// The settings that `assignments` (`KEY=VALUE`) make: of 64 images, the shipped model and the original method, if nothing else is said.
+///
+/// # Errors
+/// An assignment that is none, or gives several values.
+pub fn settings(assignments: &[String]) -> Result<Settings> {
+    let text = |word: &str| Scalar::Text(word.to_owned());
+    let mut settings = Settings::from([("images".to_owned(), Scalar::Integer(64))]);
+    for assignment in assignments {
+        let (key, values) = parse_assignment(assignment)?;
+        let [value] = &values[..] else {
+            return Err(anyhow!("--set {assignment}: one value, not a list"));
+        };
+        settings.insert(key, value.clone());
+    }
+    if !settings.contains_key("model.weights") {
+        settings
+            .entry("model.name".to_owned())
+            .or_insert_with(|| text("resnet20-synthetic"));
+    }
+    settings
+        .entry("method".to_owned())
+        .or_insert_with(|| text("linear"));
+    Ok(settings)
+}
+
+/// Opens the network and the images of the cell; `label` is what the settings are called in an error.
+///
+/// # Errors
+/// As [`plan_cell`].
+pub fn open(
+    settings: Settings,
+    (label, ranges): (&str, Ranges),
+    folders: &Folders,
+    skip_unreadable: bool,
+) -> Result<PlannedRun> {
+    let mut sources = Sources::new(
+        Registry::open(&folders.data)?,
+        &folders.cache,
+        skip_unreadable,
+        decoding_bar(),
+    );
+    plan_cell(&settings, &mut sources, label, ranges)?
+        .pop()
+        .ok_or_else(|| anyhow!("the settings describe no run"))
+}

@@ -1,0 +1,600 @@
+//! A quantized network as ONNX in QDQ form: quantizers stand as pairs of QuantizeLinear and DequantizeLinear around operators that are
+//! written as if they were real, and a runtime fuses both into integer kernels.
+//!
+//! Operator set 13. Activations are u8 (signed codes plus 128) with scalar scales and zero points; fewer than 8 bits are cut by a Clip
+//! between the two (QCDQ). Weights are s8 with a scale for each output channel on axis 0 (u8 where affine codes need it), biases int32 in
+//! the scale of the sums. What is not quantized is float32. Values and tensors have the names that they have here, so that the file can be
+//! read again; clipping that a saturating quantizer would do by itself is written all the same, for who ignores quantizers.
+
+use std::collections::BTreeMap;
+
+use engine::{Axis, Code, Function, Padding, Window};
+use network::onnx::Attribute::{Float, Int, Ints};
+use network::onnx::{Attribute, Writer};
+use network::{NodeId, Op, Topology, Value};
+
+use crate::error::Error;
+use crate::quantize::QuantizedNet;
+use crate::sites::{Sites, rounding_node};
+use crate::units::{Unit, Units};
+
+const OPSET: i64 = 13;
+
+/// `net` as an ONNX file; `metadata` goes into it.
+///
+/// # Errors
+/// [`Error::Export`] naming what the format does not have: activations of more than 8 bits, borders that no Pad makes.
+pub fn to_onnx(net: &QuantizedNet, metadata: &BTreeMap<String, String>) -> Result<Vec<u8>, Error> {
+    let topology = &net.topology;
+    let mut export = Export {
+        net,
+        sites: Sites::new(topology),
+        writer: Writer::new("quantlab", IMAGES, topology.input()),
+        names: vec![None; topology.nodes().len()],
+        images: Names::one(IMAGES),
+    };
+    export.images = export.site(engine::INPUT, IMAGES)?;
+    for unit in Units::new(topology).iter() {
+        export.unit(unit)?;
+    }
+    let mut output = export.name(Value::Node(topology.output())).read;
+    let is_linear = matches!(topology.node(topology.output()).op, Op::Linear { .. });
+    if !is_linear {
+        let flat = format!("{output}.flat");
+        export.node("Flatten", &[&output], &flat, vec![("axis", Int(1))]);
+        output = flat;
+    }
+    let classes = topology.classes();
+    Ok(export.writer.finish((&output, classes), OPSET, metadata))
+}
+
+/// The file's name of the images.
+const IMAGES: &str = "images";
+
+/// What a value is called in the file: for additions and the like, and for layers ([`crate::ShortcutPolicy::IdentityFloat`]).
+#[derive(Clone)]
+struct Names {
+    added: String,
+    read: String,
+    /// Whether it is `[n, features]` there, as fully connected layers make it.
+    flat: bool,
+}
+
+impl Names {
+    fn one(name: &str) -> Self {
+        Self {
+            added: name.to_owned(),
+            read: name.to_owned(),
+            flat: false,
+        }
+    }
+}
+
+struct Export<'a> {
+    net: &'a QuantizedNet,
+    sites: Sites,
+    writer: Writer,
+    /// Of the values at the ends of steps.
+    names: Vec<Option<Names>>,
+    images: Names,
+}
+
+impl Export<'_> {
+    fn name(&self, value: Value) -> Names {
+        match value {
+            Value::Input => self.images.clone(),
+            // Steps come in execution order.
+            Value::Node(id) => self.names[id]
+                .clone()
+                .unwrap_or_else(|| self.images.clone()),
+        }
+    }
+
+    fn node(
+        &mut self,
+        op_type: &str,
+        inputs: &[&str],
+        output: &str,
+        attributes: Vec<(&str, Attribute)>,
+    ) {
+        self.writer.node(op_type, inputs, output, attributes);
+    }
+
+    fn code(&self, site: &str) -> Option<Code> {
+        let (codes, policy) = self.net.activations.as_ref()?;
+        let code = codes.get(site).copied();
+        code.filter(|_| !self.sites.is_unrounded(site, *policy))
+    }
+
+    /// The value of a site from what was computed for it.
+    fn site(&mut self, site: &str, raw: &str) -> Result<Names, Error> {
+        let Some(code) = self.code(site) else {
+            return Ok(Names::one(raw));
+        };
+        let policy = self.net.activations.as_ref().map(|(_, policy)| *policy);
+        let forked = policy.is_some_and(|policy| self.sites.is_forked(site, policy));
+        let name = match (forked, site == engine::INPUT) {
+            (true, _) => rounding_node(site),
+            (_, true) => format!("{IMAGES}.quantized"),
+            _ => site.to_owned(),
+        };
+        self.rounded(raw, &name, code)?;
+        Ok(Names {
+            added: if forked { raw.to_owned() } else { name.clone() },
+            read: name,
+            flat: false,
+        })
+    }
+
+    /// `raw` rounded to codes and back.
+    fn rounded(&mut self, raw: &str, name: &str, code: Code) -> Result<(), Error> {
+        let shift = if code.quant_min < 0 { 128 } else { 0 };
+        let stored = |q: i32| u8::try_from(q + shift).ok();
+        let ends = stored(code.quant_min).zip(stored(code.quant_max));
+        let (Some((low, high)), Some(zero)) = (ends, stored(code.zero_point)) else {
+            return Err(refused(format!(
+                "{name} has the codes {} to {}, and QDQ has 8 bits: activations.bits must be 1 to 8",
+                code.quant_min, code.quant_max
+            )));
+        };
+        let [scale, zero_point, codes] =
+            ["scale", "zero_point", "codes"].map(|part| format!("{name}.{part}"));
+        self.writer.floats(&scale, &[], &[code.scale]);
+        self.writer.uint8(&zero_point, &[], &[zero]);
+        self.node(
+            "QuantizeLinear",
+            &[raw, &scale, &zero_point],
+            &codes,
+            Vec::new(),
+        );
+        let mut last = codes;
+        if (low, high) != (0, 255) {
+            let [least, most, clipped] =
+                ["least", "most", "clipped"].map(|part| format!("{name}.{part}"));
+            self.writer.uint8(&least, &[], &[low]);
+            self.writer.uint8(&most, &[], &[high]);
+            self.node("Clip", &[&last, &least, &most], &clipped, Vec::new());
+            last = clipped;
+        }
+        self.node(
+            "DequantizeLinear",
+            &[&last, &scale, &zero_point],
+            name,
+            Vec::new(),
+        );
+        Ok(())
+    }
+
+    fn unit(&mut self, unit: &Unit) -> Result<(), Error> {
+        let topology = &self.net.topology;
+        let node = topology.node(unit.head);
+        let reads: Vec<Names> = node.inputs.iter().map(|&value| self.name(value)).collect();
+        if node.op.is_copy() {
+            let made = self.copy(unit.head, &reads[0])?;
+            self.names[unit.tail()] = Some(made);
+            return Ok(());
+        }
+        let raw = format!("{}.raw", node.name);
+        match &node.op {
+            op if op.is_layer() => self.layer(unit.head, &reads[0], &raw)?,
+            Op::AvgPool { window, counted }
+                if *counted != window.padding && *counted != Padding::default() =>
+            {
+                return Err(refused(format!(
+                    "{} counts a part of its padding (ceil_mode with count_include_pad)",
+                    node.name
+                )));
+            }
+            op => {
+                let added: Vec<&str> = reads.iter().map(|names| names.added.as_str()).collect();
+                self.plain(op, &added, &raw);
+            }
+        }
+        let mut last = raw;
+        if let Some(norm) = unit.norm {
+            last = self.norm(norm, &last);
+        }
+        if let Some(clip) = unit.clip {
+            let name = format!("{}.raw", topology.node(clip).name);
+            self.plain(&topology.node(clip).op, &[&last], &name);
+            last = name;
+        }
+        let mut names = self.site(&node.name, &last)?;
+        names.flat = match node.op {
+            Op::Linear { .. } => true,
+            Op::Conv { .. } => false,
+            _ => reads.iter().all(|names| names.flat),
+        };
+        self.names[unit.tail()] = Some(names);
+        Ok(())
+    }
+
+    fn layer(&mut self, id: NodeId, x: &Names, raw: &str) -> Result<(), Error> {
+        let topology = &self.net.topology;
+        let name = topology.node(id).name.clone();
+        let weight = self.weight(&name)?;
+        let bias = self.bias(topology, id, &name)?;
+        let op = topology.node(id).op.clone();
+        let reads_flat = x.flat;
+        let mut inputs = vec![weight];
+        inputs.extend(bias);
+        match op {
+            Op::Conv { groups, window, .. } => {
+                let mut attributes = of_window(&window);
+                attributes.push(("group", Int(groups as i64)));
+                let mut x = x.read.clone();
+                if reads_flat {
+                    let axes = format!("{name}.axes");
+                    self.writer.int64(&axes, &[2, 3]);
+                    let map = format!("{name}.map");
+                    self.node("Unsqueeze", &[&x, &axes], &map, Vec::new());
+                    x = map;
+                }
+                let all: Vec<&str> = std::iter::once(x.as_str())
+                    .chain(inputs.iter().map(String::as_str))
+                    .collect();
+                self.node("Conv", &all, raw, attributes);
+            }
+            _ => {
+                let mut flat = format!("{name}.flat");
+                self.node("Flatten", &[&x.read], &flat, vec![("axis", Int(1))]);
+                let input = self
+                    .sites
+                    .inputs
+                    .get(&name)
+                    .and_then(|site| self.code(site));
+                if let Some(code) = input {
+                    // A runtime looks for a quantizer right in front of the product.
+                    let raw = std::mem::replace(&mut flat, format!("{name}.input"));
+                    self.rounded(&raw, &flat, code)?;
+                }
+                let all: Vec<&str> = std::iter::once(flat.as_str())
+                    .chain(inputs.iter().map(String::as_str))
+                    .collect();
+                let attributes = vec![
+                    ("alpha", Float(1.0)),
+                    ("beta", Float(1.0)),
+                    ("transB", Int(1)),
+                ];
+                self.node("Gemm", &all, raw, attributes);
+            }
+        }
+        Ok(())
+    }
+
+    /// A layer's weights, behind a DequantizeLinear where they have codes; the name of the real tensor.
+    fn weight(&mut self, layer: &str) -> Result<String, Error> {
+        let name = format!("{layer}.weight");
+        let tensor = self.net.state.require(&name)?.clone();
+        let Some(weights) = self.net.codes.get(layer) else {
+            self.writer.floats(&name, &tensor.shape, &tensor.data);
+            return Ok(name);
+        };
+        let channels = weights.scale.len();
+        let each = (weights.codes.len() / channels.max(1)).max(1);
+        let [codes, scale, zero_point] =
+            ["codes", "scale", "zero_point"].map(|part| format!("{name}.{part}"));
+        let signed: Option<Vec<i8>> = weights
+            .codes
+            .iter()
+            .map(|&q| i8::try_from(q).ok())
+            .collect();
+        match signed {
+            Some(signed) => {
+                self.writer.int8(&codes, &tensor.shape, &signed);
+                self.writer
+                    .int8(&zero_point, &[channels], &vec![0; channels]);
+            }
+            None => {
+                // q - zero_point of affine codes of 8 bits: with the zero point that makes the smallest 0 they fit.
+                let rows = weights.codes.chunks(each);
+                let zeros = rows
+                    .clone()
+                    .map(|row| -row.iter().copied().min().unwrap_or(0).min(0));
+                let zeros: Vec<i32> = zeros.collect();
+                let unsigned = rows
+                    .zip(&zeros)
+                    .flat_map(|(row, zero)| row.iter().map(move |q| q + zero));
+                let unsigned: Option<Vec<u8>> = unsigned.map(|q| u8::try_from(q).ok()).collect();
+                let zeros: Option<Vec<u8>> = zeros.iter().map(|&z| u8::try_from(z).ok()).collect();
+                let (Some(unsigned), Some(zeros)) = (unsigned, zeros) else {
+                    // More than 8 bits: as the real numbers that they are.
+                    self.writer.floats(&name, &tensor.shape, &tensor.data);
+                    return Ok(name);
+                };
+                self.writer.uint8(&codes, &tensor.shape, &unsigned);
+                self.writer.uint8(&zero_point, &[channels], &zeros);
+            }
+        }
+        self.writer.floats(&scale, &[channels], &weights.scale);
+        let attributes = vec![("axis", Int(0))];
+        self.node(
+            "DequantizeLinear",
+            &[&codes, &scale, &zero_point],
+            &name,
+            attributes,
+        );
+        Ok(name)
+    }
+
+    /// A layer's bias, if it has one: int32 in the scale of its sums where it has codes.
+    fn bias(
+        &mut self,
+        topology: &Topology,
+        id: NodeId,
+        layer: &str,
+    ) -> Result<Option<String>, Error> {
+        let name = format!("{layer}.bias");
+        let Some(tensor) = self.net.state.get(&name) else {
+            return Ok(None);
+        };
+        let input = self
+            .sites
+            .inputs
+            .get(layer)
+            .and_then(|site| self.code(site));
+        let parts = (
+            self.net.bias_codes.get(layer),
+            self.net.codes.get(layer),
+            input,
+        );
+        let (Some(bias), Some(weights), Some(input)) = parts else {
+            let channels = topology.shape(Value::Node(id)).channels;
+            let data = tensor.data.clone();
+            self.writer.floats(&name, &[channels], &data);
+            return Ok(Some(name));
+        };
+        let [codes, scale] = ["codes", "scale"].map(|part| format!("{name}.{part}"));
+        let scales: Vec<f32> = weights.scale.iter().map(|s| s * input.scale).collect();
+        if let Some(tiny) = scales.iter().find(|s| !s.is_normal()) {
+            return Err(refused(format!(
+                "{name} has the scale {tiny:e}, which no runtime divides by"
+            )));
+        }
+        let bias = bias.clone();
+        self.writer.int32(&codes, &[bias.len()], &bias);
+        self.writer.floats(&scale, &[scales.len()], &scales);
+        let attributes = vec![("axis", Int(0))];
+        self.node("DequantizeLinear", &[&codes, &scale], &name, attributes);
+        Ok(Some(name))
+    }
+
+    /// A BatchNorm that is still there.
+    fn norm(&mut self, id: NodeId, x: &str) -> String {
+        let topology = &self.net.topology;
+        let node = topology.node(id);
+        let raw = format!("{}.raw", node.name);
+        let mut inputs = vec![x.to_owned()];
+        for part in ["weight", "bias", "running_mean", "running_var"] {
+            let name = format!("{}.{part}", node.name);
+            if let Some(tensor) = self.net.state.get(&name) {
+                self.writer.floats(&name, &tensor.shape, &tensor.data);
+            }
+            inputs.push(name);
+        }
+        let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
+        let epsilon = match node.op {
+            Op::BatchNorm { epsilon } => epsilon as f32,
+            _ => 1e-5,
+        };
+        self.node(
+            "BatchNormalization",
+            &inputs,
+            &raw,
+            vec![("epsilon", Float(epsilon))],
+        );
+        raw
+    }
+
+    /// An operation that copies numbers: what is quantized before is quantized behind.
+    fn copy(&mut self, id: NodeId, x: &Names) -> Result<Names, Error> {
+        let topology = &self.net.topology;
+        let node = topology.node(id).clone();
+        let units = Units::new(topology);
+        let source = units.site(topology, Value::Node(id)).to_owned();
+        let code = self.code(&source);
+        let added = self.copied(&node.op, &node.name, &x.added)?;
+        let forked = x.added != x.read;
+        let read = match (code, forked) {
+            (None, _) => added.clone(),
+            (Some(code), false) => {
+                self.rounded(&added, &node.name, code)?;
+                return Ok(Names {
+                    flat: x.flat,
+                    ..Names::one(&node.name)
+                });
+            }
+            (Some(code), true) => {
+                let name = rounding_node(&node.name);
+                let raw = self.copied(&node.op, &name, &x.read)?;
+                self.rounded(&raw, &name, code)?;
+                name
+            }
+        };
+        Ok(Names {
+            added,
+            read,
+            flat: x.flat,
+        })
+    }
+
+    /// The copy itself; its name.
+    fn copied(&mut self, op: &Op, name: &str, x: &str) -> Result<String, Error> {
+        let raw = format!("{name}.raw");
+        match op {
+            Op::MaxPool(window) => {
+                self.node("MaxPool", &[x], &raw, of_window(window));
+                Ok(raw)
+            }
+            &Op::Subsample {
+                stride,
+                before,
+                behind,
+            } => {
+                let parts =
+                    ["starts", "ends", "axes", "steps"].map(|part| format!("{name}.{part}"));
+                let step = stride as i64;
+                let values = [[0, 0], [i64::MAX, i64::MAX], [2, 3], [step, step]];
+                for (part, values) in parts.iter().zip(values) {
+                    self.writer.int64(part, &values);
+                }
+                let sliced = format!("{name}.sliced");
+                let [starts, ends, axes, steps] = &parts;
+                self.node(
+                    "Slice",
+                    &[x, starts, ends, axes, steps],
+                    &sliced,
+                    Vec::new(),
+                );
+                self.pad(name, &sliced, (1, before, behind), 0.0);
+                Ok(format!("{name}.padded1"))
+            }
+            Op::Gather(gather) => {
+                let mut last = x.to_owned();
+                let axes = [&gather.channels, &gather.rows, &gather.columns];
+                for (axis, places) in (1..).zip(axes) {
+                    last = self.chosen(name, &last, (axis, places), gather.fill)?;
+                }
+                Ok(last)
+            }
+            _ => Ok(x.to_owned()),
+        }
+    }
+
+    fn pad(
+        &mut self,
+        name: &str,
+        x: &str,
+        (axis, before, behind): (usize, usize, usize),
+        fill: f32,
+    ) {
+        let [pads, value, out] =
+            ["pads", "fill", "padded"].map(|part| format!("{name}.{part}{axis}"));
+        let mut all = [0; 8];
+        (all[axis], all[4 + axis]) = (before as i64, behind as i64);
+        self.writer.int64(&pads, &all);
+        self.writer.floats(&value, &[], &[fill]);
+        self.node("Pad", &[x, &pads, &value], &out, Vec::new());
+    }
+
+    /// Places of an axis: a Gather, and a Pad where nothing is chosen at the ends.
+    fn chosen(
+        &mut self,
+        name: &str,
+        x: &str,
+        (axis, places): (usize, &Axis),
+        fill: f32,
+    ) -> Result<String, Error> {
+        let Axis::Of(places) = places else {
+            return Ok(x.to_owned());
+        };
+        let before = places.iter().take_while(|place| place.is_none()).count();
+        let behind = places
+            .iter()
+            .rev()
+            .take_while(|place| place.is_none())
+            .count();
+        let inside = places
+            .get(before..places.len().saturating_sub(behind))
+            .unwrap_or_default();
+        let indices: Option<Vec<i64>> =
+            inside.iter().map(|place| place.map(|p| p as i64)).collect();
+        let Some(indices) = indices.filter(|indices| !indices.is_empty()) else {
+            return Err(refused(format!(
+                "{name} has gaps between the places that it takes"
+            )));
+        };
+        let [list, taken] = ["places", "taken"].map(|part| format!("{name}.{part}{axis}"));
+        self.writer.int64(&list, &indices);
+        self.node(
+            "Gather",
+            &[x, &list],
+            &taken,
+            vec![("axis", Int(axis as i64))],
+        );
+        if before + behind == 0 {
+            return Ok(taken);
+        }
+        self.pad(name, &taken, (axis, before, behind), fill);
+        Ok(format!("{name}.padded{axis}"))
+    }
+
+    /// An operation without numbers of its own.
+    fn plain(&mut self, op: &Op, x: &[&str], raw: &str) {
+        match op {
+            Op::Add => self.node("Add", x, raw, Vec::new()),
+            Op::Multiply => self.node("Mul", x, raw, Vec::new()),
+            Op::Concat => self.node("Concat", x, raw, vec![("axis", Int(1))]),
+            Op::GlobalAvgPool => self.node("GlobalAveragePool", x, raw, Vec::new()),
+            Op::AvgPool { window, counted } => {
+                let mut attributes = of_window(window);
+                attributes.retain(|(name, _)| *name != "dilations");
+                let include = *counted != Padding::default();
+                attributes.push(("count_include_pad", Int(include.into())));
+                self.node("AveragePool", x, raw, attributes);
+            }
+            op if *op == Op::RELU => self.node("Relu", x, raw, Vec::new()),
+            Op::Clip { low, high } => {
+                let [least, most] = ["low", "high"].map(|part| format!("{raw}.{part}"));
+                let mut inputs = vec![x[0], "", ""];
+                if low.is_finite() {
+                    self.writer.floats(&least, &[], &[*low]);
+                    inputs[1] = &least;
+                }
+                if high.is_finite() {
+                    self.writer.floats(&most, &[], &[*high]);
+                    inputs[2] = &most;
+                }
+                self.node("Clip", &inputs, raw, Vec::new());
+            }
+            Op::Function(function) => self.function(*function, x, raw),
+            _ => self.node("Identity", x, raw, Vec::new()),
+        }
+    }
+
+    fn function(&mut self, function: Function, x: &[&str], raw: &str) {
+        let gate = format!("{raw}.gate");
+        match function {
+            Function::Sigmoid => self.node("Sigmoid", x, raw, Vec::new()),
+            Function::Tanh => self.node("Tanh", x, raw, Vec::new()),
+            Function::LeakyRelu { alpha } => {
+                self.node("LeakyRelu", x, raw, vec![("alpha", Float(alpha))]);
+            }
+            Function::Elu { alpha } => self.node("Elu", x, raw, vec![("alpha", Float(alpha))]),
+            Function::HardSigmoid { alpha, beta } => {
+                let attributes = vec![("alpha", Float(alpha)), ("beta", Float(beta))];
+                self.node("HardSigmoid", x, raw, attributes);
+            }
+            Function::Silu => {
+                self.node("Sigmoid", x, &gate, Vec::new());
+                self.node("Mul", &[x[0], &gate], raw, Vec::new());
+            }
+            Function::HardSwish => {
+                let attributes = vec![("alpha", Float(1.0 / 6.0)), ("beta", Float(0.5))];
+                self.node("HardSigmoid", x, &gate, attributes);
+                self.node("Mul", &[x[0], &gate], raw, Vec::new());
+            }
+        }
+    }
+}
+
+fn of_window(window: &Window) -> Vec<(&'static str, Attribute)> {
+    let Padding {
+        top,
+        bottom,
+        left,
+        right,
+    } = window.padding;
+    let pair = |values: [usize; 2]| Ints(values.map(|v| v as i64).to_vec());
+    let pads = [top, left, bottom, right].map(|v| v as i64).to_vec();
+    vec![
+        ("dilations", pair(window.dilation)),
+        ("kernel_shape", pair(window.kernel)),
+        ("pads", Ints(pads)),
+        ("strides", pair(window.stride)),
+    ]
+}
+
+fn refused(reason: String) -> Error {
+    Error::Export { reason }
+}
