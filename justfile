@@ -24,6 +24,10 @@ table *arguments="--results results/reference --pages README.md docs":
 inspect *arguments:
     cargo inspect {{arguments}}
 
+# a quantized network as ONNX: `just export net.onnx --set method=ptq --set weights.bits=8 --set activations.bits=8`
+export *arguments:
+    cargo export {{arguments}}
+
 # how fast the engine is: `just bench --peers python3` beside PyTorch and ONNX Runtime
 bench *arguments:
     cargo throughput {{arguments}}

@@ -11,6 +11,7 @@ use crate::kernel::{
     Accumulator, Added, Arithmetic, Float32, Integer, IntegerPost, Isa, Kernels, Post, Rule,
     RuleArithmetic, Simulated, SimulatedPost, VECTOR, float32, integer, simulated,
 };
+use crate::ort::OnnxRuntime;
 use crate::pool::Counts;
 
 /// How sums become codes in integer execution.
@@ -20,6 +21,8 @@ pub enum Requantize {
     Once(Rounding),
     /// gemmlowp's and TensorFlow Lite's: two roundings, half away from zero; fixed-point multipliers.
     Gemmlowp,
+    /// ONNX Runtime's: one rounding half to even, scaled in float32.
+    OnnxRuntime,
 }
 
 /// The arithmetic of integer execution.
@@ -346,6 +349,15 @@ impl Domain for Integer {
             }
             (Requantize::Gemmlowp, Multiplier::Fixed) => {
                 RuleArithmetic::Gemmlowp(Gemmlowp::new(around)?)
+            }
+            (Requantize::OnnxRuntime, Multiplier::Float) => {
+                let stored = |code: Code| code.zero_point - base(code);
+                RuleArithmetic::OnnxRuntime(OnnxRuntime::new(around, stored)?)
+            }
+            (Requantize::OnnxRuntime, _) => {
+                return Err(Error::Arithmetic {
+                    detail: "ONNX Runtime's rounding goes with float multipliers".into(),
+                });
             }
             (Requantize::Gemmlowp, _) => {
                 return Err(Error::Arithmetic {

@@ -19,6 +19,7 @@ mod gemmlowp;
 mod graph;
 mod kernel;
 mod layout;
+mod ort;
 mod plan;
 mod pool;
 mod program;

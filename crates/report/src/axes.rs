@@ -125,7 +125,14 @@ const RANGES: &[&str] = &[
     "gaussian",
     "laplacian",
 ];
-const ROUNDINGS: &[&str] = &["half_even", "half_away", "floor", "stochastic", "gemmlowp"];
+const ROUNDINGS: &[&str] = &[
+    "half_even",
+    "half_away",
+    "floor",
+    "stochastic",
+    "gemmlowp",
+    "ort",
+];
 
 /// Every axis, the coarse ones first, as the line below a table lists them.
 pub(crate) static AXES: [Axis; 35] = {

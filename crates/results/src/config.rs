@@ -78,7 +78,7 @@ pub struct Config {
     pub shortcut: Option<String>,
     /// `simulate`: quantized numbers, float arithmetic; `integer`: integers alone.
     pub execution: String,
-    /// How integer execution rounds: `half_even`, `half_away`, `floor`, `gemmlowp`.
+    /// How integer execution rounds: `half_even`, `half_away`, `floor`, `gemmlowp`, `ort`.
     pub integer_rounding: Option<String>,
     /// What integer execution multiplies by: `fixed`, `power_of_two`, `float`.
     pub integer_multiplier: Option<String>,

@@ -71,6 +71,7 @@ pub(super) fn quantized_config(
             integer_rounding: Some(
                 match arithmetic.requantize {
                     Requantize::Gemmlowp => "gemmlowp",
+                    Requantize::OnnxRuntime => "ort",
                     Requantize::Once(rounding) => rounding.name(),
                 }
                 .to_owned(),

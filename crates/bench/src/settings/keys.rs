@@ -10,7 +10,7 @@ pub const KEYS: &[(&str, &str)] = &[
     ("model.name", "an entry of data/models.toml"),
     (
         "model.weights",
-        "a .pth, .safetensors or .onnx file, instead of model.name",
+        "a .pth, .safetensors or .onnx file, instead of an entry",
     ),
     (
         "model.arch",
@@ -119,7 +119,7 @@ pub const KEYS: &[(&str, &str)] = &[
     ("execution", "simulate or integer; default simulate"),
     (
         "integer.rounding",
-        "half_even, half_away, floor, gemmlowp; default half_even",
+        "half_even, half_away, floor, gemmlowp (TensorFlow Lite), ort (ONNX Runtime); default half_even",
     ),
     (
         "integer.multiplier",

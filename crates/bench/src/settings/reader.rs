@@ -239,14 +239,19 @@ impl Reader {
         let rounding = word(self.text("integer.rounding")?, "half_even");
         let requantize = match rounding.as_str() {
             "gemmlowp" => Requantize::Gemmlowp,
+            "ort" => Requantize::OnnxRuntime,
             "half_even" => Requantize::Once(Rounding::HalfEven),
             "half_away" => Requantize::Once(Rounding::HalfAway),
             "floor" => Requantize::Once(Rounding::Floor),
             other => bail!(
-                "integer.rounding = {other}: allowed are half_even, half_away, floor, gemmlowp"
+                "integer.rounding = {other}: allowed are half_even, half_away, floor, gemmlowp, ort"
             ),
         };
-        let multiplier = match word(self.text("integer.multiplier")?, "fixed").as_str() {
+        let usual = match requantize {
+            Requantize::OnnxRuntime => "float",
+            Requantize::Once(_) | Requantize::Gemmlowp => "fixed",
+        };
+        let multiplier = match word(self.text("integer.multiplier")?, usual).as_str() {
             "fixed" => Multiplier::Fixed,
             "power_of_two" => Multiplier::PowerOfTwo,
             "float" => Multiplier::Float,

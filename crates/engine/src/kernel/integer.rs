@@ -19,6 +19,7 @@ use crate::gemmlowp::Gemmlowp;
 use crate::kernel::doubles::Doubles;
 use crate::kernel::tile::{Added, DepthwiseFn, PanelFn, added_covers, place, prefetch_added};
 use crate::kernel::{Arithmetic, At, Isa, Kernels, Lanes, VECTOR};
+use crate::ort::OnnxRuntime;
 
 /// u8 times i8, summed in i32.
 #[derive(Clone, Copy, Debug)]
@@ -56,11 +57,12 @@ pub(crate) struct Rule {
     pub add_zero: i32,
 }
 
-/// One rounding, or gemmlowp's two.
+/// One rounding, gemmlowp's two, or ONNX Runtime's in float32.
 #[derive(Clone, Debug)]
 pub(crate) enum RuleArithmetic {
     Once(Epilogue),
     Gemmlowp(Gemmlowp),
+    OnnxRuntime(OnnxRuntime),
 }
 
 /// Steps of four products in one chunk: as many bytes as a chunk of floats.
@@ -78,6 +80,7 @@ impl Arithmetic for Integer {
         let (covers, adds) = match &post.rule.arithmetic {
             RuleArithmetic::Once(epilogue) => (epilogue.covers(channels), epilogue.add.is_some()),
             RuleArithmetic::Gemmlowp(gemmlowp) => (gemmlowp.covers(channels), gemmlowp.adds()),
+            RuleArithmetic::OnnxRuntime(ort) => (ort.covers(channels), ort.adds()),
         };
         post.rule.bias.len() >= channels + VECTOR
             && covers
@@ -95,6 +98,7 @@ impl Rule {
                 epilogue.single(sum.into(), channel, other.unwrap_or(0).into()) as i32
             }
             RuleArithmetic::Gemmlowp(gemmlowp) => gemmlowp.apply(sum, channel, other),
+            RuleArithmetic::OnnxRuntime(ort) => ort.apply(sum, channel, other),
         };
         (value + self.zero) as u8
     }
@@ -109,7 +113,7 @@ impl Rule {
                 out,
                 |v| (v as i32 + self.zero) as u8,
             ),
-            RuleArithmetic::Gemmlowp(_) => {
+            RuleArithmetic::Gemmlowp(_) | RuleArithmetic::OnnxRuntime(_) => {
                 for (i, (out, &u)) in out.iter_mut().zip(own).enumerate() {
                     *out = self.single(i32::from(u) - zero, 0, added.map(|added| added[i]));
                 }
@@ -248,7 +252,7 @@ impl<I: Integers> Lanes for Whole<I> {
             let whole = at.count == I::LANES;
             let epilogue = match &post.rule.arithmetic {
                 RuleArithmetic::Once(epilogue) => epilogue,
-                RuleArithmetic::Gemmlowp(_) => {
+                RuleArithmetic::Gemmlowp(_) | RuleArithmetic::OnnxRuntime(_) => {
                     let mut lanes = [0; VECTOR];
                     I::store(lanes.as_mut_ptr(), sums);
                     let others = added.map(|from| std::slice::from_raw_parts(from, at.count));

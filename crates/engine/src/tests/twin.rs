@@ -186,6 +186,7 @@ impl Element<'_> {
                 let sign = if m < 0.0 { -1 } else { 1 };
                 self.form(m.abs()).multiply(sign * sum, rounding)
             }
+            Requantize::OnnxRuntime => panic!("has a test of its own"),
             Requantize::Gemmlowp => {
                 let m = FixedPoint::new(m).unwrap();
                 m.multiply_gemmlowp(sum.try_into().unwrap()).into()
