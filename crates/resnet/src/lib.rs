@@ -1,15 +1,15 @@
-//! Residual networks: read from PyTorch checkpoints, folded, quantized, lowered for the CPU engine, run on burn devices.
+//! Networks read from checkpoints, folded, quantized, lowered for the CPU engine, run on burn devices, trained and exported.
 //!
-//! One network takes three forms here, and each step between them is one function:
+//! A network takes four forms, and each step between them is one function:
 //!
 //! ```text
-//! file --load--> StateDict (PyTorch names, float32, host) --quantize--> StateDict --lower--> engine::Graph
-//!                                                                           └--from_state--> ResNet (burn module)
+//! file --load--> network::Network --quantize--> QuantizedNet --lower_quantized--> engine::Graph
+//!                                                   ├--OnDevice--> a forward pass of burn
+//!                                                   └--export--> an ONNX file
 //! ```
 //!
-//! The burn module, and training, are behind the feature `burn`; the rest builds without it.
-//!
-//! [`Arch`] says which tensors a network has and in which order its layers run; everything else asks it.
+//! Every step works on the graph of a [`network::Topology`] and knows no family; `families` and [`Arch`] say which graph
+//! a PyTorch checkpoint belongs to. The forward pass of burn, and training, are behind the feature `burn`; the rest builds without it.
 
 mod arch;
 mod checkpoint;
