@@ -542,14 +542,7 @@ fn output_shape(node: &Node, input: Shape, others: &[Shape]) -> Result<Shape, Er
                 Ok(size) => size,
                 Err(detail) => return fail(detail),
             };
-            let Padding {
-                top,
-                bottom,
-                left,
-                right,
-            } = window.padding;
-            // Otherwise a window could lie outside the map altogether, and would have no largest value.
-            if top.max(bottom) >= window.kernel[0] || left.max(right) >= window.kernel[1] {
+            if !window.exceeds_padding() {
                 return fail(format!(
                     "padding of a pool must be smaller than its window: {:?} against {:?}",
                     window.padding, window.kernel

@@ -95,6 +95,17 @@ impl Window {
         }
     }
 
+    /// Whether it is larger than its padding on every side; otherwise it could lie outside the map altogether.
+    pub fn exceeds_padding(&self) -> bool {
+        let Padding {
+            top,
+            bottom,
+            left,
+            right,
+        } = self.padding;
+        top.max(bottom) < self.kernel[0] && left.max(right) < self.kernel[1]
+    }
+
     /// `floor((size + padding - dilation * (kernel - 1) - 1) / stride) + 1` for rows and columns, or what is wrong.
     pub fn output(&self, shape: Shape) -> Result<[usize; 2], String> {
         let pads = [

@@ -168,14 +168,7 @@ impl Op {
             }
             Op::BatchNorm { .. } | Op::Clip { .. } => Ok(x),
             Op::MaxPool(window) | Op::AvgPool { window, .. } => {
-                let Padding {
-                    top,
-                    bottom,
-                    left,
-                    right,
-                } = window.padding;
-                let [rows, columns] = window.kernel;
-                if top.max(bottom) >= rows || left.max(right) >= columns {
+                if !window.exceeds_padding() {
                     return Err("padding as large as the window: a window without a pixel".into());
                 }
                 windowed(x.channels, window)

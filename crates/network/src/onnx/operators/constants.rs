@@ -1,6 +1,6 @@
 //! Operators on constants alone, as exporters write them: shapes that are computed, weights behind a transpose or a quantizer.
 
-use super::{Call, axis, parts, quantizers};
+use super::{Call, axis, parts, permutation, quantizers};
 use crate::onnx::constant::{Constant, Data, LARGEST, elements};
 
 /// The result of a node whose operands are constants; none where it is no operator for constants.
@@ -327,13 +327,7 @@ fn unsqueeze(call: &Call<'_>) -> Result<Constant, String> {
 fn transpose(call: &Call<'_>) -> Result<Constant, String> {
     let from = given(call, 0)?;
     let rank = from.shape.len();
-    let order = call
-        .ints("perm")?
-        .unwrap_or_else(|| (0..rank as i64).rev().collect());
-    let order: Vec<usize> = order
-        .iter()
-        .map(|&a| axis(a, rank))
-        .collect::<Result<_, _>>()?;
+    let order = permutation(call, rank)?;
     let mut seen = order.clone();
     seen.sort_unstable();
     if !seen.iter().copied().eq(0..rank) {

@@ -286,3 +286,10 @@ pub(super) fn axis(axis: i64, rank: usize) -> Result<usize, String> {
         _ => Err(format!("axis {axis} of {rank}")),
     }
 }
+
+/// The attribute `perm` of Transpose; the axes in reverse where it is missing.
+pub(super) fn permutation(call: &Call<'_>, rank: usize) -> Result<Vec<usize>, String> {
+    let order = call.ints("perm")?;
+    let order = order.unwrap_or_else(|| (0..rank as i64).rev().collect());
+    order.into_iter().map(|at| axis(at, rank)).collect()
+}

@@ -83,15 +83,18 @@ fn taken(
     })
 }
 
+/// The attribute `axis` of one image's value, and how many places it has.
+fn extent(call: &Call<'_>, view: &View) -> Result<(usize, usize), String> {
+    let extents = view.extents();
+    let at = axis(call.int("axis", 0)?, extents.len() + 1)?;
+    let size = at.checked_sub(1).and_then(|i| extents.get(i));
+    Ok((at, *size.ok_or("along the images")?))
+}
+
 pub(super) fn gather(import: &mut Import, call: &Call<'_>) -> Result<Vec<Known>, String> {
     call.at_most(2)?;
     let view = call.view(0)?.clone();
-    let extents = view.extents();
-    let at = axis(call.int("axis", 0)?, extents.len() + 1)?;
-    let size = *at
-        .checked_sub(1)
-        .and_then(|i| extents.get(i))
-        .ok_or("along the images")?;
+    let (at, size) = extent(call, &view)?;
     let indices = call.constant(1)?.ok_or("its indices are missing")?;
     let places = indices.integers().ok_or("indices that are no integers")?;
     if indices.shape.len() != 1 || places.is_empty() {
@@ -107,12 +110,7 @@ pub(super) fn gather(import: &mut Import, call: &Call<'_>) -> Result<Vec<Known>,
 
 pub(super) fn split(import: &mut Import, call: &Call<'_>) -> Result<Vec<Known>, String> {
     let view = call.view(0)?.clone();
-    let extents = view.extents();
-    let at = axis(call.int("axis", 0)?, extents.len() + 1)?;
-    let size = *at
-        .checked_sub(1)
-        .and_then(|i| extents.get(i))
-        .ok_or("along the images")?;
+    let (at, size) = extent(call, &view)?;
     let parts = match call.ints_of("split", 1)? {
         Some(parts) => parts,
         None => {

@@ -44,16 +44,7 @@ pub(super) fn average(import: &mut Import, call: &Call<'_>) -> Result<Vec<Known>
         padding: more(exact.padding),
         ..exact
     };
-    let fits = |side: usize, kernel: usize| side < kernel;
-    let Padding {
-        top,
-        bottom,
-        left,
-        right,
-    } = window.padding;
-    let [rows, columns] = window.kernel;
-    let small = fits(top.max(bottom), rows) && fits(left.max(right), columns);
-    let (x, window, counted) = match small && inner.shape != whole {
+    let (x, window, counted) = match window.exceeds_padding() && inner.shape != whole {
         true => (inner, window, more(asked)),
         false => (x, exact, asked),
     };

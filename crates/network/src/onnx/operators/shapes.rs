@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{Call, axis, one};
+use super::{Call, axis, one, permutation};
 use crate::onnx::constant::Constant;
 use crate::onnx::import::{Import, Known};
 
@@ -60,13 +60,7 @@ pub(super) fn reshape(_: &mut Import, call: &Call<'_>) -> Result<Vec<Known>, Str
 pub(super) fn transpose(_: &mut Import, call: &Call<'_>) -> Result<Vec<Known>, String> {
     let x = call.view(0)?;
     let rank = x.extents().len() + 1;
-    let order = call
-        .ints("perm")?
-        .unwrap_or_else(|| (0..rank as i64).rev().collect());
-    let order: Vec<usize> = order
-        .iter()
-        .map(|&a| axis(a, rank))
-        .collect::<Result<_, _>>()?;
+    let order = permutation(call, rank)?;
     let behind: Option<Vec<usize>> = match order.split_first() {
         Some((0, rest)) => rest.iter().map(|axis| axis.checked_sub(1)).collect(),
         _ => None,
