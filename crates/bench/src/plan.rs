@@ -4,13 +4,15 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use resnet::BnMode;
 use results::Config;
 
 use crate::experiment::{Experiment, Scalar};
 use crate::input::Preparation;
 use crate::settings::{Cell, ModelFile, Settings, Source, does_not_apply, is_combination};
 use crate::sources::{Model, Sources, TestSet};
+
+/// What is done with BatchNorm; not a matter of choice for a network that comes without.
+const BN: &str = "bn";
 
 /// One run of a sweep.
 pub struct PlannedRun {
@@ -163,8 +165,13 @@ pub fn plan_cell(
     label: &str,
     ranges: Ranges,
 ) -> Result<Vec<PlannedRun>> {
-    let cell = Cell::new(settings)?;
+    let mut cell = Cell::new(settings)?;
     let model = sources.model(&cell.model)?;
+    if model.checkpoint.folded && cell.keeps_norms() && !settings.contains_key(BN) {
+        let mut folded = settings.clone();
+        folded.insert(BN.to_owned(), Scalar::Text("folded".to_owned()));
+        cell = Cell::new(&folded)?;
+    }
     let Some(dataset) = cell.dataset.clone().or_else(|| model.dataset.clone()) else {
         bail!("no test set: a model given as a file needs `dataset`");
     };
@@ -201,10 +208,7 @@ pub fn plan_cell(
             set.data.height()
         );
     }
-    if let Some(how) = &cell.quantization
-        && model.checkpoint.folded
-        && how.weights.bn == BnMode::Kept
-    {
+    if model.checkpoint.folded && cell.keeps_norms() {
         does_not_apply!(
             "{} comes without BatchNorm (it is folded already): set bn = folded",
             model.name

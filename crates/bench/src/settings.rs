@@ -136,6 +136,12 @@ pub struct Cell {
 }
 
 impl Cell {
+    /// Whether it quantizes weights with BatchNorm beside them.
+    pub fn keeps_norms(&self) -> bool {
+        let how = self.quantization.as_ref();
+        how.is_some_and(|how| how.weights.bn == BnMode::Kept)
+    }
+
     /// The float run that this cell is compared with.
     pub fn baseline(&self) -> Self {
         Self {

@@ -4,6 +4,7 @@
 #[path = "../../../testing/data.rs"]
 mod testing;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -87,6 +88,71 @@ fn imagenet_hits_are_those_of_torchvision() {
     if let Some(data) = data(&["imagenet/val"]) {
         sweep(&data, &["experiments/imagenet-weight-bits.toml"], 14);
         sweep(&data, &["experiments/imagenet-channel.toml"], 6);
+    }
+}
+
+/// Real depthwise networks as ONNX files: what ONNX Runtime hits with weights quantized by a script of its own, BatchNorm folded.
+#[test]
+fn mobilenets_lose_by_bits_and_granularity_what_onnx_runtime_does() {
+    let Some(data) = data(&["imagenet/val", "../golden/onnx/mobilenet"]) else {
+        return;
+    };
+    let folder = data.join("../golden/onnx/mobilenet");
+    let mut grid = csv::Reader::from_path(folder.join("grid.csv")).unwrap();
+    let grid: Vec<BTreeMap<String, String>> = grid.deserialize().map(Result::unwrap).collect();
+    let half = "0.5 0.5 0.5 / 0.5 0.5 0.5";
+    let lite = "0.49803922 0.49803922 0.49803922 / 0.50196078 0.50196078 0.50196078";
+    for (name, [resize, size], normalization, offset) in [
+        ("tf2_mobilenet_v2_1.0_224_ptq", [256, 224], half, 1),
+        ("mobilenet_v1_0.25_128_quant", [146, 128], half, 1),
+        ("efficientnet_lite0", [256, 224], lite, 0),
+    ] {
+        let model = folder.join(format!("{name}-float.onnx"));
+        let images = data.join("imagenet/val");
+        let mut text = format!(
+            r#"question = "What do few bits cost?"
+expects = "What they cost elsewhere."
+[fixed]
+model.weights = {model:?}
+dataset = {images:?}
+input = {{ normalization = "{normalization}", resize = {resize}, size = {size} }}
+labels.offset = {offset}
+bn = "folded"
+[vary]
+weights.bits = [32, 8, 6, 4]
+"weights.mapping, weights.granularity" = [["affine", "tensor"], ["symmetric", "channel"]]
+"#
+        );
+        let mut checks = 0;
+        for row in grid.iter().filter(|row| {
+            let plain = ["act", "cle", "bias_correction"].map(|key| row[key].as_str());
+            row["network"] == name && plain == ["relu6", "0", "none"]
+        }) {
+            let chosen = match row["scheme"].split_once('/') {
+                Some((mapping, granularity)) => {
+                    let mapping = match mapping {
+                        "symm" => "symmetric",
+                        other => other,
+                    };
+                    format!(
+                        ", weights.mapping = \"{mapping}\", weights.granularity = \"{granularity}\""
+                    )
+                }
+                None => String::new(),
+            };
+            let (bits, hits, top5) = (&row["bits"], &row["hits_134"], &row["hits5_134"]);
+            for (metric, expected) in [("top1_correct", hits), ("top5_correct", top5)] {
+                text += &format!(
+                    "[[check]]\nwhere = {{ weights.bits = {bits}{chosen} }}\nmetric = \"{metric}\"\nexpected = {expected}\ntolerance = 1\n"
+                );
+                checks += 1;
+            }
+        }
+        assert_eq!(checks, 2 * (1 + 6), "{name}");
+        let scratch = TempDir::new().unwrap();
+        let experiment = scratch.path().join("mobilenet.toml");
+        std::fs::write(&experiment, text).unwrap();
+        sweep(&data, &[experiment.to_str().unwrap()], checks);
     }
 }
 

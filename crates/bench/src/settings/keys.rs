@@ -110,7 +110,7 @@ pub const KEYS: &[(&str, &str)] = &[
     ),
     (
         "bn",
-        "kept or folded; default folded with quantized activations, else kept",
+        "kept or folded; default folded with quantized activations or without BatchNorm, else kept",
     ),
     (
         "shortcut",
