@@ -1,13 +1,15 @@
 //! One cell from the command line alone, for the programs that look at it.
 
+use std::sync::Arc;
+
 use anyhow::{Result, anyhow};
 
 use crate::cli::{Folders, decoding_bar};
 use crate::experiment::Scalar;
 use crate::plan::{PlannedRun, Ranges, plan_cell};
 use crate::registry::Registry;
-use crate::settings::{Settings, parse_assignment};
-use crate::sources::Sources;
+use crate::settings::{Cell, Settings, parse_assignment};
+use crate::sources::{Model, Sources};
 
 /// The settings that `assignments` (`KEY=VALUE`) make: of 64 images, the shipped model and the original method, if nothing else is said.
 ///
@@ -44,13 +46,25 @@ pub fn open(
     folders: &Folders,
     skip_unreadable: bool,
 ) -> Result<PlannedRun> {
-    let mut sources = Sources::new(
+    let mut sources = sources(folders, skip_unreadable)?;
+    plan_cell(&settings, &mut sources, label, ranges)?
+        .pop()
+        .ok_or_else(|| anyhow!("the settings describe no run"))
+}
+
+/// Opens the network alone, for which no test set is needed.
+///
+/// # Errors
+/// Settings that do not apply; a model that cannot be read.
+pub fn model(settings: &Settings, folders: &Folders) -> Result<Arc<Model>> {
+    sources(folders, false)?.model(&Cell::new(settings)?.model)
+}
+
+fn sources(folders: &Folders, skip_unreadable: bool) -> Result<Sources> {
+    Ok(Sources::new(
         Registry::open(&folders.data)?,
         &folders.cache,
         skip_unreadable,
         decoding_bar(),
-    );
-    plan_cell(&settings, &mut sources, label, ranges)?
-        .pop()
-        .ok_or_else(|| anyhow!("the settings describe no run"))
+    ))
 }

@@ -6,6 +6,7 @@ mod shipped;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -23,8 +24,9 @@ use dataset::{Dataset, Record, Sampling, Source};
 use engine::{Execution, IntegerArithmetic, Isa, Multiplier, Options, Program, Requantize};
 use network::Network;
 use network::onnx::{self, Imported};
-use resnet::{Epilogue, QuantizedNet};
+use resnet::{BiasPolicy, Epilogue, Form, QuantizedNet};
 use safetensors::SafeTensors;
+use tempfile::TempDir;
 
 /// The folder of references, beside the data folder.
 fn golden(part: &str) -> Option<PathBuf> {
@@ -449,7 +451,7 @@ fn what_is_exported_and_read_as_stored_has_the_same_codes_everywhere() {
         for bits in [8, 4] {
             let how = bits_of(bits);
             let net = quantized(&checkpoint, &how, Some(&seen)).unwrap();
-            let file = match resnet::to_onnx(&net, &BTreeMap::new()) {
+            let file = match resnet::to_onnx(&net, Form::Qdq, &BTreeMap::new()) {
                 Ok(file) => file,
                 Err(error) => {
                     failures.push(format!("{name}: {error}"));
@@ -491,6 +493,36 @@ fn what_is_exported_and_read_as_stored_has_the_same_codes_everywhere() {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
+#[test]
+fn a_float_file_has_the_rounded_weights_as_they_are() {
+    let both = bits_of(4);
+    let mut weights_alone = bits_of(4);
+    weights_alone.activations = None;
+    weights_alone.weights.bias = BiasPolicy::Float;
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("net.onnx");
+    let shipped = shipped::checkpoint();
+    let data = shipped::images(Split::Test, 8);
+    let net = quantized(&shipped, &weights_alone, None).unwrap();
+    std::fs::write(
+        &path,
+        resnet::to_onnx(&net, Form::Float, &BTreeMap::new()).unwrap(),
+    )
+    .unwrap();
+    let read = resnet::load(&path, None).unwrap();
+    assert!(read.quantizers.is_empty());
+    for (name, tensor) in net.state.iter() {
+        assert_eq!(read.network.tensors().get(name), Some(tensor), "{name}");
+    }
+    let seen = collect(&shipped.network, &data, 2, &AtomicBool::new(false)).unwrap();
+    let net = quantized(&shipped, &both, Some(&seen)).unwrap();
+    let refused = resnet::to_onnx(&net, Form::Float, &BTreeMap::new()).unwrap_err();
+    assert!(
+        refused.to_string().contains("activations.bits"),
+        "{refused}"
+    );
+}
+
 /// ONNX Runtime's own static quantization of the CIFAR-10 ResNet-20: 9168 of 10,000 in its integers. With its arithmetic each
 /// prediction is its prediction, with the exact one nearly each.
 #[test]
@@ -525,4 +557,49 @@ fn a_network_that_onnx_runtime_quantized_runs_as_it_does_there() {
             "{execution:?}: {other} predictions are others"
         );
     }
+}
+
+/// The programs that users run, on the shipped model; the table of a network's graph needs no test set.
+#[test]
+fn an_exported_file_can_be_looked_at_and_a_wrong_path_is_refused_before_the_work() {
+    let scratch = TempDir::new().unwrap();
+    let run = |program: &str, arguments: &[&str]| {
+        Command::new(program)
+            .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."))
+            .args(arguments)
+            .arg("--cache")
+            .arg(scratch.path())
+            .env_remove("QUANTLAB_DATA")
+            .output()
+            .unwrap()
+    };
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let file = scratch.path().join("net.onnx");
+    let file = file.to_str().unwrap();
+    let settings = [
+        "method=ptq",
+        "bn=folded",
+        "weights.mapping=symmetric",
+        "activations.bits=4",
+    ];
+    let set = |settings: &[&'static str]| -> Vec<&'static str> {
+        settings.iter().flat_map(|one| ["--set", one]).collect()
+    };
+    let export = env!("CARGO_BIN_EXE_export");
+    let done = run(export, &[&[file], &set(&settings)[..]].concat());
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    assert!(text(&done.stdout).contains("20 layers of quantized weights, 20 int32 biases"));
+    let model = format!("model.weights={file}");
+    let graph = run(env!("CARGO_BIN_EXE_inspect"), &["--graph", "--set", &model]);
+    assert!(graph.status.success(), "{}", text(&graph.stderr));
+    let table = text(&graph.stdout);
+    assert!(
+        table.lines().any(|line| line.starts_with("layer3.2.add ")),
+        "{table}"
+    );
+    let nowhere = scratch.path().join("none").join("net.onnx");
+    let refused = run(export, &[nowhere.to_str().unwrap()]);
+    assert!(!refused.status.success());
+    assert_eq!(text(&refused.stderr).lines().count(), 1);
+    assert!(text(&refused.stderr).contains("there is no folder"));
 }

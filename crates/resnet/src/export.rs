@@ -1,4 +1,4 @@
-//! A quantized network as ONNX in QDQ form: quantizers stand as pairs of QuantizeLinear and DequantizeLinear around operators that are
+//! A quantized network as ONNX: in float32, or in QDQ form, where quantizers stand as pairs of QuantizeLinear and DequantizeLinear around operators that are
 //! written as if they were real, and a runtime fuses both into integer kernels.
 //!
 //! Operator set 13. Activations are u8 (signed codes plus 128) with scalar scales and zero points; fewer than 8 bits are cut by a Clip
@@ -20,14 +20,34 @@ use crate::units::{Unit, Units};
 
 const OPSET: i64 = 13;
 
+/// How quantization stands in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// As pairs of QuantizeLinear and DequantizeLinear.
+    Qdq,
+    /// Not at all: float32 weights that happen to lie on their grids, for tools that know no quantizers.
+    Float,
+}
+
 /// `net` as an ONNX file; `metadata` goes into it.
 ///
 /// # Errors
-/// [`Error::Export`] naming what the format does not have: activations of more than 8 bits, borders that no Pad makes.
-pub fn to_onnx(net: &QuantizedNet, metadata: &BTreeMap<String, String>) -> Result<Vec<u8>, Error> {
+/// [`Error::Export`] naming what the format does not have: activations of more than 8 bits, in float any; borders that no Pad makes.
+pub fn to_onnx(
+    net: &QuantizedNet,
+    form: Form,
+    metadata: &BTreeMap<String, String>,
+) -> Result<Vec<u8>, Error> {
     let topology = &net.topology;
+    if form == Form::Float && net.activations.is_some() {
+        return Err(refused(
+            "a float file has no quantized activations: leave activations.bits out, or write qdq"
+                .to_owned(),
+        ));
+    }
     let mut export = Export {
         net,
+        form,
         sites: Sites::new(topology),
         writer: Writer::new("quantlab", IMAGES, topology.input()),
         names: vec![None; topology.nodes().len()],
@@ -72,6 +92,7 @@ impl Names {
 
 struct Export<'a> {
     net: &'a QuantizedNet,
+    form: Form,
     sites: Sites,
     writer: Writer,
     /// Of the values at the ends of steps.
@@ -266,7 +287,8 @@ impl Export<'_> {
     fn weight(&mut self, layer: &str) -> Result<String, Error> {
         let name = format!("{layer}.weight");
         let tensor = self.net.state.require(&name)?.clone();
-        let Some(weights) = self.net.codes.get(layer) else {
+        let codes = self.net.codes.get(layer);
+        let Some(weights) = codes.filter(|_| self.form == Form::Qdq) else {
             self.writer.floats(&name, &tensor.shape, &tensor.data);
             return Ok(name);
         };

@@ -11,10 +11,10 @@ use bench::cli::{Folders, exit_code};
 use bench::plan::Ranges;
 use bench::quantized::quantized;
 use bench::single;
-use clap::Parser;
+use clap::{Parser, ValueEnum};
+use resnet::Form;
 
-/// Quantize a network as the settings say and write it as ONNX: QuantizeLinear and DequantizeLinear around its operators, which runtimes
-/// fuse into integer kernels
+/// Quantize a network as the settings say and write it as an ONNX file
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -23,6 +23,9 @@ struct Arguments {
     /// A setting, as in an experiment. May be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
+    /// How quantization stands in the file.
+    #[arg(long, value_enum, default_value_t = Written::Qdq)]
+    form: Written,
     #[command(flatten)]
     folders: Folders,
     /// Leave out images that cannot be decoded, instead of failing.
@@ -31,6 +34,23 @@ struct Arguments {
     /// Worker threads; default: one for each processor.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Written {
+    /// QuantizeLinear and DequantizeLinear, which runtimes fuse into integers.
+    Qdq,
+    /// Rounded weights as plain float32.
+    Float,
+}
+
+impl From<Written> for Form {
+    fn from(written: Written) -> Self {
+        match written {
+            Written::Qdq => Self::Qdq,
+            Written::Float => Self::Float,
+        }
+    }
 }
 
 fn main() -> ExitCode {
@@ -69,7 +89,7 @@ fn run() -> Result<ExitCode> {
         ),
         ("quantlab.settings".to_owned(), arguments.set.join("; ")),
     ]);
-    let file = resnet::to_onnx(&net, &metadata)?;
+    let file = resnet::to_onnx(&net, arguments.form.into(), &metadata)?;
     let path = arguments.output.display();
     std::fs::write(&arguments.output, &file).with_context(|| format!("cannot write {path}"))?;
     let layers = net.codes.len();
@@ -78,7 +98,7 @@ fn run() -> Result<ExitCode> {
         net.bias_codes.len(),
     );
     println!(
-        "{path}: {layers} layers of integer weights, {biases} int32 biases, {sites} quantized values, {} bytes",
+        "{path}: {layers} layers of quantized weights, {biases} int32 biases, {sites} quantized values, {} bytes",
         file.len()
     );
     Ok(ExitCode::SUCCESS)

@@ -65,16 +65,17 @@ fn main() -> ExitCode {
 
 fn run() -> Result<ExitCode> {
     let arguments = Arguments::parse();
+    if arguments.graph {
+        let model = single::model(&single::settings(&arguments.set)?, &arguments.folders)?;
+        print!("{}", graph::text(&model.checkpoint.network));
+        return Ok(ExitCode::SUCCESS);
+    }
     let planned = open(&arguments)?;
     if let Some(path) = &arguments.contact_sheet {
         let set = &planned.set.data;
         dataset::contact_sheet(set, SHEET_COLUMNS.min(set.classes().len()), SHEET_ROWS, 2)
             .write_png(path)?;
         eprintln!("wrote {}", path.display());
-        return Ok(ExitCode::SUCCESS);
-    }
-    if arguments.graph {
-        print!("{}", graph::text(&planned.model.checkpoint.network));
         return Ok(ExitCode::SUCCESS);
     }
     let how = (planned.cell.quantization.as_ref())
