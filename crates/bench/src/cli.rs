@@ -1,7 +1,7 @@
 //! What the binaries have in common on the command line.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -41,6 +41,14 @@ pub fn say(line: &str) {
     match terminal_size::terminal_size_of(std::io::stderr()) {
         Some((width, _)) => eprint!("{}", report::wrapped(line, usize::from(width.0))),
         None => eprintln!("{line}"),
+    }
+}
+
+/// The folder that a file is to be written to.
+pub fn folder_of(file: &Path) -> &Path {
+    match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
     }
 }
 

@@ -87,6 +87,67 @@ pub(crate) struct Surroundings<'a> {
     pub channels: usize,
 }
 
+/// The codes around a node all of whose values have some, for arithmetic that rounds a summand before it is added.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Coded {
+    pub input: Code,
+    /// Of the operation's own result: of the summand where something is added, else of the node's.
+    pub own: Code,
+    pub output: Code,
+    /// Of what is added.
+    pub add: Option<Code>,
+    /// The ends of `q - zero_point` of the operation's own result; absent for an addition of its own, whose input has codes already.
+    pub first: Option<[i32; 2]>,
+    /// Those of the sum.
+    pub last: [i32; 2],
+}
+
+impl Surroundings<'_> {
+    /// # Errors
+    /// [`Error::Code`] for a value without codes.
+    pub fn coded(&self) -> Result<Coded, Error> {
+        let node = self.node;
+        let (input, output) = (self.must(self.input)?, self.must(node.code)?);
+        let add = node.add.as_ref().map(|_| self.must(self.add)).transpose()?;
+        let last = clamped(output, node.clip);
+        let (own, first) = match (add, &node.op) {
+            (None, _) => (output, Some(last)),
+            (Some(_), Op::Identity) => (input, None),
+            (Some(_), _) => {
+                let own = self.must(node.inner)?;
+                (own, Some(clamped(own, None)))
+            }
+        };
+        Ok(Coded {
+            input,
+            own,
+            output,
+            add,
+            first,
+            last,
+        })
+    }
+
+    /// # Errors
+    /// [`Error::Code`] where there is none.
+    pub fn must(&self, code: Option<Code>) -> Result<Code, Error> {
+        code.ok_or_else(|| code_error(&self.node.name, "a value without codes".into()))
+    }
+}
+
+/// The smallest and the largest `q - zero_point`, behind a clipping if there is one.
+fn clamped(code: Code, clip: Option<Clip>) -> [i32; 2] {
+    ends(code, clip).map(|q| q - code.zero_point)
+}
+
+/// Makes a constant for each channel so long that whole vectors can be read: what lies behind the last channel is never seen, except
+/// that a node without channels of its own has one constant for all lanes.
+pub(crate) fn lengthen<T: Copy>(values: &mut Vec<T>) {
+    if let Some(&last) = values.last() {
+        values.resize(values.len() + VECTOR, last);
+    }
+}
+
 fn scale_of(code: Option<Code>) -> f64 {
     code.map_or(1.0, |code| f64::from(code.scale))
 }
@@ -179,17 +240,14 @@ impl Epilogue {
             multipliers = vec![1.0];
         }
         let clamp = |code: Code, clip: Option<Clip>| {
-            let [low, high] = ends(code, clip).map(|q| f64::from(q - code.zero_point));
+            let [low, high] = clamped(code, clip).map(f64::from);
             Clamp { low, high }
         };
         let real = node.clip.unwrap_or(Clip::NONE);
         let result = node.code.map(|code| clamp(code, node.clip));
         let first = node.inner.map(|code| clamp(code, None));
-        // Whole vectors are read: what lies behind the last channel is never seen, except that a node without channels of
-        // its own has one constant for all lanes.
         for values in [&mut bias, &mut multipliers, &mut offset] {
-            let filler = values.last().copied().unwrap_or(0.0);
-            values.resize(values.len() + VECTOR, filler);
+            lengthen(values);
         }
         Ok(Self {
             bias,

@@ -10,9 +10,9 @@
 
 use quant_core::FixedPoint;
 
-use crate::epilogue::{Surroundings, no_form};
+use crate::epilogue::{Coded, Surroundings, lengthen, no_form};
 use crate::error::Error;
-use crate::graph::{Clip, Code, Op, code_error, ends};
+use crate::graph::{Code, Op};
 use crate::kernel::VECTOR;
 use crate::pool::Counts;
 
@@ -22,16 +22,9 @@ pub(crate) struct Gemmlowp {
     multiplier: Vec<FixedPoint>,
     /// For a pool that keeps its codes: how many are averaged, and their zero point.
     mean: Option<(Vec<i32>, i32)>,
-    /// Rounds the operation's own result; absent for an addition of its own, whose input has codes already.
-    first: Option<Clamp>,
+    /// [`Coded::first`].
+    first: Option<[i32; 2]>,
     add: Option<Add>,
-}
-
-/// The smallest and the largest `q - zero_point`.
-#[derive(Clone, Copy, Debug)]
-struct Clamp {
-    low: i32,
-    high: i32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +32,7 @@ struct Add {
     own: FixedPoint,
     other: FixedPoint,
     output: FixedPoint,
-    last: Clamp,
+    last: [i32; 2],
 }
 
 /// Places that an addition's inputs are shifted to the left.
@@ -53,21 +46,15 @@ impl Gemmlowp {
     pub fn new(around: Surroundings<'_>) -> Result<Self, Error> {
         let Surroundings { node, channels, .. } = around;
         let form = |value: f64| FixedPoint::new(value).ok_or_else(|| no_form(&node.name, value));
-        let coded = |code: Option<Code>| {
-            code.ok_or_else(|| code_error(&node.name, "a value without codes".into()))
-        };
-        let (input, output) = (coded(around.input)?, coded(node.code)?);
+        let Coded {
+            input,
+            own,
+            output,
+            add,
+            first,
+            last,
+        } = around.coded()?;
         let scale = |code: Code| f64::from(code.scale);
-        let clamp = |code: Code, clip: Option<Clip>| {
-            let [low, high] = ends(code, clip).map(|q| q - code.zero_point);
-            Clamp { low, high }
-        };
-        let alone = matches!(node.op, Op::Identity);
-        let own = match (&node.add, alone) {
-            (None, _) => output,
-            (Some(_), true) => input,
-            (Some(_), false) => coded(node.inner)?,
-        };
         let (scales, mean) = match &node.op {
             Op::Conv(conv) => {
                 let scales = match &conv.scale {
@@ -85,17 +72,17 @@ impl Gemmlowp {
                     (input == output).then_some((whole, input.zero_point)),
                 )
             }
-            Op::Multiply => (vec![scale(coded(around.other)?)], None),
+            Op::Multiply => (vec![scale(around.must(around.other)?)], None),
             _ => (vec![1.0], None),
         };
         let mut multiplier = scales
             .iter()
             .map(|s| form(scale(input) * s / scale(own)))
             .collect::<Result<Vec<_>, _>>()?;
-        let add = match node.add {
+        let add = match add {
             None => None,
-            Some(_) => {
-                let other = scale(coded(around.add)?);
+            Some(other) => {
+                let other = scale(other);
                 let own = scale(own);
                 let twice = 2.0 * own.max(other);
                 let raised = f64::from(1 << ADD_SHIFT);
@@ -103,18 +90,11 @@ impl Gemmlowp {
                     own: form(own / twice)?,
                     other: form(other / twice)?,
                     output: form(twice / (raised * scale(output)))?,
-                    last: clamp(output, node.clip),
+                    last,
                 })
             }
         };
-        let first = match (&node.add, alone) {
-            (None, _) => Some(clamp(output, node.clip)),
-            (Some(_), true) => None,
-            (Some(_), false) => Some(clamp(own, None)),
-        };
-        // As long as the other rule's vectors.
-        let filler = multiplier[0];
-        multiplier.resize(multiplier.len() + VECTOR, filler);
+        lengthen(&mut multiplier);
         Ok(Self {
             multiplier,
             mean,
@@ -137,7 +117,7 @@ impl Gemmlowp {
     /// likewise.
     pub fn apply(&self, sum: i32, channel: usize, other: Option<i32>) -> i32 {
         let mut value = sum;
-        if let Some(clamp) = self.first {
+        if let Some([low, high]) = self.first {
             value = match &self.mean {
                 Some((counts, zero)) => {
                     let count = counts[channel];
@@ -147,13 +127,14 @@ impl Gemmlowp {
                 }
                 None => self.multiplier[channel].multiply_gemmlowp(sum),
             };
-            value = value.clamp(clamp.low, clamp.high);
+            value = value.clamp(low, high);
         }
         if let (Some(add), Some(other)) = (self.add, other) {
             let own = add.own.multiply_gemmlowp(value << ADD_SHIFT);
             let other = add.other.multiply_gemmlowp(other << ADD_SHIFT);
             let sum = add.output.multiply_gemmlowp(own + other);
-            value = sum.clamp(add.last.low, add.last.high);
+            let [low, high] = add.last;
+            value = sum.clamp(low, high);
         }
         value
     }

@@ -9,9 +9,9 @@
 //!
 //! Every step is float32 and rounded. The first summand is the node's own.
 
-use crate::epilogue::Surroundings;
+use crate::epilogue::{Coded, Surroundings, lengthen};
 use crate::error::Error;
-use crate::graph::{Clip, Code, Op, code_error, ends};
+use crate::graph::{Code, Op};
 use crate::kernel::VECTOR;
 use crate::pool::Counts;
 
@@ -19,16 +19,9 @@ use crate::pool::Counts;
 #[derive(Clone, Debug)]
 pub(crate) struct OnnxRuntime {
     multiplier: Vec<f32>,
-    /// Rounds the operation's own result; absent for an addition of its own, whose input has codes already.
-    first: Option<Clamp>,
+    /// [`Coded::first`].
+    first: Option<[f32; 2]>,
     add: Option<Add>,
-}
-
-/// The smallest and the largest `q - zero_point`.
-#[derive(Clone, Copy, Debug)]
-struct Clamp {
-    low: f32,
-    high: f32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +30,7 @@ struct Add {
     other: f32,
     /// Stored zero points of the summands and of the sum.
     zeros: [f32; 3],
-    last: Clamp,
+    last: [f32; 2],
 }
 
 impl OnnxRuntime {
@@ -47,20 +40,15 @@ impl OnnxRuntime {
     /// [`Error::Code`] for a value without codes.
     pub fn new(around: Surroundings<'_>, stored: impl Fn(Code) -> i32) -> Result<Self, Error> {
         let Surroundings { node, channels, .. } = around;
-        let coded = |code: Option<Code>| {
-            code.ok_or_else(|| code_error(&node.name, "a value without codes".into()))
-        };
-        let (input, output) = (coded(around.input)?, coded(node.code)?);
-        let clamp = |code: Code, clip: Option<Clip>| {
-            let [low, high] = ends(code, clip).map(|q| (q - code.zero_point) as f32);
-            Clamp { low, high }
-        };
-        let alone = matches!(node.op, Op::Identity);
-        let own = match (&node.add, alone) {
-            (None, _) => output,
-            (Some(_), true) => input,
-            (Some(_), false) => coded(node.inner)?,
-        };
+        let Coded {
+            input,
+            own,
+            output,
+            add,
+            first,
+            last,
+        } = around.coded()?;
+        let real = |ends: [i32; 2]| ends.map(|q| q as f32);
         let mut multiplier: Vec<f32> = match &node.op {
             Op::Conv(conv) => match &conv.scale {
                 Some(scales) => {
@@ -74,32 +62,19 @@ impl OnnxRuntime {
                 let share = |&count: &usize| input.scale / (own.scale * count as f32);
                 counts.iter().map(share).collect()
             }
-            Op::Multiply => vec![input.scale * coded(around.other)?.scale / own.scale],
+            Op::Multiply => vec![input.scale * around.must(around.other)?.scale / own.scale],
             _ => vec![input.scale / own.scale],
         };
-        let add = match node.add {
-            None => None,
-            Some(_) => {
-                let other = coded(around.add)?;
-                Some(Add {
-                    own: own.scale / output.scale,
-                    other: other.scale / output.scale,
-                    zeros: [own, other, output].map(|code| stored(code) as f32),
-                    last: clamp(output, node.clip),
-                })
-            }
-        };
-        let first = match (&node.add, alone) {
-            (None, _) => Some(clamp(output, node.clip)),
-            (Some(_), true) => None,
-            (Some(_), false) => Some(clamp(own, None)),
-        };
-        // As long as the other rules' vectors.
-        let filler = multiplier.first().copied().unwrap_or(0.0);
-        multiplier.resize(multiplier.len() + VECTOR, filler);
+        let add = add.map(|other| Add {
+            own: own.scale / output.scale,
+            other: other.scale / output.scale,
+            zeros: [own, other, output].map(|code| stored(code) as f32),
+            last: real(last),
+        });
+        lengthen(&mut multiplier);
         Ok(Self {
             multiplier,
-            first,
+            first: first.map(real),
             add,
         })
     }
@@ -118,7 +93,7 @@ impl OnnxRuntime {
     /// likewise.
     pub fn apply(&self, sum: i32, channel: usize, other: Option<i32>) -> i32 {
         let mut value = sum as f32;
-        if let Some(Clamp { low, high }) = self.first {
+        if let Some([low, high]) = self.first {
             value = (value * self.multiplier[channel])
                 .clamp(low, high)
                 .round_ties_even();
@@ -129,7 +104,8 @@ impl OnnxRuntime {
             let (a, b) = (value + own_zero, other as f32 + other_zero);
             let sum = a.mul_add(add.own, b.mul_add(add.other, constant));
             let code = sum.round_ties_even() - zero;
-            value = code.clamp(add.last.low, add.last.high);
+            let [low, high] = add.last;
+            value = code.clamp(low, high);
         }
         value as i32
     }

@@ -61,6 +61,24 @@ impl Padding {
             right: n,
         }
     }
+
+    /// Above and below, before and behind.
+    pub fn pairs(self) -> [(usize, usize); 2] {
+        [(self.top, self.bottom), (self.left, self.right)]
+    }
+}
+
+impl std::ops::Add for Padding {
+    type Output = Self;
+
+    fn add(self, more: Self) -> Self {
+        Self {
+            top: self.top + more.top,
+            bottom: self.bottom + more.bottom,
+            left: self.left + more.left,
+            right: self.right + more.right,
+        }
+    }
 }
 
 /// A sliding window; pairs are (rows, columns).
@@ -97,21 +115,13 @@ impl Window {
 
     /// Whether it is larger than its padding on every side; otherwise it could lie outside the map altogether.
     pub fn exceeds_padding(&self) -> bool {
-        let Padding {
-            top,
-            bottom,
-            left,
-            right,
-        } = self.padding;
-        top.max(bottom) < self.kernel[0] && left.max(right) < self.kernel[1]
+        let [rows, columns] = self.padding.pairs().map(|(a, b)| a.max(b));
+        rows < self.kernel[0] && columns < self.kernel[1]
     }
 
     /// `floor((size + padding - dilation * (kernel - 1) - 1) / stride) + 1` for rows and columns, or what is wrong.
     pub fn output(&self, shape: Shape) -> Result<[usize; 2], String> {
-        let pads = [
-            (self.padding.top, self.padding.bottom),
-            (self.padding.left, self.padding.right),
-        ];
+        let pads = self.padding.pairs();
         let mut out = [0; 2];
         for (axis, size) in [shape.height, shape.width].into_iter().enumerate() {
             let (kernel, stride, dilation) =

@@ -165,6 +165,11 @@ impl Topology {
         matches!(self.nodes[reader].op, Op::BatchNorm { .. }).then_some(reader)
     }
 
+    /// Whether any layer has one.
+    pub fn has_norms(&self) -> bool {
+        self.layers().any(|layer| self.norm(layer).is_some())
+    }
+
     /// The layer in front of a batch normalization, if nobody else reads it.
     fn normalized(&self, norm: NodeId) -> Option<NodeId> {
         match self.nodes[norm].inputs[0] {

@@ -54,8 +54,9 @@ pub fn to_onnx(
         images: Names::one(IMAGES),
     };
     export.images = export.site(engine::INPUT, IMAGES)?;
-    for unit in Units::new(topology).iter() {
-        export.unit(unit)?;
+    let units = Units::new(topology);
+    for unit in units.iter() {
+        export.unit(&units, unit)?;
     }
     let mut output = export.name(Value::Node(topology.output())).read;
     let is_linear = matches!(topology.node(topology.output()).op, Op::Linear { .. });
@@ -123,8 +124,12 @@ impl Export<'_> {
 
     fn code(&self, site: &str) -> Option<Code> {
         let (codes, policy) = self.net.activations.as_ref()?;
-        let code = codes.get(site).copied();
-        code.filter(|_| !self.sites.is_unrounded(site, *policy))
+        self.sites.code(site, codes, *policy)
+    }
+
+    /// What a layer reads is rounded to.
+    fn input_code(&self, layer: &str) -> Option<Code> {
+        self.code(self.sites.inputs.get(layer)?)
     }
 
     /// The value of a site from what was computed for it.
@@ -186,12 +191,12 @@ impl Export<'_> {
         Ok(())
     }
 
-    fn unit(&mut self, unit: &Unit) -> Result<(), Error> {
+    fn unit(&mut self, units: &Units, unit: &Unit) -> Result<(), Error> {
         let topology = &self.net.topology;
         let node = topology.node(unit.head);
         let reads: Vec<Names> = node.inputs.iter().map(|&value| self.name(value)).collect();
         if node.op.is_copy() {
-            let made = self.copy(unit.head, &reads[0])?;
+            let made = self.copy(units, unit.head, &reads[0])?;
             self.names[unit.tail()] = Some(made);
             return Ok(());
         }
@@ -259,12 +264,7 @@ impl Export<'_> {
             _ => {
                 let mut flat = format!("{name}.flat");
                 self.node("Flatten", &[&x.read], &flat, vec![("axis", Int(1))]);
-                let input = self
-                    .sites
-                    .inputs
-                    .get(&name)
-                    .and_then(|site| self.code(site));
-                if let Some(code) = input {
+                if let Some(code) = self.input_code(&name) {
                     // A runtime looks for a quantizer right in front of the product.
                     let raw = std::mem::replace(&mut flat, format!("{name}.input"));
                     self.rounded(&raw, &flat, code)?;
@@ -350,15 +350,10 @@ impl Export<'_> {
         let Some(tensor) = self.net.state.get(&name) else {
             return Ok(None);
         };
-        let input = self
-            .sites
-            .inputs
-            .get(layer)
-            .and_then(|site| self.code(site));
         let parts = (
             self.net.bias_codes.get(layer),
             self.net.codes.get(layer),
-            input,
+            self.input_code(layer),
         );
         let (Some(bias), Some(weights), Some(input)) = parts else {
             let channels = topology.shape(Value::Node(id)).channels;
@@ -409,10 +404,9 @@ impl Export<'_> {
     }
 
     /// An operation that copies numbers: what is quantized before is quantized behind.
-    fn copy(&mut self, id: NodeId, x: &Names) -> Result<Names, Error> {
+    fn copy(&mut self, units: &Units, id: NodeId, x: &Names) -> Result<Names, Error> {
         let topology = &self.net.topology;
         let node = topology.node(id).clone();
-        let units = Units::new(topology);
         let source = units.site(topology, Value::Node(id)).to_owned();
         let code = self.code(&source);
         let added = self.copied(&node.op, &node.name, &x.added)?;

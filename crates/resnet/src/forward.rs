@@ -11,7 +11,7 @@ use engine::{Axis, Function};
 use network::{Op, Topology, Value};
 
 use crate::error::Error;
-use crate::ops::{add_relu, pairs, relu};
+use crate::ops::{add_relu, relu};
 use crate::units::{Unit, Units};
 
 /// What happens on the way through the network.
@@ -143,10 +143,17 @@ impl Values<'_> {
 }
 
 fn sum(topology: &Topology, unit: &Unit, a: Tensor<4>, b: Tensor<4>) -> Tensor<4> {
-    match unit.clip.map(|clip| &topology.node(clip).op) {
+    match unit.clipping(topology) {
         Some(op) if *op == Op::RELU => add_relu(a, b),
-        Some(op) => plain(op, a + b),
-        None => a + b,
+        _ => clipped(topology, unit, a + b),
+    }
+}
+
+/// What comes last in a step.
+pub(crate) fn clipped(topology: &Topology, unit: &Unit, y: Tensor<4>) -> Tensor<4> {
+    match unit.clipping(topology) {
+        Some(op) => plain(op, y),
+        None => y,
     }
 }
 
@@ -157,7 +164,7 @@ fn copy(op: &Op, x: Tensor<4>) -> Tensor<4> {
             x,
             MaxPoolOptions::new(window.kernel)
                 .with_stride(window.stride)
-                .with_padding_pairs(pairs(window.padding))
+                .with_padding_pairs(window.padding.pairs())
                 .with_dilation(window.dilation),
         ),
         &Op::Subsample {
@@ -197,7 +204,7 @@ fn chosen(x: Tensor<4>, axis: usize, size: usize, places: &Axis, fill: f32) -> T
 }
 
 /// An operation of one operand and no numbers of its own.
-pub(crate) fn plain(op: &Op, x: Tensor<4>) -> Tensor<4> {
+fn plain(op: &Op, x: Tensor<4>) -> Tensor<4> {
     let [n, c, h, w] = x.dims();
     match op {
         op if *op == Op::RELU => relu(x),
@@ -211,7 +218,7 @@ pub(crate) fn plain(op: &Op, x: Tensor<4>) -> Tensor<4> {
             let mean = |x: Tensor<4>| {
                 let options = AvgPoolOptions::new(window.kernel)
                     .with_stride(window.stride)
-                    .with_padding_pairs(pairs(window.padding));
+                    .with_padding_pairs(window.padding.pairs());
                 avg_pool2d(x, options)
             };
             if *counted == window.padding {

@@ -151,8 +151,7 @@ struct Codes {
 impl Codes {
     /// None for a site that stays in float.
     fn of(&self, site: &str) -> Option<Code> {
-        let code = self.codes.get(site).copied();
-        code.filter(|_| !self.sites.is_unrounded(site, self.shortcut))
+        self.sites.code(site, &self.codes, self.shortcut)
     }
 
     /// A layer with integers in place of its weights and of a 32-bit bias.
@@ -300,7 +299,7 @@ impl Build<'_> {
 
     /// The clipping at the end of a step.
     fn clip(&self, unit: &Unit) -> Option<Clip> {
-        unit.clip.and_then(|id| clip(&self.topology.node(id).op))
+        unit.clipping(self.topology).and_then(clip)
     }
 
     /// An addition of its own.

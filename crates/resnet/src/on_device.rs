@@ -11,8 +11,8 @@ use quant_core::{Granularity, QParams, Rounding};
 
 use crate::error::Error;
 use crate::fold::fold;
-use crate::forward::{Hooks, Tapped, forward, plain};
-use crate::ops::{self, pairs};
+use crate::forward::{Hooks, Tapped, clipped, forward};
+use crate::ops;
 use crate::quantize::QuantizedNet;
 use crate::sites::{SiteRounding, Sites};
 use crate::units::Unit;
@@ -131,7 +131,7 @@ impl OnDevice {
                 }
                 let options = ConvOptions::new_with_padding(
                     window.stride,
-                    pairs(window.padding),
+                    window.padding.pairs(),
                     window.dilation,
                     *groups,
                 );
@@ -168,10 +168,7 @@ impl Hooks for Inference<'_, '_> {
             tap(unit.head, &x, &y);
         }
         drop(x);
-        Ok(match unit.clip {
-            Some(clip) => plain(&topology.node(clip).op, y),
-            None => y,
-        })
+        Ok(clipped(topology, unit, y))
     }
 
     fn site(&mut self, site: &str, x: Tensor<4>) -> Result<Tapped, Error> {

@@ -271,16 +271,14 @@ impl QuantizedNet {
         rounding.map(|site| site.map(|site| site.code)).collect()
     }
 
-    /// What [`crate::ResNet::forward_quantized`] does at each site in the order of [`Sites`]; empty where activations stay in
-    /// float.
+    /// What happens at each site in the order of [`Sites`]; empty where activations stay in float.
     pub fn site_rounding(&self) -> Vec<Option<SiteRounding>> {
         let Some((codes, shortcut)) = &self.activations else {
             return Vec::new();
         };
         let sites = Sites::new(&self.topology);
         let rounding = |site: &str| {
-            let code = codes.get(site).copied();
-            let code = code.filter(|_| !sites.is_unrounded(site, *shortcut))?;
+            let code = sites.code(site, codes, *shortcut)?;
             let is_forked = sites.is_forked(site, *shortcut);
             Some(SiteRounding { code, is_forked })
         };

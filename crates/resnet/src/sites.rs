@@ -210,6 +210,17 @@ impl Sites {
         }
     }
 
+    /// What the values of `site` are rounded to; none where they stay as they are.
+    pub(crate) fn code(
+        &self,
+        site: &str,
+        codes: &SiteCodes,
+        policy: ShortcutPolicy,
+    ) -> Option<QParams> {
+        let code = codes.get(site).copied();
+        code.filter(|_| !self.is_unrounded(site, policy))
+    }
+
     /// Whether the policy hands the values of `site` on as they are to an addition, and rounded to the layers behind them.
     pub(crate) fn is_forked(&self, site: &str, policy: ShortcutPolicy) -> bool {
         policy == ShortcutPolicy::IdentityFloat

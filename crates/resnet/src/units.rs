@@ -22,6 +22,11 @@ impl Unit {
     pub fn tail(&self) -> NodeId {
         self.clip.or(self.norm).unwrap_or(self.head)
     }
+
+    /// The operation of [`Unit::clip`].
+    pub(crate) fn clipping<'a>(&self, topology: &'a Topology) -> Option<&'a Op> {
+        self.clip.map(|clip| &topology.node(clip).op)
+    }
 }
 
 /// The steps of a network in execution order.

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result, bail};
 use bench::calibration::collect;
-use bench::cli::{Folders, exit_code};
+use bench::cli::{Folders, exit_code, folder_of};
 use bench::plan::Ranges;
 use bench::quantized::quantized;
 use bench::single;
@@ -106,10 +106,7 @@ fn run() -> Result<ExitCode> {
 
 /// Fails for a file that cannot be written, before the work.
 fn check(path: &Path) -> Result<()> {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
+    let folder = folder_of(path);
     if path.is_dir() || path.file_name().is_none() {
         bail!("{} is no file to write", path.display());
     }

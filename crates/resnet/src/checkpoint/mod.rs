@@ -76,12 +76,6 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// The architecture's name, or the kind of the file.
-    pub fn arch_name(&self) -> String {
-        self.arch
-            .map_or_else(|| "onnx".to_owned(), |arch| arch.name())
-    }
-
     /// How many classes the network tells apart.
     pub fn classes(&self) -> usize {
         self.network.topology().classes()
@@ -186,16 +180,14 @@ pub fn load_as(path: &Path, arch: Option<&Arch>, reading: &Reading) -> Result<Ch
             (Some(arch), arch.name(), network, folded, assumed)
         }
         Known::Family(name, topology) => {
-            let normalized = topology
-                .layers()
-                .any(|layer| topology.norm(layer).is_some());
+            let folded = !topology.has_norms();
             let input = topology.input();
             let network = Network::new(topology, state)?;
             let assumed = vec![format!(
                 "by its tensors a {name} for images of {} pixels; strides and pools are the family's usual ones",
                 input.height
             )];
-            (None, name, network, !normalized, assumed)
+            (None, name, network, folded, assumed)
         }
     };
     Ok(Checkpoint {

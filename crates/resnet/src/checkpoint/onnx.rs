@@ -58,15 +58,12 @@ pub(super) fn load(
             hex(&Sha256::digest(both))
         }
     };
-    let normalized = topology
-        .layers()
-        .any(|layer| topology.norm(layer).is_some());
     Ok(Checkpoint {
         arch: None,
         architecture: "onnx".to_owned(),
         sha256,
         file_sha256,
-        folded: !normalized,
+        folded: !topology.has_norms(),
         quantizers,
         assumptions: notes,
         ignored: Vec::new(),

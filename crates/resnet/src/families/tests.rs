@@ -12,6 +12,16 @@ fn conv(all: &mut Tensors, name: &str, norm: &str, shape: [usize; 4]) {
     }
 }
 
+/// A convolution of `block` with its BatchNorm.
+fn part(all: &mut Tensors, block: &str, (own, norm): (&str, &str), shape: [usize; 4]) {
+    conv(
+        all,
+        &format!("{block}.{own}"),
+        &format!("{block}.{norm}"),
+        shape,
+    );
+}
+
 fn linear(all: &mut Tensors, name: &str, shape: [usize; 2]) {
     all.insert(format!("{name}.weight"), shape.to_vec());
     all.insert(format!("{name}.bias"), vec![shape[0]]);
@@ -32,21 +42,12 @@ fn resnext() -> Tensors {
                 [to, width, 1, 1],
             ];
             for (j, shape) in (1..).zip(shapes) {
-                conv(
-                    &mut all,
-                    &format!("{block}.conv{j}"),
-                    &format!("{block}.bn{j}"),
-                    shape,
-                );
+                let names = (format!("conv{j}"), format!("bn{j}"));
+                part(&mut all, &block, (&names.0, &names.1), shape);
             }
             if i == 0 {
-                let way = format!("{block}.downsample");
-                conv(
-                    &mut all,
-                    &format!("{way}.0"),
-                    &format!("{way}.1"),
-                    [to, channels, 1, 1],
-                );
+                let way = ("downsample.0", "downsample.1");
+                part(&mut all, &block, way, [to, channels, 1, 1]);
             }
             channels = to;
         }
@@ -196,26 +197,11 @@ fn pruned_channels_and_small_stems_are_read_off_the_shapes() {
     for (stage, to) in [(1, 61), (2, 99)] {
         let block = format!("layer{stage}.0");
         let middle = 17 * stage;
-        conv(
-            &mut all,
-            &format!("{block}.conv1"),
-            &format!("{block}.bn1"),
-            [middle, channels, 3, 3],
-        );
-        conv(
-            &mut all,
-            &format!("{block}.conv2"),
-            &format!("{block}.bn2"),
-            [to, middle, 3, 3],
-        );
+        part(&mut all, &block, ("conv1", "bn1"), [middle, channels, 3, 3]);
+        part(&mut all, &block, ("conv2", "bn2"), [to, middle, 3, 3]);
         if channels != to {
-            let way = format!("{block}.shortcut");
-            conv(
-                &mut all,
-                &format!("{way}.0"),
-                &format!("{way}.1"),
-                [to, channels, 1, 1],
-            );
+            let way = ("shortcut.0", "shortcut.1");
+            part(&mut all, &block, way, [to, channels, 1, 1]);
         }
         channels = to;
     }

@@ -9,7 +9,7 @@ use burn::tensor::Tensor;
 use burn::tensor::module;
 use burn::tensor::ops::ConvOptions;
 use engine::training::Conv2d;
-use engine::{Padding, Shape, Window};
+use engine::{Shape, Window};
 
 use quant_core::tensor::flex::pool;
 use quant_core::tensor::flex::{Argument, apply, recycle, tensor, values};
@@ -54,22 +54,11 @@ pub fn conv2d(
     }
     let options = ConvOptions::new_with_padding(
         window.stride,
-        pairs(window.padding),
+        window.padding.pairs(),
         window.dilation,
         groups,
     );
     module::conv2d(x, weight, bias, options)
-}
-
-/// (above, below), (before, behind).
-pub(crate) fn pairs(padding: Padding) -> [(usize, usize); 2] {
-    let Padding {
-        top,
-        bottom,
-        left,
-        right,
-    } = padding;
-    [(top, bottom), (left, right)]
 }
 
 /// The arguments that the gradients are made of.

@@ -21,5 +21,4 @@ mod tests;
 
 pub use batch_norm::{Normalized, batch_norm_relu_train, batch_norm_train};
 pub use conv::conv2d;
-pub(crate) use conv::pairs;
 pub use relu::{add_relu, relu};

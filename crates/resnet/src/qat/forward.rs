@@ -8,7 +8,7 @@ use quant_core::{QParams, Values, parameters};
 
 use super::{Qat, names, unit};
 use crate::error::Error;
-use crate::forward::{Hooks, Tapped, forward, plain};
+use crate::forward::{Hooks, Tapped, clipped, forward};
 use network::{HostTensor, Op, StateDict, Topology};
 
 use crate::units::Unit;
@@ -231,11 +231,7 @@ impl Hooks for Pass<'_> {
     ) -> Result<Tensor<4>, Error> {
         let node = topology.node(unit.head);
         let y = match node.op {
-            Op::Linear { outputs } => {
-                let clip = unit.clip.map(|clip| &topology.node(clip).op);
-                let y = self.linear(&node.name, outputs, x)?;
-                clip.map_or(y.clone(), |op| plain(op, y))
-            }
+            Op::Linear { outputs } => clipped(topology, unit, self.linear(&node.name, outputs, x)?),
             _ => unit::run(self, topology, unit, x)?,
         };
         (self.probe)(&node.name, &y);

@@ -152,7 +152,7 @@ fn check_norms(topology: &Topology, bn: QatBn) -> Result<(), Error> {
     let is_linear = |layer: NodeId| matches!(topology.node(layer).op, Op::Linear { .. });
     let allowed = if bn == QatBn::Static {
         return Ok(());
-    } else if !topology.layers().any(|layer| normalized(&layer)) {
+    } else if !topology.has_norms() {
         "static: the network has no BatchNorm"
     } else if topology.layers().filter(normalized).any(is_linear) {
         "static: a fully connected layer has a BatchNorm"

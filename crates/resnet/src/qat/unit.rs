@@ -26,7 +26,7 @@ use burn::tensor::Tensor;
 use super::QatBn;
 use super::forward::Pass;
 use crate::error::Error;
-use crate::forward::plain;
+use crate::forward::clipped;
 use crate::ops::{batch_norm_relu_train, batch_norm_train, conv2d};
 use crate::units::Unit;
 use network::{Op, Topology};
@@ -53,11 +53,7 @@ pub(super) fn run(
         return Err(network::Error::missing(conv).into());
     };
     let weight = pass.tensors.kernel(conv)?;
-    let clip = unit.clip.map(|clip| &topology.node(clip).op);
-    let clipped = |y: Tensor<4>| match clip {
-        Some(op) => plain(op, y),
-        None => y,
-    };
+    let clipped = |y: Tensor<4>| clipped(topology, unit, y);
     let convolve = |x, weight, bias| conv2d(x, weight, bias, window, groups);
     let bn = pass.qat.spec.bn;
     let norm = unit.norm.map(|norm| topology.node(norm));
@@ -94,7 +90,7 @@ pub(super) fn run(
     };
     let z = convolve(x, weight, None);
     let [n, _, h, w] = z.dims();
-    let is_rectified = clip == Some(&Op::RELU);
+    let is_rectified = unit.clipping(topology) == Some(&Op::RELU);
     let found = match is_rectified {
         true => batch_norm_relu_train(z, gamma, beta, epsilon),
         false => batch_norm_train(z, gamma, beta, epsilon),

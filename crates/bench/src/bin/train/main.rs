@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, bail};
-use bench::cli::exit_code;
+use bench::cli::{exit_code, folder_of};
 use bench::registry::{Format, Registry};
 use bench::train::config::FORMAT;
 use bench::train::{Config, Decay, Finish, Folder, Trainer};
@@ -204,10 +204,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
 
 /// Finds out before the work, not after it, whether the result can be written.
 fn check_out(out: &Path, resume: bool) -> Result<()> {
-    let folder = match out.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
+    let folder = folder_of(out);
     if !folder.is_dir() {
         bail!(
             "--out {}: there is no folder {}",

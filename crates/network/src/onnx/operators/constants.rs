@@ -1,6 +1,6 @@
 //! Operators on constants alone, as exporters write them: shapes that are computed, weights behind a transpose or a quantizer.
 
-use super::{Call, axis, parts, permutation, quantizers};
+use super::{Call, axes, axis, parts, permutation, quantizers};
 use crate::onnx::constant::{Constant, Data, LARGEST, elements};
 
 /// The result of a node whose operands are constants; none where it is no operator for constants.
@@ -289,10 +289,7 @@ fn squeeze(call: &Call<'_>) -> Result<Constant, String> {
     let from = given(call, 0)?;
     let rank = from.shape.len();
     let gone: Vec<usize> = match call.ints_of("axes", 1)? {
-        Some(axes) => axes
-            .iter()
-            .map(|&a| axis(a, rank))
-            .collect::<Result<_, _>>()?,
+        Some(given) => axes(&given, rank)?,
         None => (0..rank).filter(|&i| from.shape[i] == 1).collect(),
     };
     if gone.iter().any(|&i| from.shape[i] != 1) {
@@ -307,12 +304,8 @@ fn squeeze(call: &Call<'_>) -> Result<Constant, String> {
 
 fn unsqueeze(call: &Call<'_>) -> Result<Constant, String> {
     let from = given(call, 0)?;
-    let axes = call.ints_of("axes", 1)?.ok_or("its axes are missing")?;
-    let rank = from.shape.len() + axes.len();
-    let mut axes: Vec<usize> = axes
-        .iter()
-        .map(|&a| axis(a, rank))
-        .collect::<Result<_, _>>()?;
+    let given = call.ints_of("axes", 1)?.ok_or("its axes are missing")?;
+    let mut axes = axes(&given, from.shape.len() + given.len())?;
     axes.sort_unstable();
     let mut shape = from.shape.clone();
     for axis in axes {

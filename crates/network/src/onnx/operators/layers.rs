@@ -9,8 +9,8 @@ use crate::onnx::view::View;
 use crate::op::Op;
 use crate::tensors::HostTensor;
 
-/// An extent of a window that a file may ask for.
-const LARGEST: i64 = 1 << 15;
+/// An extent of a window, or of what is put around a map, that a file may ask for.
+pub(super) const LARGEST: i64 = 1 << 15;
 
 pub(super) fn conv(import: &mut Import, call: &Call<'_>) -> Result<Vec<Known>, String> {
     call.at_most(3)?;
@@ -38,14 +38,7 @@ pub(super) fn conv(import: &mut Import, call: &Call<'_>) -> Result<Vec<Known>, S
     let groups = usize::try_from(groups).map_err(|_| format!("group {groups}"))?;
     let (x, outside) = without_border(import, x);
     let mut window = window(call, [rows, columns], x.shape, true)?;
-    for (side, more) in [
-        (&mut window.padding.top, outside.top),
-        (&mut window.padding.bottom, outside.bottom),
-        (&mut window.padding.left, outside.left),
-        (&mut window.padding.right, outside.right),
-    ] {
-        *side += more;
-    }
+    window.padding = window.padding + outside;
     if inputs.checked_mul(groups) != Some(x.shape.channels) {
         return Err(format!(
             "weights {:?} and {groups} groups for a map of {}",
@@ -224,6 +217,17 @@ fn same_kind(import: &Import, constant: &Constant) -> Result<(), String> {
     }
 }
 
+/// An attribute of two extents, if it is there.
+pub(super) fn pair(call: &Call<'_>, name: &str) -> Result<Option<[usize; 2]>, String> {
+    match call.ints(name)?.as_deref() {
+        None => Ok(None),
+        Some(&[a, b]) if (1..=LARGEST).contains(&a) && (1..=LARGEST).contains(&b) => {
+            Ok(Some([a as usize, b as usize]))
+        }
+        Some(other) => Err(format!("{name} {other:?}")),
+    }
+}
+
 /// The window of a convolution or a pool over a map of shape `x`.
 pub(super) fn window(
     call: &Call<'_>,
@@ -231,14 +235,8 @@ pub(super) fn window(
     x: Shape,
     dilates: bool,
 ) -> Result<Window, String> {
-    let pair = |name: &str| match call.ints(name)?.as_deref() {
-        None => Ok([1, 1]),
-        Some(&[a, b]) if (1..=LARGEST).contains(&a) && (1..=LARGEST).contains(&b) => {
-            Ok([a as usize, b as usize])
-        }
-        Some(other) => Err(format!("{name} {other:?}")),
-    };
-    let (stride, dilation) = (pair("strides")?, pair("dilations")?);
+    let steps = |name: &str| Ok::<_, String>(pair(call, name)?.unwrap_or([1, 1]));
+    let (stride, dilation) = (steps("strides")?, steps("dilations")?);
     if !dilates && dilation != [1, 1] {
         return Err(format!("dilations {dilation:?} of a pool are not read"));
     }

@@ -287,9 +287,14 @@ pub(super) fn axis(axis: i64, rank: usize) -> Result<usize, String> {
     }
 }
 
+/// [`axis`] of each.
+pub(super) fn axes(axes: &[i64], rank: usize) -> Result<Vec<usize>, String> {
+    axes.iter().map(|&at| axis(at, rank)).collect()
+}
+
 /// The attribute `perm` of Transpose; the axes in reverse where it is missing.
 pub(super) fn permutation(call: &Call<'_>, rank: usize) -> Result<Vec<usize>, String> {
     let order = call.ints("perm")?;
     let order = order.unwrap_or_else(|| (0..rank as i64).rev().collect());
-    order.into_iter().map(|at| axis(at, rank)).collect()
+    axes(&order, rank)
 }

@@ -2,6 +2,7 @@
 
 use engine::{Axis, Gather};
 
+use super::layers::LARGEST;
 use super::{Call, axis, one};
 use crate::onnx::import::{Import, Known};
 use crate::onnx::view::View;
@@ -200,7 +201,6 @@ pub(super) fn places(size: usize, start: i64, end: i64, step: i64) -> Result<Vec
 }
 
 pub(super) fn pad(import: &mut Import, call: &Call<'_>) -> Result<Vec<Known>, String> {
-    const LARGEST: i64 = 1 << 15;
     let view = call.view(0)?.clone();
     let extents = view.extents();
     let rank = extents.len() + 1;
@@ -215,9 +215,7 @@ pub(super) fn pad(import: &mut Import, call: &Call<'_>) -> Result<Vec<Known>, St
     let axes: Vec<usize> = match call.constant(3)? {
         Some(axes) => {
             let axes = axes.integers().ok_or("axes that are no integers")?;
-            axes.iter()
-                .map(|&a| axis(a, rank))
-                .collect::<Result<_, _>>()?
+            super::axes(axes, rank)?
         }
         None => (0..rank).collect(),
     };

@@ -62,7 +62,7 @@ pub(super) fn clip(import: &mut Import, call: &Call<'_>) -> Result<Vec<Known>, S
             end
         }
     };
-    clipped(import, call, open(low), open(high))
+    clipped(import, call, call.view(0)?, (open(low), open(high)))
 }
 
 /// An end that is an integer, if the end is there.
@@ -77,25 +77,22 @@ fn code_end(call: &Call<'_>, index: usize) -> Result<Option<Option<i64>>, String
 fn clipped(
     import: &mut Import,
     call: &Call<'_>,
-    low: f32,
-    high: f32,
+    x: &View,
+    (low, high): (f32, f32),
 ) -> Result<Vec<Known>, String> {
-    one(element(
-        import,
-        &call.name,
-        call.view(0)?,
-        Op::Clip { low, high },
-    )?)
+    one(element(import, &call.name, x, Op::Clip { low, high })?)
 }
 
 pub(super) fn max(import: &mut Import, call: &Call<'_>) -> Result<Vec<Known>, String> {
     let end = other_end(call)?;
-    bounded(import, call, (end, f32::INFINITY))
+    let x = call.view(0).or_else(|_| call.view(1))?;
+    clipped(import, call, x, (end, f32::INFINITY))
 }
 
 pub(super) fn min(import: &mut Import, call: &Call<'_>) -> Result<Vec<Known>, String> {
     let end = other_end(call)?;
-    bounded(import, call, (f32::NEG_INFINITY, end))
+    let x = call.view(0).or_else(|_| call.view(1))?;
+    clipped(import, call, x, (f32::NEG_INFINITY, end))
 }
 
 /// The one number that is not the value.
@@ -117,15 +114,6 @@ fn other_end(call: &Call<'_>) -> Result<f32, String> {
         },
         _ => Err("of two values of the images".to_owned()),
     }
-}
-
-fn bounded(
-    import: &mut Import,
-    call: &Call<'_>,
-    (low, high): (f32, f32),
-) -> Result<Vec<Known>, String> {
-    let x = call.view(0).or_else(|_| call.view(1))?;
-    one(element(import, &call.name, x, Op::Clip { low, high })?)
 }
 
 pub(super) fn leaky_relu(import: &mut Import, call: &Call<'_>) -> Result<Vec<Known>, String> {

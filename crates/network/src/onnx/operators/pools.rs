@@ -2,8 +2,8 @@
 
 use engine::{Padding, Window};
 
-use super::layers::{window, without_border};
-use super::{Call, axis, one};
+use super::layers::{pair, window, without_border};
+use super::{Call, one};
 use crate::onnx::import::{Import, Known};
 use crate::onnx::view::View;
 use crate::op::Op;
@@ -11,7 +11,7 @@ use crate::op::Op;
 pub(super) fn max(import: &mut Import, call: &Call<'_>) -> Result<Vec<Known>, String> {
     call.at_most(1)?;
     let x = import.as_map(&call.name, call.view(0)?)?;
-    let window = pool(call, &x)?;
+    let window = widened(call, &x, said(call, &x)?)?;
     one(import.push(&call.name, Op::MaxPool(window), &[&x])?)
 }
 
@@ -22,11 +22,12 @@ pub(super) fn average(import: &mut Import, call: &Call<'_>) -> Result<Vec<Known>
     let whole = x.shape;
     // Zeros that were put around the map count, as they are a part of what is averaged.
     let (inner, outside) = without_border(import, x.clone());
-    let exact = pool(call, &x)?;
+    let window = said(call, &x)?;
     let asked = match include {
-        true => padding(call, &x)?,
+        true => window.padding,
         false => Padding::default(),
     };
+    let exact = widened(call, &x, window)?;
     if outside == Padding::default() {
         let op = Op::AvgPool {
             window: exact,
@@ -34,34 +35,25 @@ pub(super) fn average(import: &mut Import, call: &Call<'_>) -> Result<Vec<Known>
         };
         return one(import.push(&call.name, op, &[&x])?);
     }
-    let more = |a: Padding| Padding {
-        top: a.top + outside.top,
-        bottom: a.bottom + outside.bottom,
-        left: a.left + outside.left,
-        right: a.right + outside.right,
-    };
     let window = Window {
-        padding: more(exact.padding),
+        padding: exact.padding + outside,
         ..exact
     };
     let (x, window, counted) = match window.exceeds_padding() && inner.shape != whole {
-        true => (inner, window, more(asked)),
+        true => (inner, window, asked + outside),
         false => (x, exact, asked),
     };
     one(import.push(&call.name, Op::AvgPool { window, counted }, &[&x])?)
 }
 
-/// A pool's window, its padding widened at the end to what `ceil_mode` reads.
-fn pool(call: &Call<'_>, x: &View) -> Result<Window, String> {
-    let kernel = call.ints("kernel_shape")?;
-    let kernel = match kernel.as_deref() {
-        Some(&[a, b]) if (1..=1 << 15).contains(&a) && (1..=1 << 15).contains(&b) => {
-            [a as usize, b as usize]
-        }
-        Some(other) => return Err(format!("kernel_shape {other:?}")),
-        None => return Err("kernel_shape is missing".to_owned()),
-    };
-    let mut window = window(call, kernel, x.shape, false)?;
+/// A pool's window, padded as `pads` say.
+fn said(call: &Call<'_>, x: &View) -> Result<Window, String> {
+    let kernel = pair(call, "kernel_shape")?.ok_or("kernel_shape is missing")?;
+    window(call, kernel, x.shape, false)
+}
+
+/// The window with its padding widened at the end to what `ceil_mode` reads.
+fn widened(call: &Call<'_>, x: &View, mut window: Window) -> Result<Window, String> {
     if call.int("ceil_mode", 0)? != 0 {
         let sides = [
             (
@@ -87,13 +79,6 @@ fn pool(call: &Call<'_>, x: &View) -> Result<Window, String> {
         }
     }
     Ok(window)
-}
-
-/// What `pads` alone say.
-fn padding(call: &Call<'_>, x: &View) -> Result<Padding, String> {
-    let kernel = call.ints("kernel_shape")?.unwrap_or_default();
-    let kernel = [0, 1].map(|i| kernel.get(i).map_or(1, |&k| k as usize));
-    Ok(window(call, kernel, x.shape, false)?.padding)
 }
 
 pub(super) fn global_average(import: &mut Import, call: &Call<'_>) -> Result<Vec<Known>, String> {
@@ -128,10 +113,7 @@ fn reduce(
     let axes = call
         .ints_of("axes", 1)?
         .ok_or("over all axes, images included")?;
-    let axes: Vec<usize> = axes
-        .iter()
-        .map(|&a| axis(a, rank))
-        .collect::<Result<_, _>>()?;
+    let axes = super::axes(&axes, rank)?;
     if axes.contains(&0) {
         return Err("over the images".to_owned());
     }

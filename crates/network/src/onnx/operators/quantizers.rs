@@ -12,11 +12,7 @@ pub(super) fn quantize(import: &mut Import, call: &Call<'_>) -> Result<Vec<Known
     let (&[scale], &[zero_point]) = (&grid.scales[..], &grid.zero_points[..]) else {
         return Err("an activation with several scales".to_owned());
     };
-    let kind = match call.constant(2)? {
-        Some(zeros) => zeros.kind,
-        None => call.int("output_dtype", 2)? as i32,
-    };
-    let (low, high) = codes_of(kind)?;
+    let (low, high) = codes_of(result_type(call)?)?;
     import.note("quantizers of activations count with method = stored alone".to_owned());
     let code = engine::Code {
         scale,
@@ -26,6 +22,14 @@ pub(super) fn quantize(import: &mut Import, call: &Call<'_>) -> Result<Vec<Known
     };
     import.quantized(view.value, code);
     one(view)
+}
+
+/// The type of the codes that a QuantizeLinear makes: that of its zero points, else what it says, else u8.
+fn result_type(call: &Call<'_>) -> Result<i32, String> {
+    match call.constant(2)? {
+        Some(zeros) => Ok(zeros.kind),
+        None => Ok(call.int("output_dtype", 2)? as i32),
+    }
 }
 
 /// The ends of a type's codes.
@@ -41,13 +45,9 @@ fn codes_of(kind: i32) -> Result<(i64, i64), String> {
     })
 }
 
+/// Bits of a type; 32 for one that only biases have.
 fn bits(kind: i32) -> u32 {
-    match kind {
-        2 | 3 => 8,
-        4 | 5 => 16,
-        21 | 22 => 4,
-        _ => 32,
-    }
+    codes_of(kind).map_or(32, |(low, high)| (high - low + 1).ilog2())
 }
 
 pub(super) fn dequantize(_: &mut Import, call: &Call<'_>) -> Result<Vec<Known>, String> {
@@ -82,10 +82,7 @@ pub(super) fn values(call: &Call<'_>) -> Result<Constant, String> {
 pub(super) fn codes(call: &Call<'_>) -> Result<Constant, String> {
     let from = call.floats(0)?;
     let numbers = from.floats().unwrap_or_default();
-    let kind = match call.constant(2)? {
-        Some(zeros) => zeros.kind,
-        None => call.int("output_dtype", 2)? as i32,
-    };
+    let kind = result_type(call)?;
     let (low, high) = codes_of(kind)?;
     let grid = grid(call, None)?;
     let group = groups(call, &grid, &from.shape)?;

@@ -76,10 +76,7 @@ pub(super) fn squeeze(_: &mut Import, call: &Call<'_>) -> Result<Vec<Known>, Str
     let axes = call
         .ints_of("axes", 1)?
         .ok_or("without axes it would squeeze the images' too")?;
-    let axes: Vec<usize> = axes
-        .iter()
-        .map(|&a| axis(a, extents.len() + 1))
-        .collect::<Result<_, _>>()?;
+    let axes = super::axes(&axes, extents.len() + 1)?;
     if axes.iter().any(|&axis| axis == 0 || extents[axis - 1] != 1) {
         return Err(format!("axes {axes:?} of [n, {extents:?}]"));
     }
@@ -96,10 +93,7 @@ pub(super) fn unsqueeze(_: &mut Import, call: &Call<'_>) -> Result<Vec<Known>, S
     let mut extents = x.extents();
     let axes = call.ints_of("axes", 1)?.ok_or("its axes are missing")?;
     let rank = extents.len() + 1 + axes.len();
-    let mut axes: Vec<usize> = axes
-        .iter()
-        .map(|&a| axis(a, rank))
-        .collect::<Result<_, _>>()?;
+    let mut axes = super::axes(&axes, rank)?;
     axes.sort_unstable();
     for axis in axes {
         if axis == 0 || axis > extents.len() + 1 {
