@@ -33,6 +33,8 @@ mod quantize;
 mod quantized_tests;
 mod random;
 mod sites;
+#[cfg(feature = "burn")]
+mod tensors;
 mod units;
 
 pub use arch::{Arch, BN_EPSILON, BlockSpec, ConvUnit, Family, Layout, Shortcut};
@@ -57,4 +59,6 @@ pub use random::random_state;
 pub use sites::{
     ActivationQuantization, ShortcutPolicy, Site, SiteCodes, SiteRounding, SiteStatistics, Sites,
 };
+#[cfg(feature = "burn")]
+pub use tensors::{Measured, Probe, Tensors};
 pub use units::{Unit, Units};

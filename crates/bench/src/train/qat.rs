@@ -12,8 +12,8 @@ use burn::tensor::activation::{log_softmax, softmax};
 use burn::tensor::{Device, Tensor};
 use engine::Execution;
 use network::Network;
-use resnet::qat::{Phase, Qat, Tensors};
-use resnet::{OnDevice, StateDict};
+use resnet::qat::{Phase, Qat};
+use resnet::{OnDevice, StateDict, Tensors};
 
 use super::learner::{Batch, Learner};
 use super::step::{Gradients, has_not_finite, judge};

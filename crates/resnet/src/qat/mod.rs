@@ -31,7 +31,7 @@ mod unit;
 
 pub use begin::Start;
 #[cfg(feature = "burn")]
-pub use forward::{Measured, Phase, Tensors};
+pub use forward::Phase;
 pub use lost::LostChannels;
 pub use spec::{QatBn, QatSpec};
 pub use stored::{StoredQuantizers, is_quantizer};

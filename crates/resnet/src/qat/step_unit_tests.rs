@@ -10,6 +10,7 @@ use super::*;
 use crate::arch::{Arch, BN_EPSILON};
 use crate::fold::BatchNorm;
 use crate::sites::{ShortcutPolicy, SiteStatistics};
+use crate::tensors::{Measured, Tensors};
 
 const LAYER: &str = "layer2.1.conv1";
 const BN: &str = "layer2.1.bn1";

@@ -12,6 +12,7 @@ use super::*;
 use crate::arch::Arch;
 use crate::random_state;
 use crate::sites::{ActivationQuantization, ShortcutPolicy, Site, SiteStatistics};
+use crate::tensors::Tensors;
 use crate::{Epilogue, ResNet, lower, lower_quantized};
 
 pub(super) const SIDE: usize = 16;
