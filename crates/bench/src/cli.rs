@@ -44,6 +44,12 @@ pub fn say(line: &str) {
     }
 }
 
+/// Whether a text that may name a network is a path: it leads into a folder, or ends in a dot and letters.
+pub fn is_path(text: &str) -> bool {
+    let path = Path::new(text);
+    path.extension().is_some() || path.components().count() > 1
+}
+
 /// The folder that a file is to be written to.
 pub fn folder_of(file: &Path) -> &Path {
     match file.parent() {

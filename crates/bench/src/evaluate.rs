@@ -288,7 +288,7 @@ fn check_finite(
 #[cfg(all(test, feature = "burn"))]
 mod tests {
     use burn::tensor::Device;
-    use resnet::{Arch, ResNet, StateDict};
+    use resnet::{Arch, StateDict};
 
     use super::*;
     use crate::device::Target;
@@ -306,7 +306,7 @@ mod tests {
         // The generator belongs to the device, which the tests share.
         let _alone = RANDOM.lock().unwrap();
         device.seed(3);
-        let state = ResNet::init(&arch, &device).to_state(&arch);
+        let state = resnet::initial(&resnet::topology(&arch), &device).unwrap();
         (arch, state)
     }
 

@@ -80,7 +80,7 @@ impl Job<'_> {
         let learner = QatNet::new(qat.clone(), &parts, steps, &checkpoint.network)?;
         let folder = Folder::open(folder)?;
         let resume = folder.has_checkpoint();
-        let mut trainer = Trainer::with(
+        let mut trainer = Trainer::new(
             config.clone(),
             (Box::new(learner), begin),
             folder,

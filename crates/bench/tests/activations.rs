@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use burn::tensor::Device;
-use resnet::{Arch, ResNet, StateDict};
+use resnet::{Arch, StateDict};
 use tempfile::TempDir;
 
 fn data() -> PathBuf {
@@ -39,7 +39,7 @@ impl Place {
     /// Saves a network of random weights with some changed.
     fn model(&self, name: &str, change: &dyn Fn(&mut StateDict)) {
         let arch = Arch::parse("cifar-resnet20").unwrap();
-        let mut state = ResNet::init(&arch, &Device::flex()).to_state(&arch);
+        let mut state = resnet::initial(&resnet::topology(&arch), &Device::flex()).unwrap();
         change(&mut state);
         resnet::save_safetensors(&state, &self.path(name), &BTreeMap::new()).unwrap();
     }

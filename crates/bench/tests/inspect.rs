@@ -292,7 +292,7 @@ fn calibrations_that_do_not_fit_are_refused_in_one_line() {
     let output = inspect(folder, &kept);
     assert!(output.status.success(), "{:?}", texts(&output));
     let arch = resnet::Arch::parse("cifar-resnet20").unwrap();
-    let state = resnet::ResNet::init(&arch, &burn::tensor::Device::flex()).to_state(&arch);
+    let state = resnet::initial(&resnet::topology(&arch), &burn::tensor::Device::flex()).unwrap();
     let other = folder.join("other.safetensors");
     resnet::save_safetensors(&state, &other, &BTreeMap::new()).unwrap();
     let bits = ["--set", "activations.bits=8"];

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
-use resnet::{Arch, ResNet};
+use resnet::Arch;
 use tempfile::TempDir;
 
 const EXPERIMENT: &str = "question = 'test'\nexpects = 'nothing: the weights are random'\n\
@@ -24,7 +24,7 @@ impl Place {
         let arch = Arch::parse("cifar-resnet20").unwrap();
         let device = Device::flex();
         device.seed(3);
-        let state = ResNet::init(&arch, &device).to_state(&arch);
+        let state = resnet::initial(&resnet::topology(&arch), &device).unwrap();
         resnet::save_safetensors(&state, &place.path("model.safetensors"), &BTreeMap::new())
             .unwrap();
         std::fs::write(place.path("e.toml"), EXPERIMENT).unwrap();

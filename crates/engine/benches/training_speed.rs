@@ -51,7 +51,7 @@ fn main() {
                 channels,
                 pixels: side * side,
                 epsilon: 1e-5,
-                relu: true,
+                ends: Some([0.0, f32::INFINITY]),
             };
             let x = vec![0.5; images * channels * side * side];
             let (mut y, mut dy) = (x.clone(), x.clone());

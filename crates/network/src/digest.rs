@@ -22,6 +22,13 @@ impl Network {
     }
 }
 
+impl Topology {
+    /// SHA-256 (64 hex digits) over the lines of [`Network::sha256`] alone: the same for the same operations, whatever the numbers.
+    pub fn sha256(&self) -> String {
+        hex(&Sha256::digest(lines(self)))
+    }
+}
+
 fn lines(topology: &Topology) -> String {
     let mut text = format!("input {}\n", topology.input().channels);
     for node in topology.nodes() {

@@ -187,6 +187,17 @@ impl Topology {
         tensors.map(|t| (format!("{}.{}", node.name, t.part), t.shape, t.optional))
     }
 
+    /// The same with another number of classes, where its result is a fully connected layer's.
+    pub fn with_classes(mut self, classes: usize) -> Option<Self> {
+        let last = self.nodes.last_mut()?;
+        let Op::Linear { outputs } = &mut last.op else {
+            return None;
+        };
+        *outputs = classes;
+        self.shapes = shapes(self.input, &self.nodes).ok()?;
+        Some(self)
+    }
+
     /// The same without its batch normalizations.
     pub fn without_norms(self) -> Self {
         // What each node's value is called in the other numbering.

@@ -12,7 +12,7 @@ use clock::{now, seconds};
 use engine::training::{BatchNorm, Conv2d};
 use engine::{Shape, Window};
 use quant_core::qat::{Grid, Learns, fake_quant};
-use resnet::{Arch, ResNet, ops};
+use resnet::{Arch, Tensors, forward_float, ops};
 
 /// Images, of a shard of a usual batch.
 const IMAGES: usize = 32;
@@ -109,7 +109,7 @@ fn main() {
                 channels,
                 pixels: side * side,
                 epsilon: 1e-5,
-                relu: true,
+                ends: Some(ops::RELU),
             };
             let [sx, sdy] = [&fx, &fdy].map(|t| t.as_slice::<f32>().unwrap());
             let (mut y, mut back) = (sx.to_vec(), sdy.to_vec());
@@ -142,7 +142,7 @@ fn main() {
                 ],
                 [
                     time(|| drop(Flex::relu(Flex::float_add(fx.clone(), fdy.clone())))),
-                    time(|| drop(ops::add_relu(x.clone(), dy.clone()))),
+                    time(|| drop(ops::add_clip(x.clone(), dy.clone(), ops::RELU))),
                 ],
             ];
             assert_eq!(fx.shape().num_elements(), sx.len());
@@ -200,9 +200,15 @@ fn main() {
         println!("{:24} {burn:7.1} {ours:7.1}", "fake quantization");
 
         let arch = Arch::parse("cifar-resnet20").unwrap();
-        let net = ResNet::init(&arch, &device);
+        let topology = resnet::topology(&arch);
+        let state = resnet::initial(&topology, &device).expect("weights");
+        let tensors = Tensors::new(&state, &device);
         let images = Tensor::<4>::from_inner(random([IMAGES, 3, 32, 32]));
-        step("the network's step", || net.forward(images.clone()));
+        step("the network's step", || {
+            forward_float(&topology, &tensors, images.clone(), &mut |_, _| {})
+                .expect("a whole network")
+                .0
+        });
         let net = Quantized::new(&device);
         step("with quantizers", || net.forward(images.clone()));
     });
@@ -243,8 +249,8 @@ impl Quantized {
         let norm = || self.norms[index].clone();
         let y = ops::conv2d(x, weight, None, Window::square(3, *stride, 1), 1);
         let y = match relu {
-            true => ops::batch_norm_relu_train(y, norm(), norm(), 1e-5),
-            false => ops::batch_norm_train(y, norm(), norm(), 1e-5),
+            true => ops::batch_norm_train(y, norm(), norm(), 1e-5, Some(ops::RELU)),
+            false => ops::batch_norm_train(y, norm(), norm(), 1e-5, None),
         };
         quantize(&y.output, &self.step)
     }
@@ -261,7 +267,7 @@ impl Quantized {
                 let zeros = Tensor::zeros([n, c / 2, h, w], &half.device());
                 x = Tensor::cat(vec![zeros.clone(), half, zeros], 1);
             }
-            x = quantize(&ops::add_relu(y, x), &self.step);
+            x = quantize(&ops::add_clip(y, x, ops::RELU), &self.step);
         }
         x
     }

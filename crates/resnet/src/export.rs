@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use engine::{Axis, Code, Function, Padding, Window};
 use network::onnx::Attribute::{Float, Int, Ints};
 use network::onnx::{Attribute, Writer};
-use network::{NodeId, Op, Topology, Value};
+use network::{Network, NodeId, Op, Topology, Value};
 
 use crate::error::Error;
 use crate::quantize::QuantizedNet;
@@ -67,6 +67,17 @@ pub fn to_onnx(
     }
     let classes = topology.classes();
     Ok(export.writer.finish((&output, classes), OPSET, metadata))
+}
+
+/// A network in float as an ONNX file, its BatchNorms where they are; the rest as in [`to_onnx`].
+///
+/// # Errors
+/// As [`to_onnx`].
+pub fn float_onnx(
+    network: &Network,
+    metadata: &BTreeMap<String, String>,
+) -> Result<Vec<u8>, Error> {
+    to_onnx(&QuantizedNet::float(network.clone()), Form::Float, metadata)
 }
 
 /// The file's name of the images.

@@ -11,7 +11,7 @@ use engine::{Axis, Function};
 use network::{Op, Topology, Value};
 
 use crate::error::Error;
-use crate::ops::{add_relu, relu};
+use crate::ops::{add_clip, clip};
 use crate::units::{Unit, Units};
 
 /// What happens on the way through the network.
@@ -143,16 +143,16 @@ impl Values<'_> {
 }
 
 fn sum(topology: &Topology, unit: &Unit, a: Tensor<4>, b: Tensor<4>) -> Tensor<4> {
-    match unit.clipping(topology) {
-        Some(op) if *op == Op::RELU => add_relu(a, b),
-        _ => clipped(topology, unit, a + b),
+    match unit.ends(topology) {
+        Some(ends) => add_clip(a, b, ends),
+        None => a + b,
     }
 }
 
 /// What comes last in a step.
 pub(crate) fn clipped(topology: &Topology, unit: &Unit, y: Tensor<4>) -> Tensor<4> {
-    match unit.clipping(topology) {
-        Some(op) => plain(op, y),
+    match unit.ends(topology) {
+        Some(ends) => clip(y, ends),
         None => y,
     }
 }
@@ -207,8 +207,7 @@ fn chosen(x: Tensor<4>, axis: usize, size: usize, places: &Axis, fill: f32) -> T
 fn plain(op: &Op, x: Tensor<4>) -> Tensor<4> {
     let [n, c, h, w] = x.dims();
     match op {
-        op if *op == Op::RELU => relu(x),
-        Op::Clip { low, high } => x.clamp(*low, *high),
+        Op::Clip { low, high } => clip(x, [*low, *high]),
         Op::GlobalAvgPool => {
             let mean = x.reshape([n, c, h * w]).mean_dim(2);
             mean.reshape([n, c, 1, 1])

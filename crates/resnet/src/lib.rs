@@ -16,13 +16,19 @@ mod checkpoint;
 mod error;
 mod export;
 mod families;
+#[cfg(feature = "burn")]
+mod float;
 mod fold;
 #[cfg(feature = "burn")]
 mod forward;
 mod graph;
+#[cfg(feature = "burn")]
+mod initial;
 mod lower;
 #[cfg(feature = "burn")]
 mod module;
+#[cfg(feature = "burn")]
+mod normalized;
 #[cfg(feature = "burn")]
 mod on_device;
 #[cfg(feature = "burn")]
@@ -42,9 +48,14 @@ pub use checkpoint::{
     Checkpoint, Extra, Reading, Rename, load, load_as, read_tensors, save_safetensors,
 };
 pub use error::Error;
-pub use export::{Form, to_onnx};
+pub use export::{Form, float_onnx, to_onnx};
+pub use families::{is_told_by_tensors, named};
+#[cfg(feature = "burn")]
+pub use float::forward_float;
 pub use fold::fold;
 pub use graph::{network, topology};
+#[cfg(feature = "burn")]
+pub use initial::initial;
 pub use lower::{Epilogue, lower, lower_layer, lower_quantized};
 #[cfg(feature = "burn")]
 pub use module::{Block, Downsample, ResNet};

@@ -299,7 +299,7 @@ impl Build<'_> {
 
     /// The clipping at the end of a step.
     fn clip(&self, unit: &Unit) -> Option<Clip> {
-        unit.clipping(self.topology).and_then(clip)
+        unit.clip.and_then(|id| clip(&self.topology.node(id).op))
     }
 
     /// An addition of its own.

@@ -1,23 +1,20 @@
-//! The network as a burn module: trainable, runs on any burn device, fields named as in PyTorch. Written by itself, so that it is a
-//! twin of what goes by the network's graph.
+//! A ResNet as a burn module, of burn's own layers, fields named as in PyTorch: for who writes programs with burn, and a twin, written
+//! by itself, of what goes by the network's graph.
 //!
 //! Built from a [`StateDict`] with or without BatchNorm (see [`crate::fold`]); a folded network has a bias in every
-//! convolution and no BatchNorm. Activations are `[n, c, h, w]`, logits `[n, classes]`.
-//!
-//! BatchNorm trains whenever the input lives on an autodiff device; on a plain device it uses its running statistics. There,
-//! too, the operations of [`crate::ops`] take the place of burn's; burn's modules hold the parameters.
+//! convolution and no BatchNorm. Activations are `[n, c, h, w]`, logits `[n, classes]`. BatchNorm trains whenever the input lives on
+//! an autodiff device, its running variance the batch's biased one; on a plain device it uses its running statistics.
 
-use burn::module::{Initializer, Module, Param, RunningState};
+use burn::module::{Module, Param, RunningState};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig, PaddingConfig2d};
+use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor, TensorData, s};
-use engine::Window;
+use network::StateDict;
 
 use crate::arch::{Arch, BN_EPSILON, BlockSpec, ConvUnit, Layout, Shortcut};
 use crate::error::Error;
-use crate::ops::{self, relu};
-use network::{HostTensor, StateDict};
 
 /// A residual network.
 #[derive(Module, Debug)]
@@ -54,20 +51,6 @@ pub struct Downsample {
 }
 
 impl ResNet {
-    /// A network with random weights: He-normal convolutions, BatchNorm at identity. The values come from the device's
-    /// generator, so call `device.seed` first.
-    pub fn init(arch: &Arch, device: &Device) -> Self {
-        let layout = arch.layout();
-        let conv = |unit: &ConvUnit| -> Result<_, Error> {
-            Ok((
-                conv_config(unit, false).init(device),
-                Some(BatchNormConfig::new(unit.output).init(device)),
-            ))
-        };
-        let fc = LinearConfig::new(layout.features, layout.classes).init(device);
-        Self::assemble(&layout, conv, fc).expect("random initialisation has nothing that can fail")
-    }
-
     /// A network with the given weights. `state` holds exactly the tensors of [`Arch::expected`] or of
     /// [`Arch::expected_folded`]; fails naming the first one that is missing or misshapen.
     pub fn from_state(arch: &Arch, state: &StateDict, device: &Device) -> Result<Self, Error> {
@@ -123,37 +106,6 @@ impl ResNet {
         Self::assemble(&layout, conv, fc)
     }
 
-    /// The weights under their PyTorch names: the inverse of [`ResNet::from_state`].
-    pub fn to_state(&self, arch: &Arch) -> StateDict {
-        let layout = arch.layout();
-        let mut state = StateDict::default();
-        for (unit, (conv, bn)) in layout.units().into_iter().zip(self.units()) {
-            state.insert(format!("{}.weight", unit.conv), host(conv.weight.val()));
-            if let Some(bias) = &conv.bias {
-                state.insert(format!("{}.bias", unit.conv), host(bias.val()));
-            }
-            if let Some(bn) = bn {
-                for (part, value) in [
-                    ("weight", bn.gamma.val()),
-                    ("bias", bn.beta.val()),
-                    ("running_mean", bn.running_mean.value_sync()),
-                    ("running_var", bn.running_var.value_sync()),
-                ] {
-                    state.insert(format!("{}.{part}", unit.bn), host(value));
-                }
-            }
-        }
-        let name = &layout.classifier;
-        state.insert(
-            format!("{name}.weight"),
-            host(self.fc.weight.val().transpose()),
-        );
-        if let Some(bias) = &self.fc.bias {
-            state.insert(format!("{name}.bias"), host(bias.val()));
-        }
-        state
-    }
-
     /// Logits `[n, classes]` of normalised images `[n, 3, h, w]`.
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
         let mut x = convolve(&self.conv1, self.bn1.as_ref(), images, true);
@@ -174,22 +126,6 @@ impl ResNet {
             .chain(&self.layer2)
             .chain(&self.layer3)
             .chain(&self.layer4)
-    }
-
-    /// Convolution units in the order of [`Layout::units`].
-    fn units(&self) -> Vec<(&Conv2d, Option<&BatchNorm>)> {
-        let mut units = vec![(&self.conv1, self.bn1.as_ref())];
-        for block in self.blocks() {
-            units.push((&block.conv1, block.bn1.as_ref()));
-            units.push((&block.conv2, block.bn2.as_ref()));
-            if let Some(conv3) = &block.conv3 {
-                units.push((conv3, block.bn3.as_ref()));
-            }
-            if let Some(downsample) = &block.downsample {
-                units.push((&downsample.conv, downsample.bn.as_ref()));
-            }
-        }
-        units
     }
 
     fn assemble(
@@ -268,7 +204,7 @@ impl Block {
             None if self.pad > 0 => pad_channels(x, self.pad),
             None => x,
         };
-        ops::add_relu(y, shortcut)
+        relu(y + shortcut)
     }
 }
 
@@ -281,43 +217,12 @@ fn pad_channels(x: Tensor<4>, pad: usize) -> Tensor<4> {
 }
 
 fn convolve(conv: &Conv2d, bn: Option<&BatchNorm>, x: Tensor<4>, activate: bool) -> Tensor<4> {
-    let y = match (&conv.padding, x.device().is_autodiff()) {
-        (&PaddingConfig2d::Explicit(p, left, bottom, right), true)
-            if [left, bottom, right] == [p; 3] && conv.stride[0] == conv.stride[1] =>
-        {
-            let bias = conv.bias.as_ref().map(|bias| bias.val());
-            let [rows, _] = conv.kernel_size;
-            let window = Window::square(rows, conv.stride[0], p);
-            ops::conv2d(x, conv.weight.val(), bias, window, 1)
-        }
-        _ => conv.forward(x),
-    };
-    match bn {
-        Some(bn) if y.device().is_autodiff() && bn.training.is_enabled() => {
-            normalize(bn, y, activate)
-        }
-        Some(bn) if activate => relu(bn.forward(y)),
+    let y = conv.forward(x);
+    let y = match bn {
         Some(bn) => bn.forward(y),
-        None if activate => relu(y),
         None => y,
-    }
-}
-
-/// What burn's `BatchNorm::forward` does in training, with a ReLU behind it if asked for.
-fn normalize(bn: &BatchNorm, x: Tensor<4>, activate: bool) -> Tensor<4> {
-    let (gamma, beta) = (bn.gamma.val(), bn.beta.val());
-    let found = match activate {
-        true => ops::batch_norm_relu_train(x, gamma, beta, bn.epsilon),
-        false => ops::batch_norm_train(x, gamma, beta, bn.epsilon),
     };
-    for (running, now) in [
-        (&bn.running_mean, found.mean),
-        (&bn.running_var, found.variance),
-    ] {
-        let moved = running.value_sync().inner() * (1.0 - bn.momentum) + now * bn.momentum;
-        running.update(Tensor::from_inner(moved));
-    }
-    found.output
+    if activate { relu(y) } else { y }
 }
 
 fn conv_config(unit: &ConvUnit, bias: bool) -> Conv2dConfig {
@@ -326,10 +231,6 @@ fn conv_config(unit: &ConvUnit, bias: bool) -> Conv2dConfig {
         .with_stride([unit.stride, unit.stride])
         .with_padding(PaddingConfig2d::Explicit(p, p, p, p))
         .with_bias(bias)
-        .with_initializer(Initializer::KaimingNormal {
-            gain: std::f64::consts::SQRT_2,
-            fan_out_only: false,
-        })
 }
 
 fn tensor<const D: usize>(
@@ -343,21 +244,13 @@ fn tensor<const D: usize>(
     Ok(Tensor::from_data(data, device))
 }
 
-fn host<const D: usize>(tensor: Tensor<D>) -> HostTensor {
-    let shape = tensor.dims().to_vec();
-    let data = tensor
-        .into_data()
-        .try_to_vec::<f32>()
-        .expect("the network's parameters are float32");
-    HostTensor::new(shape, data).expect("a tensor's data fills its shape")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::fold::fold;
     use crate::random_state;
     use burn::tensor::Distribution;
+    use network::HostTensor;
 
     fn images(n: usize, side: usize, device: &Device) -> Tensor<4> {
         device.seed(5);
@@ -371,23 +264,6 @@ mod tests {
 
     fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
         tensor.into_data().try_to_vec().unwrap()
-    }
-
-    #[test]
-    fn a_state_comes_back_as_it_went_in_for_every_network() {
-        let device = Device::flex();
-        for arch in Arch::all() {
-            if arch.name() == "resnet152" {
-                continue; // 240 MB for no other code than resnet101's
-            }
-            let arch = arch.with_classes(7);
-            let state = random_state(&arch, 1);
-            let net = ResNet::from_state(&arch, &state, &device).unwrap();
-            assert_eq!(net.to_state(&arch), state, "{arch}");
-            let folded = folded(&arch, &state);
-            let net = ResNet::from_state(&arch, &folded, &device).unwrap();
-            assert_eq!(net.to_state(&arch).sha256(), folded.sha256(), "{arch}");
-        }
     }
 
     #[test]

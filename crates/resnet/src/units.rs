@@ -23,9 +23,12 @@ impl Unit {
         self.clip.or(self.norm).unwrap_or(self.head)
     }
 
-    /// The operation of [`Unit::clip`].
-    pub(crate) fn clipping<'a>(&self, topology: &'a Topology) -> Option<&'a Op> {
-        self.clip.map(|clip| &topology.node(clip).op)
+    /// What its value is cut off at, below and above, where it is.
+    pub fn ends(&self, topology: &Topology) -> Option<[f32; 2]> {
+        match topology.node(self.clip?).op {
+            Op::Clip { low, high } => Some([low, high]),
+            _ => None,
+        }
     }
 }
 

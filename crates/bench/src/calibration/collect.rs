@@ -100,12 +100,12 @@ mod tests {
     use super::*;
     use crate::testing::small_images;
     use burn::tensor::Device;
-    use resnet::{Arch, ResNet};
+    use resnet::Arch;
 
     #[test]
     fn any_number_of_threads_sees_the_same() {
         let arch = Arch::parse("cifar-resnet20").unwrap();
-        let state = ResNet::init(&arch, &Device::flex()).to_state(&arch);
+        let state = resnet::initial(&resnet::topology(&arch), &Device::flex()).unwrap();
         let pixels = (0..71 * 3072).map(|i| (i * i % 251) as u8).collect();
         let images = small_images(pixels, 10);
         let network = resnet::network(&arch, state).unwrap();
@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn a_site_that_sees_nan_is_named() {
         let arch = Arch::parse("cifar-resnet20").unwrap();
-        let mut state = ResNet::init(&arch, &Device::flex()).to_state(&arch);
+        let mut state = resnet::initial(&resnet::topology(&arch), &Device::flex()).unwrap();
         let weights = state.get_mut("layer1.0.conv1.weight").unwrap();
         weights.data.fill(f32::MAX);
         let images = small_images(vec![9; 4 * 3072], 10);

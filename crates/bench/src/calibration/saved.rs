@@ -85,7 +85,7 @@ mod tests {
 
     use burn::tensor::Device;
     use quant_core::{ActivationRange, ActivationScheme, Bits, CodeRange, Mapping, Rounding};
-    use resnet::{ActivationQuantization, Arch, Checkpoint, ResNet, ShortcutPolicy};
+    use resnet::{ActivationQuantization, Arch, Checkpoint, ShortcutPolicy};
 
     use super::*;
     use crate::settings::Input;
@@ -93,7 +93,7 @@ mod tests {
 
     fn model(arch: &str) -> Model {
         let arch = Arch::parse(arch).unwrap();
-        let state = ResNet::init(&arch, &Device::flex()).to_state(&arch);
+        let state = resnet::initial(&resnet::topology(&arch), &Device::flex()).unwrap();
         Model {
             name: "made up".into(),
             file: PathBuf::new(),

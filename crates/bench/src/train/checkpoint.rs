@@ -10,7 +10,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use resnet::{Arch, HostTensor, StateDict};
+use resnet::{HostTensor, StateDict};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use serde::{Deserialize, Serialize};
 
@@ -184,31 +184,9 @@ fn decode(file: &[u8]) -> Result<Checkpoint, String> {
             }
         };
     }
-    if header.config.qat.is_some() {
-        // Which quantizers belong there is known to the training, which compares.
-        let trained = weights.shapes().into_iter();
-        let trained: StateShapes = trained.filter(|(n, _)| sgd::is_trained(n)).collect();
-        if velocity.shapes() != trained {
-            return Err("its momentum buffers do not fit its weights".into());
-        }
-        return Ok(Checkpoint {
-            config: header.config,
-            rows: header.rows,
-            weights,
-            velocity,
-        });
-    }
-    let arch = Arch::parse(&header.config.arch).map_err(|e| e.to_string())?;
-    let classifier = format!("{}.bias", arch.layout().classifier);
-    let classes = weights.get(&classifier).map_or(0, HostTensor::len);
-    let expected: StateShapes = arch.with_classes(classes).expected().into_iter().collect();
-    if weights.shapes() != expected {
-        return Err(format!("its weights are not those of {}", arch.name()));
-    }
-    let trained: StateShapes = expected
-        .into_iter()
-        .filter(|(name, _)| sgd::is_trained(name))
-        .collect();
+    // Which tensors belong there is known to the training, which compares.
+    let mut trained = weights.shapes();
+    trained.retain(|name, _| sgd::is_trained(name));
     if velocity.shapes() != trained {
         return Err("its momentum buffers do not fit its weights".into());
     }
@@ -220,19 +198,17 @@ fn decode(file: &[u8]) -> Result<Checkpoint, String> {
     })
 }
 
-type StateShapes = std::collections::BTreeMap<String, Vec<usize>>;
-
 #[cfg(test)]
 mod tests {
     use burn::tensor::Device;
-    use resnet::ResNet;
+    use resnet::Arch;
 
     use super::super::config::tests::config;
     use super::*;
 
     fn checkpoint() -> Checkpoint {
         let arch = Arch::parse("cifar-resnet20").unwrap();
-        let weights = ResNet::init(&arch, &Device::flex()).to_state(&arch);
+        let weights = resnet::initial(&resnet::topology(&arch), &Device::flex()).unwrap();
         let mut velocity = sgd::at_rest(&weights, sgd::is_trained);
         velocity.get_mut("linear.bias").unwrap().data[3] = -0.125;
         let row = Row {

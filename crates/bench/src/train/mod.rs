@@ -2,7 +2,7 @@
 //! same machine.
 //!
 //! `Config` decides the bytes. `Trainer` runs epochs of steps: `augment` makes a batch, `step` its gradients (of whatever
-//! network: `learner`; with quantizers: `qat`),
+//! network: `learner`; in float: `float`, with quantizers: `qat`),
 //! `sgd` moves the weights at the rate of [`schedule`], `checkpoint` keeps the state after each epoch. Nothing has
 //! hidden state: an epoch is a function of the configuration, its number, the weights and the momentum buffers.
 //!
@@ -15,6 +15,8 @@ pub mod checkpoint;
 #[cfg(feature = "burn")]
 pub mod config;
 mod error;
+#[cfg(feature = "burn")]
+pub mod float;
 #[cfg(feature = "burn")]
 pub mod learner;
 pub mod log;

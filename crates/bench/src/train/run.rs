@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use burn::tensor::Device;
 use dataset::Dataset;
-use resnet::{Arch, HostTensor, ResNet, StateDict};
+use resnet::{HostTensor, StateDict};
 
 use super::augment::{Loader, order};
 use super::checkpoint::{Checkpoint, Folder};
@@ -42,44 +42,13 @@ pub struct Trainer<'a> {
 }
 
 impl<'a> Trainer<'a> {
-    /// A training of `config` in `folder`: from the checkpoint there if `resume`, else from `init`, else from random
-    /// weights. `test` may be absent; `device` is a plain one.
+    /// A training of `learner` as `config` says, in `folder`: from the checkpoint there if `resume`, else from the tensors of
+    /// `begin`. `test` may be absent; `device` is a plain one.
     ///
     /// # Errors
     /// Settings out of range, images that are not the configuration's, a folder with nothing to resume or with
     /// something not to overwrite, a checkpoint of another configuration.
     pub fn new(
-        config: Config,
-        init: Option<StateDict>,
-        folder: Folder,
-        resume: bool,
-        (train, test): (&'a Dataset, Option<&'a Dataset>),
-        (device, threads): (&Device, usize),
-    ) -> Result<Self, TrainError> {
-        config.check()?;
-        let arch = Arch::parse(&config.arch)?.with_classes(train.classes().len());
-        let engine = Engine::new(arch, device, config.shards, threads)?;
-        let begin = || -> Result<StateDict, TrainError> {
-            let weights = match init {
-                Some(weights) => weights,
-                None => {
-                    device.seed(config.seed);
-                    ResNet::init(&arch, device).to_state(&arch)
-                }
-            };
-            // Fails here, with the tensor's name, for weights of another network.
-            ResNet::from_state(&arch, &weights, device)?;
-            Ok(weights)
-        };
-        let state = Self::open(&config, &folder, resume, begin)?;
-        Self::of(state, folder, (train, test), engine, (device, threads))
-    }
-
-    /// A training of `learner`, whatever it is, that begins with the tensors of `begin`; the rest as in [`Trainer::new`].
-    ///
-    /// # Errors
-    /// As [`Trainer::new`].
-    pub fn with(
         config: Config,
         (learner, begin): (Box<dyn Learner>, StateDict),
         folder: Folder,
@@ -88,9 +57,9 @@ impl<'a> Trainer<'a> {
         (device, threads): (&Device, usize),
     ) -> Result<Self, TrainError> {
         config.check()?;
-        let engine = Engine::of(learner, device, config.shards, threads)?;
+        let engine = Engine::new(learner, device, config.shards, threads)?;
         let shapes = begin.shapes();
-        let state = Self::open(&config, &folder, resume, || Ok(begin))?;
+        let state = Self::open(&config, &folder, resume, begin)?;
         if state.weights.shapes() != shapes {
             return Err(TrainError::Checkpoint {
                 path: folder.path().to_path_buf(),
@@ -105,7 +74,7 @@ impl<'a> Trainer<'a> {
         config: &Config,
         folder: &Folder,
         resume: bool,
-        begin: impl FnOnce() -> Result<StateDict, TrainError>,
+        weights: StateDict,
     ) -> Result<Checkpoint, TrainError> {
         if resume {
             let found = folder.load()?;
@@ -124,7 +93,6 @@ impl<'a> Trainer<'a> {
                 epochs: folder.load().map_or(0, |found| found.rows.len()),
             });
         }
-        let weights = begin()?;
         Ok(Checkpoint {
             velocity: at_rest(&weights, is_trained),
             rows: Vec::new(),
@@ -345,7 +313,10 @@ mod tests {
     use std::path::Path;
     use std::sync::atomic::AtomicUsize;
 
+    use resnet::Arch;
+
     use super::super::config::tests::config;
+    use super::super::float::FloatNet;
     use super::*;
     use crate::testing::small_images;
 
@@ -408,13 +379,18 @@ mod tests {
             stop_after,
             ..Watch::default()
         };
+        let arch = Arch::parse(&config.arch)?.with_classes(data.classes().len());
+        let topology = resnet::topology(&arch);
+        let device = Device::flex();
+        device.seed(config.seed);
+        let begin = resnet::initial(&topology, &device)?;
         let mut trainer = Trainer::new(
             config.clone(),
-            None,
+            (Box::new(FloatNet::new(topology)), begin),
             Folder::open(dir)?,
             resume,
             (&data, Some(&data)),
-            (&Device::flex(), threads),
+            (&device, threads),
         )?;
         let finish = trainer.run(1, &watch, &watch.stop)?;
         Ok(Run {

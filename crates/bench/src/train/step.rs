@@ -15,29 +15,19 @@
 //!
 //! Why shards: many of the flex device's loops run on one thread whatever the machine has, and a small shard's
 //! activations stay in the cache. Each worker has a rayon pool of its own, because the device splits its work over the pool
-//! it finds itself in, and because burn keeps pending running statistics by thread. Threads that are left over when there
+//! it finds itself in. Threads that are left over when there
 //! are fewer shards than threads are spread over these pools.
-//!
-//! burn's running variance is fed with the biased batch variance; PyTorch's is larger by m / (m - 1), m the values per
-//! channel in a shard (at the least 8 * 8 per image in the CIFAR networks).
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
-use burn::module::{Module, ModuleVisitor, Param, ParamId};
-use burn::nn::loss::CrossEntropyLossConfig;
-use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
-use network::NodeId;
 use rayon::{ThreadPool, ThreadPoolBuilder};
+use resnet::StateDict;
 use resnet::qat::names;
-use resnet::{Arch, HostTensor, OnDevice, ResNet, Shortcut, StateDict};
 
+use super::TrainError;
 use super::learner::{Batch, Learner};
-use super::{TrainError, sgd};
-use crate::device::Target;
 use crate::evaluate::outcome;
-use crate::executable::Executable;
 
 /// What a batch had to say about the weights.
 #[derive(Clone, Debug)]
@@ -61,24 +51,11 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// The float network of `arch`. `device` is a plain device.
+    /// Of the network that `learner` is. `device` is a plain device.
     ///
     /// # Errors
     /// [`TrainError::Threads`] where the operating system refuses a thread.
     pub fn new(
-        arch: Arch,
-        device: &Device,
-        shards: usize,
-        threads: usize,
-    ) -> Result<Self, TrainError> {
-        Self::of(Box::new(FloatNet::new(arch)), device, shards, threads)
-    }
-
-    /// Any network; the rest as in [`Engine::new`].
-    ///
-    /// # Errors
-    /// As [`Engine::new`].
-    pub fn of(
         learner: Box<dyn Learner>,
         device: &Device,
         shards: usize,
@@ -187,84 +164,6 @@ impl Engine {
     }
 }
 
-/// The float network, by burn's module.
-struct FloatNet {
-    arch: Arch,
-    names: Names,
-}
-
-impl FloatNet {
-    fn new(arch: Arch) -> Self {
-        Self {
-            arch,
-            names: Names::new(&arch),
-        }
-    }
-}
-
-impl Learner for FloatNet {
-    fn shard(
-        &self,
-        weights: &StateDict,
-        batch: &Batch<'_>,
-        device: &Device,
-    ) -> Result<Gradients, TrainError> {
-        let net = ResNet::from_state(&self.arch, weights, device)?;
-        let logits = net.forward(batch.images(device));
-        let loss = CrossEntropyLossConfig::new()
-            .init(device)
-            .forward(logits.clone(), batch.labels(device));
-        let gradients = GradientsParams::from_grads(loss.backward(), &net);
-        let mut collect = Collect {
-            names: &self.names,
-            path: Vec::new(),
-            gradients,
-            found: StateDict::new(),
-        };
-        net.visit(&mut collect);
-        let (loss_sum, correct) = judge(logits, batch.labels)?;
-        let running = net
-            .to_state(&self.arch)
-            .into_iter()
-            .filter(|(name, _)| !sgd::is_trained(name))
-            .collect();
-        Ok(Gradients {
-            gradients: collect.found,
-            running,
-            loss_sum,
-            correct,
-        })
-    }
-
-    fn network(
-        &self,
-        weights: &StateDict,
-        target: &Target,
-        size: [usize; 2],
-    ) -> Result<Executable, TrainError> {
-        let network = resnet::network(&self.arch, weights.clone())?;
-        Ok(Executable::new(target, network, size)?)
-    }
-
-    fn not_finite(
-        &self,
-        weights: &StateDict,
-        batch: &Batch<'_>,
-        device: &Device,
-    ) -> Option<String> {
-        let network = resnet::network(&self.arch, weights.clone()).ok()?;
-        let net = OnDevice::new(&network, device).ok()?;
-        let mut first = None;
-        let tap = &mut |layer: NodeId, _: &Tensor<4>, y: &Tensor<4>| {
-            if first.is_none() && has_not_finite(y) {
-                first = Some(layer);
-            }
-        };
-        net.forward_tapped(batch.images(device), tap).ok()?;
-        first.map(|layer| net.topology().node(layer).name.clone())
-    }
-}
-
 /// Whether a value is NaN or infinite.
 pub(super) fn has_not_finite(x: &Tensor<4>) -> bool {
     let data = x.clone().inner().try_into_data().ok();
@@ -325,90 +224,20 @@ fn add(total: &mut StateDict, part: &StateDict, share: f32) {
     }
 }
 
-/// From a place in the burn module to PyTorch's name.
-struct Names(BTreeMap<String, String>);
-
-impl Names {
-    fn new(arch: &Arch) -> Self {
-        let layout = arch.layout();
-        let mut places = BTreeMap::from([("fc".to_string(), layout.classifier.clone())]);
-        for block in &layout.blocks {
-            if let Shortcut::Project(unit) = &block.shortcut {
-                let first = &block.units[0].conv;
-                let block = first.strip_suffix(".conv1").unwrap_or(first);
-                places.insert(format!("{block}.downsample.conv"), unit.conv.clone());
-                places.insert(format!("{block}.downsample.bn"), unit.bn.clone());
-            }
-        }
-        Self(places)
-    }
-
-    fn pytorch(&self, path: &[String]) -> String {
-        let (leaf, module) = match path.split_last() {
-            Some((leaf, module)) => (leaf.as_str(), module.join(".")),
-            None => ("", String::new()),
-        };
-        let leaf = match leaf {
-            "gamma" => "weight",
-            "beta" => "bias",
-            other => other,
-        };
-        let module = self.0.get(&module).unwrap_or(&module);
-        format!("{module}.{leaf}")
-    }
-}
-
-/// Takes the gradients out by PyTorch's names.
-struct Collect<'a> {
-    names: &'a Names,
-    path: Vec<String>,
-    gradients: GradientsParams,
-    found: StateDict,
-}
-
-impl Collect<'_> {
-    fn take<const D: usize>(&mut self, id: ParamId) {
-        let Some(gradient) = self.gradients.remove::<D>(id) else {
-            return;
-        };
-        // Two dimensions: the classifier, which burn keeps transposed.
-        let gradient = if D == 2 {
-            gradient.transpose()
-        } else {
-            gradient
-        };
-        let shape = gradient.dims().to_vec();
-        let tensor = gradient
-            .try_into_data()
-            .ok()
-            .and_then(|data| data.try_to_vec::<f32>().ok())
-            .and_then(|data| HostTensor::new(shape, data).ok());
-        if let Some(tensor) = tensor {
-            self.found.insert(self.names.pytorch(&self.path), tensor);
-        }
-    }
-}
-
-impl ModuleVisitor for Collect<'_> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.take::<D>(param.id);
-    }
-
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.to_string());
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use resnet::{Arch, HostTensor};
+
+    use super::super::float::FloatNet;
     use super::*;
 
     fn arch(name: &str) -> Arch {
         Arch::parse(name).unwrap()
+    }
+
+    fn engine(arch: &Arch, shards: usize, threads: usize) -> Engine {
+        let learner = Box::new(FloatNet::new(resnet::topology(arch)));
+        Engine::new(learner, &Device::flex(), shards, threads).unwrap()
     }
 
     fn batch(n: usize, side: usize) -> (Vec<f32>, Vec<u16>) {
@@ -421,7 +250,7 @@ mod tests {
     fn start(arch: &Arch) -> StateDict {
         let device = Device::flex();
         device.seed(3);
-        ResNet::init(arch, &device).to_state(arch)
+        resnet::initial(&resnet::topology(arch), &device).unwrap()
     }
 
     #[test]
@@ -434,7 +263,7 @@ mod tests {
         ] {
             let arch = arch(name).with_classes(10);
             let weights = start(&arch);
-            let engine = Engine::new(arch, &Device::flex(), 1, 1).unwrap();
+            let engine = engine(&arch, 1, 1);
             let (images, labels) = batch(2, side);
             let found = engine
                 .gradients(&weights, &images, &labels, [side, side])
@@ -472,8 +301,7 @@ mod tests {
         let (images, labels) = batch(7, 32);
         for shards in [1, 3] {
             let run = |threads| {
-                Engine::new(arch, &Device::flex(), shards, threads)
-                    .unwrap()
+                engine(&arch, shards, threads)
                     .gradients(&weights, &images, &labels, [32, 32])
                     .unwrap()
             };
@@ -492,7 +320,7 @@ mod tests {
         let arch = arch("cifar-resnet20");
         let weights = start(&arch);
         let (images, labels) = batch(6, 16);
-        let engine = Engine::new(arch, &Device::flex(), 2, 2).unwrap();
+        let engine = engine(&arch, 2, 2);
         let loss = |weights: &StateDict| {
             engine
                 .gradients(weights, &images, &labels, [16, 16])
@@ -532,7 +360,7 @@ mod tests {
         kernel[..27].fill(0.0);
         kernel[4] = 1.0;
         let (images, labels) = batch(4, 8);
-        let engine = Engine::new(arch, &Device::flex(), 2, 2).unwrap();
+        let engine = engine(&arch, 2, 2);
         let found = engine
             .gradients(&weights, &images, &labels, [8, 8])
             .unwrap();
@@ -543,7 +371,7 @@ mod tests {
         let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
         let variance = |values: &[f64]| {
             let m = mean(values);
-            values.iter().map(|v| (v - m).powi(2)).sum::<f64>() / values.len() as f64
+            values.iter().map(|v| (v - m).powi(2)).sum::<f64>() / (values.len() - 1) as f64
         };
         let (a, b) = red.split_at(128);
         let value = |name: &str| f64::from(found.running.get(name).unwrap().data[0]);

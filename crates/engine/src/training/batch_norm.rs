@@ -1,9 +1,9 @@
-//! Batch normalisation by the statistics of the batch, with a ReLU behind it where one follows.
+//! Batch normalisation by the statistics of the batch, with the clipping behind it where some follows.
 //!
 //! ```text
 //! mean = sum x / m      variance = sum (x - mean)^2 / m      r = 1 / sqrt(variance + epsilon)       m = n h w
-//! y  = (x - mean) gamma r + beta                                  or max(that, 0)                   (1)
-//! dbeta = sum dy        dgamma = r sum dy (x - mean)              dy = 0 where the ReLU made 0      (2)
+//! y  = (x - mean) gamma r + beta                                  or min(max(that, low), high)      (1)
+//! dbeta = sum dy        dgamma = r sum dy (x - mean)              dy = 0 where (1) was cut off      (2)
 //! dx = gamma r (dy - dbeta / m - (x - mean) r dgamma / m)                                           (3)
 //! ```
 //!
@@ -11,7 +11,7 @@
 //!
 //! Sums: in float32 within 1024 values of a plane, in sixteen interleaved parts; in float64 from there on, in the order of
 //! images. A plane's squares are taken from the plane's own mean and then moved (Chan, Golub and LeVeque 1983, equation 2.1),
-//! so that a mean that is large beside the deviation costs no digits. What the ReLU made 0 is found by computing (1) again.
+//! so that a mean that is large beside the deviation costs no digits. What was cut off is found by computing (1) again.
 
 use rayon::prelude::*;
 
@@ -34,8 +34,9 @@ pub struct BatchNorm {
     pub pixels: usize,
     /// What is added to the variance.
     pub epsilon: f32,
-    /// Whether a ReLU follows.
-    pub relu: bool,
+    /// What results are cut off at, below and above, where clipping follows: 0 and infinity for a ReLU. At an end itself nothing
+    /// flows back.
+    pub ends: Option<[f32; 2]>,
 }
 
 /// A batch's statistics, one value per channel.
@@ -99,10 +100,11 @@ impl BatchNorm {
                 for ((y, x), channel) in planes.zip(channels.iter().cycle()) {
                     let channel = *channel;
                     let values = y.iter_mut().zip(x);
-                    if self.relu {
-                        values.for_each(|(y, &x)| *y = at_least_zero(channel.apply(x)));
-                    } else {
-                        values.for_each(|(y, &x)| *y = channel.apply(x));
+                    match self.ends {
+                        Some(ends) => {
+                            values.for_each(|(y, &x)| *y = clipped(channel.apply(x), ends));
+                        }
+                        None => values.for_each(|(y, &x)| *y = channel.apply(x)),
                     }
                 }
             });
@@ -134,16 +136,19 @@ impl BatchNorm {
             let channel = channels[channel];
             let dy = dy.unwrap_or_default();
             // The two cases are two loops, each of which compiles to vectors.
-            let parts = |mask: fn(f32, f32) -> f32| {
-                let masked = |x: f32, dy: f32| mask(channel.apply(x), dy);
-                [
-                    sum_of(x, dy, masked),
-                    sum_of(x, dy, |x, dy| masked(x, dy) * (x - channel.mean)),
-                ]
-            };
-            match self.relu {
-                true => parts(masked),
-                false => parts(|_, dy| dy),
+            let center = channel.mean;
+            match self.ends {
+                Some(ends) => {
+                    let masked = |x: f32, dy: f32| masked(channel.apply(x), dy, ends);
+                    [
+                        sum_of(x, dy, masked),
+                        sum_of(x, dy, |x, dy| masked(x, dy) * (x - center)),
+                    ]
+                }
+                None => [
+                    sum_of(x, dy, |_, dy| dy),
+                    sum_of(x, dy, |x, dy| dy * (x - center)),
+                ],
             }
         });
         let m = (self.images * self.pixels) as f64;
@@ -176,10 +181,10 @@ impl BatchNorm {
                         channel.scale * dy + slope * (x - channel.mean) + constant
                     };
                     let values = dy.iter_mut().zip(x);
-                    if self.relu {
-                        values.for_each(|(dy, &x)| *dy = dx(x, masked(channel.apply(x), *dy)));
-                    } else {
-                        values.for_each(|(dy, &x)| *dy = dx(x, *dy));
+                    match self.ends {
+                        Some(ends) => values
+                            .for_each(|(dy, &x)| *dy = dx(x, masked(channel.apply(x), *dy, ends))),
+                        None => values.for_each(|(dy, &x)| *dy = dx(x, *dy)),
                     }
                 }
             });
@@ -264,14 +269,16 @@ impl BatchNorm {
 
 /// 0 for what is below it; a NaN stays one.
 #[inline(always)]
-fn at_least_zero(y: f32) -> f32 {
-    if y < 0.0 { 0.0 } else { y }
+pub fn clipped(y: f32, [low, high]: [f32; 2]) -> f32 {
+    let y = if y < low { low } else { y };
+    if y > high { high } else { y }
 }
 
-/// The gradient before a ReLU that was given `y`.
+/// The gradient before a clipping that was given `y` or made it.
 #[inline(always)]
-fn masked(y: f32, dy: f32) -> f32 {
-    if y > 0.0 { dy } else { 0.0 }
+pub fn masked(y: f32, dy: f32, [low, high]: [f32; 2]) -> f32 {
+    // Both compared: a short circuit would be a branch.
+    if (y > low) & (y < high) { dy } else { 0.0 }
 }
 
 /// The sum of `x`, as the module's header says.

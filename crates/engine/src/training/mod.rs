@@ -14,7 +14,7 @@ mod planar;
 mod tests;
 mod weight_gradient;
 
-pub use batch_norm::{BatchNorm, BatchNormGradients, Statistics};
+pub use batch_norm::{BatchNorm, BatchNormGradients, Statistics, clipped, masked};
 pub use conv::Conv2d;
 
 use crate::error::Error;

@@ -192,7 +192,7 @@ fn the_number_of_threads_changes_no_bit() {
         channels: 16,
         pixels: 81,
         epsilon: 1e-5,
-        relu: true,
+        ends: Some([0.0, f32::INFINITY]),
     };
     let (gamma, beta) = (values(16, 4), values(16, 5));
     let run = |threads: usize| {
@@ -240,19 +240,22 @@ fn the_biases_gradient_is_the_sum_of_the_outputs() {
 
 #[test]
 fn batch_normalisation_and_its_gradients_are_the_equations() {
-    for (images, channels, pixels, mean, relu) in [
-        (1, 1, 1, 0.0, false),
-        (3, 7, 1, 0.0, true),
-        (2, 3, 33, 100.0, false),
-        (4, 16, 64, -1.0, true),
-        (2, 1, 2500, 1000.0, true),
+    let relu = Some([0.0, f32::INFINITY]);
+    for (images, channels, pixels, mean, ends) in [
+        (1, 1, 1, 0.0, None),
+        (3, 7, 1, 0.0, relu),
+        (2, 3, 33, 100.0, None),
+        (4, 16, 64, -1.0, relu),
+        (4, 5, 40, 2.0, Some([-0.5, 1.0])),
+        (2, 1, 2500, 1000.0, relu),
     ] {
+        let [low, high] = ends.unwrap_or([f32::NEG_INFINITY, f32::INFINITY]);
         let norm = BatchNorm {
             images,
             channels,
             pixels,
             epsilon: 1e-5,
-            relu,
+            ends,
         };
         let n = images * channels * pixels;
         let x: Vec<f32> = values(n, 1).into_iter().map(|x| x + mean).collect();
@@ -279,9 +282,9 @@ fn batch_normalisation_and_its_gradients_are_the_equations() {
             let [gamma, beta] = [gamma[c], beta[c]].map(f64::from);
             let hat = |i: usize| (at(i) - mean) * r;
             let line = |i: usize| hat(i) * gamma + beta;
-            // What was cut off is asked of the result: a value next to 0 may fall on either side of it.
+            // What was cut off is asked of the result: a value next to an end may fall on either side of it.
             let dy = |i: usize| {
-                if relu && y[i] <= 0.0 {
+                if y[i] <= low || y[i] >= high {
                     0.0
                 } else {
                     f64::from(dy[i])
@@ -289,7 +292,7 @@ fn batch_normalisation_and_its_gradients_are_the_equations() {
             };
             let (dbeta, dgamma) = (sum(&dy), sum(&|i| dy(i) * hat(i)));
             for &i in &places {
-                ys[i] = if relu { line(i).max(0.0) } else { line(i) };
+                ys[i] = line(i).clamp(f64::from(low), f64::from(high));
                 dxs[i] = gamma * r * (dy(i) - dbeta / m - hat(i) * dgamma / m);
             }
             gammas.push(dgamma);

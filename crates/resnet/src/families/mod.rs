@@ -2,6 +2,7 @@
 //! read off these. A family is a file with one function and one line in [`FAMILIES`].
 
 mod build;
+mod cifar_mobilenet;
 mod mobilenet_v2;
 mod residual;
 mod squeezenet;
@@ -9,7 +10,10 @@ mod vgg;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use network::Topology;
+use network::{StateDict, Topology};
+
+use crate::arch::Arch;
+use crate::error::Error;
 
 pub(crate) use build::{Nodes, Shapes};
 
@@ -22,6 +26,39 @@ const FAMILIES: [Family; 4] = [
     ("vgg", vgg::topology),
     ("squeezenet", squeezenet::topology),
 ];
+
+/// Networks by name that no checkpoint is needed for: the name, and the network with that many classes.
+type Named = (&'static str, fn(usize) -> Option<Topology>);
+
+const NAMED: [Named; 1] = [("cifar-mobilenet", cifar_mobilenet::topology)];
+
+/// The network that is called `name`, of an architecture or a family, with `classes` classes.
+///
+/// # Errors
+/// [`Error::UnknownArch`] with the names that there are.
+pub fn named(name: &str, classes: usize) -> Result<Topology, Error> {
+    let found = NAMED.iter().find(|(own, _)| *own == name);
+    if let Some(found) = found.and_then(|(_, topology)| topology(classes)) {
+        return Ok(found);
+    }
+    match Arch::parse(name) {
+        Ok(arch) => Ok(crate::topology(&arch.with_classes(classes))),
+        Err(Error::UnknownArch { name, known }) => {
+            let more: Vec<&str> = NAMED.iter().map(|(name, _)| *name).collect();
+            let known = format!("{known}, {}", more.join(", "));
+            Err(Error::UnknownArch { name, known })
+        }
+        Err(other) => Err(other),
+    }
+}
+
+/// Whether a file of `state` alone, without a word on what computes with it, is read as the network `topology`.
+pub fn is_told_by_tensors(topology: &Topology, state: &StateDict) -> bool {
+    let size = [topology.input().height, topology.input().width];
+    let same = |found: Topology| found.at(size).is_ok_and(|found| found == *topology);
+    let of_arch = Arch::recognise(&state.shapes()).is_ok_and(|arch| same(crate::topology(&arch)));
+    of_arch || recognise(&state.shapes()).is_some_and(|(_, found)| same(found))
+}
 
 /// The family that has exactly these tensors, and the network.
 pub(crate) fn recognise(shapes: &BTreeMap<String, Vec<usize>>) -> Option<(&'static str, Topology)> {

@@ -5,8 +5,10 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops};
 use burn::backend::flex::FlexTensor;
 use burn::backend::{Flex, TensorMetadata};
-use burn::tensor::{Tensor, TensorData, activation, module};
+use burn::tensor::{Tensor, TensorData, module};
 use engine::training::{BatchNorm, Statistics};
+
+use super::clip::{Ends, burns};
 
 use quant_core::tensor::flex::pool;
 use quant_core::tensor::flex::{Argument, apply, into_values, recycle, tensor, values};
@@ -24,32 +26,14 @@ pub struct Normalized {
     pub variance: Tensor<1>,
 }
 
-/// `x`, `[n, c, h, w]`, normalised by its own statistics, times `gamma` plus `beta`, `[c]` each.
+/// `x`, `[n, c, h, w]`, normalised by its own statistics, times `gamma` plus `beta`, `[c]` each; cut off at `ends` if there are some, in
+/// the same pass over the map.
 pub fn batch_norm_train(
     x: Tensor<4>,
     gamma: Tensor<1>,
     beta: Tensor<1>,
     epsilon: f64,
-) -> Normalized {
-    normalize(x, gamma, beta, epsilon, false)
-}
-
-/// The same with a ReLU behind it, in one pass over the map.
-pub fn batch_norm_relu_train(
-    x: Tensor<4>,
-    gamma: Tensor<1>,
-    beta: Tensor<1>,
-    epsilon: f64,
-) -> Normalized {
-    normalize(x, gamma, beta, epsilon, true)
-}
-
-fn normalize(
-    x: Tensor<4>,
-    gamma: Tensor<1>,
-    beta: Tensor<1>,
-    epsilon: f64,
-    relu: bool,
+    ends: Option<Ends>,
 ) -> Normalized {
     let [images, channels, h, w] = x.dims();
     let fits = [&gamma, &beta].iter().all(|t| t.dims() == [channels]);
@@ -61,7 +45,7 @@ fn normalize(
             channels,
             pixels: h * w,
             epsilon: epsilon as f32,
-            relu,
+            ends,
         };
         let device = gamma.device().inner();
         let (output, statistics) = apply([a, b, c], Normalization, |operands, tracked| {
@@ -77,9 +61,9 @@ fn normalize(
     }
     let found = module::batch_norm_train(x, gamma, beta, epsilon);
     Normalized {
-        output: match relu {
-            true => activation::relu(found.output),
-            false => found.output,
+        output: match ends {
+            Some(ends) => burns(found.output, ends),
+            None => found.output,
         },
         mean: found.mean.inner(),
         variance: found.variance.inner(),

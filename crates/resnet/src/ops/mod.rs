@@ -7,18 +7,18 @@
 //!
 //! | file | is |
 //! |---|---|
-//! | `conv`, `batch_norm`, `relu` | an operation each: values, gradients, the function that chooses |
+//! | `conv`, `batch_norm`, `clip` | an operation each: values, gradients, the function that chooses |
 //! | [`quant_core::tensor::flex`] | tensors to slices and back, and which tensors are on flex; fake quantization |
 //!
 //! An operation that alone holds its operand overwrites it. Gradients are consumed one after another and most have one reader,
 //! so backward passes run in place; forward passes do where nobody has kept the operand for a backward of its own.
 
 mod batch_norm;
+mod clip;
 mod conv;
-mod relu;
 #[cfg(test)]
 mod tests;
 
-pub use batch_norm::{Normalized, batch_norm_relu_train, batch_norm_train};
+pub use batch_norm::{Normalized, batch_norm_train};
+pub use clip::{Ends, RELU, add_clip, clip};
 pub use conv::conv2d;
-pub use relu::{add_relu, relu};

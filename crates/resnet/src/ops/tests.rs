@@ -61,21 +61,19 @@ fn a_convolution_has_burns_values_and_gradients() {
 }
 
 #[test]
-fn normalisation_has_burns_values_statistics_and_gradients_with_a_relu_and_without() {
+fn normalisation_has_burns_values_statistics_and_gradients_clipped_and_not() {
     let device = Device::flex().autodiff();
     device.seed(2);
-    for relu in [false, true] {
+    for ends in [None, Some(RELU), Some([-0.25, 0.5])] {
         for shape in [[4, 7, 5, 6], [2, 16, 8, 8]] {
             let x = random(shape, &device);
             let (gamma, beta) = (random([shape[1]], &device), random([shape[1]], &device));
-            let found = match relu {
-                true => batch_norm_relu_train(x.clone(), gamma.clone(), beta.clone(), 1e-5),
-                false => batch_norm_train(x.clone(), gamma.clone(), beta.clone(), 1e-5),
-            };
+            let found = batch_norm_train(x.clone(), gamma.clone(), beta.clone(), 1e-5, ends);
             let burns = module::batch_norm_train(x.clone(), gamma.clone(), beta.clone(), 1e-5);
-            let z = match relu {
-                true => activation::relu(burns.output),
-                false => burns.output,
+            let z = match ends {
+                Some([low, f32::INFINITY]) => burns.output.clamp_min(low),
+                Some([low, high]) => burns.output.clamp(low, high),
+                None => burns.output,
             };
             near(found.mean, burns.mean.inner(), "mean");
             near(found.variance, burns.variance.inner(), "variance");
@@ -94,28 +92,32 @@ fn normalisation_has_burns_values_statistics_and_gradients_with_a_relu_and_witho
 }
 
 #[test]
-fn a_relu_overwrites_what_nobody_else_has_and_nothing_else() {
+fn clipping_overwrites_what_nobody_else_has_and_nothing_else() {
     let device = Device::flex().autodiff();
     device.seed(3);
     let (a, b) = (random([2, 3, 4, 5], &device), random([2, 3, 4, 5], &device));
     let before = (values(a.clone()), values(b.clone()));
     // The sum's operands are leaves, kept here; its result is read by two, one of which cuts it off.
     let sum = a.clone() + b.clone();
-    let y = relu(sum.clone());
-    let z = add_relu(a.clone(), b.clone());
+    let y = clip(sum.clone(), RELU);
+    let z = add_clip(a.clone(), b.clone(), [0.0, 1.0]);
     near(y.clone(), activation::relu(sum.clone()), "relu");
-    near(z.clone(), activation::relu(sum.clone()), "add_relu");
+    near(z.clone(), sum.clone().clamp(0.0, 1.0), "add_clip");
     assert_eq!((values(a.clone()), values(b.clone())), before);
     let loss = (y * 3.0 + sum.clone() + z * 5.0).sum().backward();
     let expected: Vec<f32> = values(sum)
         .iter()
-        .map(|&s| if s > 0.0 { 9.0 } else { 1.0 })
+        .map(|&s| match s {
+            s if s <= 0.0 => 1.0,
+            s if s < 1.0 => 9.0,
+            _ => 4.0,
+        })
         .collect();
     assert_eq!(values(a.grad(&loss).unwrap()), expected);
     assert_eq!(values(b.grad(&loss).unwrap()), expected);
     let plain = Tensor::<4>::from_data([[[[f32::NAN, -1.0, 2.0]]]], &Device::flex());
-    let y = values(relu(plain));
-    assert!(y[0].is_nan() && y[1..] == [0.0, 2.0]);
+    let y = values(clip(plain, [0.0, 1.5]));
+    assert!(y[0].is_nan() && y[1..] == [0.0, 1.5]);
 }
 
 #[test]
@@ -129,9 +131,9 @@ fn gradients_are_the_slopes_of_a_chain_of_all_operations() {
     let outer = Tensor::from_inner(random([3, 4, 3, 3], &device.clone().inner()));
     let loss = |x: Tensor<4>, w: Tensor<4>, gamma: Tensor<1>| {
         let y = conv2d(x, w, Some(beta.clone()), Window::square(3, 2, 1), 1);
-        let y = batch_norm_train(y, gamma, beta.clone(), 1e-5).output;
+        let y = batch_norm_train(y, gamma, beta.clone(), 1e-5, None).output;
         let z = conv2d(y.clone(), v.clone(), None, Window::square(1, 1, 0), 1);
-        let z = batch_norm_train(z, beta.clone(), beta.clone(), 1e-5).output;
+        let z = batch_norm_train(z, beta.clone(), beta.clone(), 1e-5, None).output;
         ((z * outer.clone() + y) / 10.0).powi_scalar(2).sum()
     };
     let grads = loss(x.clone(), w.clone(), gamma.clone()).backward();
@@ -175,9 +177,10 @@ fn a_gradient_that_several_read_is_not_overwritten() {
     let x = random([2, 3, 5, 5], &device);
     let w = random([3, 3, 3, 3], &device);
     // x is an operand twice: the two gradients are summed, and the sum's own is given to both.
-    let y = add_relu(
+    let y = add_clip(
         conv2d(x.clone(), w.clone(), None, Window::square(3, 1, 1), 1),
         x.clone(),
+        RELU,
     );
     let options = ConvOptions::new([1; 2], [1; 2], [1; 2], 1);
     let z = activation::relu(module::conv2d(x.clone(), w.clone(), None, options) + x.clone());

@@ -6,6 +6,7 @@ use quant_core::{QParams, Values, parameters};
 
 use super::{Qat, names, unit};
 use crate::error::Error;
+use crate::float::linear;
 use crate::forward::{Hooks, Tapped, clipped, forward};
 use crate::tensors::{Measured, Probe, Read, Tensors};
 use crate::units::Unit;
@@ -37,7 +38,7 @@ pub(super) struct Pass<'a> {
     pub tensors: &'a Tensors,
     pub phase: Phase,
     pub(super) state: &'a StateDict,
-    measured: Measured,
+    pub(super) measured: Measured,
     probe: Probe<'a>,
 }
 
@@ -91,7 +92,7 @@ impl Hooks for Pass<'_> {
     ) -> Result<Tensor<4>, Error> {
         let node = topology.node(unit.head);
         let y = match node.op {
-            Op::Linear { outputs } => clipped(topology, unit, self.linear(&node.name, outputs, x)?),
+            Op::Linear { .. } => clipped(topology, unit, self.linear(&node.name, x)?),
             _ => unit::run(self, topology, unit, x)?,
         };
         (self.probe)(&node.name, &y);
@@ -119,17 +120,11 @@ impl Hooks for Pass<'_> {
 }
 
 impl Pass<'_> {
-    fn linear(&mut self, name: &str, outputs: usize, x: Tensor<4>) -> Result<Tensor<4>, Error> {
-        let [n, c, h, w] = x.dims();
+    fn linear(&mut self, name: &str, x: Tensor<4>) -> Result<Tensor<4>, Error> {
         let weight = self.tensors.matrix(&format!("{name}.weight"))?;
         let weight = self.weight(name, weight, 1.0)?;
-        let y = x.reshape([n, c * h * w]).matmul(weight.transpose());
         let bias = self.tensors.vector(&format!("{name}.bias"));
-        let y = match bias {
-            Ok(bias) => y + bias.unsqueeze::<2>(),
-            Err(_) => y,
-        };
-        Ok(y.reshape([n, outputs, 1, 1]))
+        Ok(linear(x, weight, bias.ok()))
     }
 
     /// A layer's weights on their grid, whose learned step is in units of `unit`.

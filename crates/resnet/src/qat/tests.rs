@@ -13,7 +13,7 @@ use crate::arch::Arch;
 use crate::random_state;
 use crate::sites::{ActivationQuantization, ShortcutPolicy, Site, SiteStatistics};
 use crate::tensors::Tensors;
-use crate::{Epilogue, ResNet, lower, lower_quantized};
+use crate::{Epilogue, ResNet, forward_float, lower, lower_quantized};
 
 pub(super) const SIDE: usize = 16;
 pub(super) const IMAGES: usize = 4;
@@ -47,18 +47,18 @@ pub(super) fn checked(arch: &Arch, state: &StateDict) -> network::Network {
 pub(super) fn network(arch: &Arch, seed: u64) -> StateDict {
     let state = random_state(arch, seed);
     let device = Device::flex().autodiff();
-    let net = ResNet::from_state(arch, &state, &device).unwrap();
-    drop(net.forward(images(&device)));
-    let mut moved = net.to_state(arch);
-    for (name, old) in &state {
-        if name.contains("running") {
-            // A tenth of the way, all of it.
-            let values = &mut moved.get_mut(name).unwrap().data;
-            let all = values.iter_mut().zip(&old.data);
-            all.for_each(|(new, old)| *new = old + (*new - old) * 10.0);
-        }
+    let tensors = Tensors::new(&state, &device);
+    let topology = crate::topology(arch);
+    let found = forward_float(&topology, &tensors, images(&device), &mut |_, _| {});
+    let running = found.unwrap().1.into_state().unwrap();
+    let mut state = state;
+    for (name, new) in &running {
+        // A tenth of the way, all of it.
+        let old = &mut state.get_mut(name).unwrap().data;
+        let all = old.iter_mut().zip(&new.data);
+        all.for_each(|(old, new)| *old += (new - *old) * 10.0);
     }
-    moved
+    state
 }
 
 /// What the float network's sites see of the images.

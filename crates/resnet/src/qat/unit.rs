@@ -18,8 +18,6 @@
 //!
 //! Where every channel has a learned step of its own, Q(w k) is k Q(w) by the unit of its step ([`super::step_unit`]): (1) is (3)
 //! and (2) is (4), and the latter are computed.
-//!
-//! Running statistics move a tenth of the way at each step, the variance unbiased, as in PyTorch.
 
 use burn::tensor::Tensor;
 
@@ -27,12 +25,10 @@ use super::QatBn;
 use super::forward::Pass;
 use crate::error::Error;
 use crate::forward::clipped;
-use crate::ops::{batch_norm_relu_train, batch_norm_train, conv2d};
+use crate::normalized::by_batch;
+use crate::ops::conv2d;
 use crate::units::Unit;
 use network::{Op, Topology};
-
-/// How far running statistics move.
-const MOMENTUM: f64 = 0.1;
 
 /// `[c]` as `[c, 1, 1, 1]`.
 fn by_output(t: Tensor<1>) -> Tensor<4> {
@@ -56,16 +52,16 @@ pub(super) fn run(
     let clipped = |y: Tensor<4>| clipped(topology, unit, y);
     let convolve = |x, weight, bias| conv2d(x, weight, bias, window, groups);
     let bn = pass.qat.spec.bn;
-    let norm = unit.norm.map(|norm| topology.node(norm));
-    let (Some(norm), false) = (norm, bn == QatBn::Static) else {
+    let (Some(norm), false) = (unit.norm, bn == QatBn::Static) else {
         let bias = pass.tensors.vector(&format!("{conv}.bias"));
         let weight = pass.weight(conv, weight, 1.0)?;
         return Ok(clipped(convolve(x, weight, bias.ok())));
     };
-    let Op::BatchNorm { epsilon } = norm.op else {
-        return Err(network::Error::missing(&norm.name).into());
+    let name = &topology.node(norm).name;
+    let Op::BatchNorm { epsilon } = topology.node(norm).op else {
+        return Err(network::Error::missing(name).into());
     };
-    let part = |part: &str| pass.tensors.vector(&format!("{}.{part}", norm.name));
+    let part = |part: &str| pass.tensors.vector(&format!("{name}.{part}"));
     let (gamma, beta) = (part("weight")?, part("bias")?);
     let (mean, variance) = (part("running_mean")?.inner(), part("running_var")?.inner());
     let r = (variance.clone() + epsilon as f32).sqrt();
@@ -89,25 +85,5 @@ pub(super) fn run(
         quantized / by_output(k.mask_fill(zero, 1.0))
     };
     let z = convolve(x, weight, None);
-    let [n, _, h, w] = z.dims();
-    let is_rectified = unit.clipping(topology) == Some(&Op::RELU);
-    let found = match is_rectified {
-        true => batch_norm_relu_train(z, gamma, beta, epsilon),
-        false => batch_norm_train(z, gamma, beta, epsilon),
-    };
-    let m = (n * h * w) as f64;
-    let unbiased = found.variance * (m / (m - 1.0).max(1.0));
-    let moved = |old: Tensor<1>, new: Tensor<1>| old * (1.0 - MOMENTUM) + new * MOMENTUM;
-    pass.measure(
-        &format!("{}.running_mean", norm.name),
-        moved(mean, found.mean),
-    );
-    pass.measure(
-        &format!("{}.running_var", norm.name),
-        moved(variance, unbiased),
-    );
-    Ok(match is_rectified {
-        true => found.output,
-        false => clipped(found.output),
-    })
+    by_batch((topology, unit, norm), z, pass.tensors, &mut pass.measured)
 }

@@ -1,7 +1,8 @@
-//! `train --out FILE.safetensors`: trains a network, in float32 or with quantizers, and writes its weights under PyTorch's names.
+//! `train --out FILE`: trains a network, in float32 or with quantizers, and writes it.
 
 mod progress;
 mod qat;
+mod subject;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,13 +14,14 @@ use anyhow::{Context, Result, bail};
 use bench::cli::{exit_code, folder_of};
 use bench::registry::{Format, Registry};
 use bench::train::config::FORMAT;
+use bench::train::float::FloatNet;
 use bench::train::{Config, Decay, Finish, Folder, Trainer};
 use clap::Parser;
 use dataset::Dataset;
 use dataset::cifar::{self, Kind};
 use dataset::synthetic::{self, Split};
 use progress::Progress;
-use resnet::{Arch, StateDict};
+use subject::Subject;
 
 /// Train a network with SGD, momentum and a cosine schedule; keep a checkpoint of every epoch.
 ///
@@ -27,8 +29,8 @@ use resnet::{Arch, StateDict};
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
-    /// Where the weights go; the folder must exist.
-    #[arg(long, value_name = "FILE.safetensors")]
+    /// Where the network goes, .safetensors (its tensors) or .onnx (what it computes, too); the folder must exist.
+    #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Train with quantizers: the cell of this experiment that has `method = "qat"`; its settings take the place of all those
     /// below that are about training. A training that was stopped goes on.
@@ -46,7 +48,8 @@ struct Arguments {
     /// An entry of datasets.toml: `synthetic`, or a set in CIFAR-10's binary format.
     #[arg(long, default_value = "synthetic")]
     dataset: String,
-    /// The architecture: cifar-resnet20 ... cifar-resnet110 (`-b`: option B shortcuts), resnet18 ... resnet152.
+    /// The network: cifar-resnet20 ... cifar-resnet110 (`-b`: option B shortcuts), resnet18 ... resnet152, cifar-mobilenet, or a
+    /// file whose network is meant, not its numbers, such as net.onnx.
     #[arg(long, default_value = "cifar-resnet20")]
     arch: String,
     /// Passes over the training images.
@@ -144,23 +147,29 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
     if let Some(experiment) = &arguments.qat {
         return qat::run(arguments, experiment);
     }
-    let arch = Arch::parse(&arguments.arch)?;
     check_out(&arguments.out, arguments.resume)?;
     let device = bench::device::open_burn(&arguments.device)?;
     let threads = bench::cli::threads(arguments.threads);
     let (train, test) = open(arguments)?;
-    let arch = arch.with_classes(train.classes().len());
-    let init = match &arguments.init {
-        Some(path) => Some(starting_weights(path, &arch)?),
-        None => None,
+    let subject = Subject::new(&arguments.arch, &train)?;
+    let (init, begin) = match &arguments.init {
+        Some(path) => {
+            let weights = subject.of(path)?;
+            (weights.sha256(), weights)
+        }
+        None => (
+            "random".to_owned(),
+            subject.random(&device, arguments.seed)?,
+        ),
     };
-    let config = config(arguments, &train, init.as_ref());
+    subject.check_out(&arguments.out, &begin)?;
+    let config = config(arguments, &subject, &train, init);
     config.check()?;
     let folder = Folder::open(&checkpoint_folder(arguments))?;
     let kept = folder.path().to_path_buf();
     let mut trainer = Trainer::new(
         config.clone(),
-        init,
+        (Box::new(FloatNet::new(subject.topology.clone())), begin),
         folder,
         arguments.resume,
         (&train, test.as_ref()),
@@ -196,7 +205,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
             Ok(ExitCode::from(130))
         }
         Finish::Done => {
-            save(&trainer, &config, test.as_ref(), &arguments.out)?;
+            save(&trainer, &subject, &config, test.as_ref(), &arguments.out)?;
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -282,34 +291,14 @@ fn open(arguments: &Arguments) -> Result<(Dataset, Option<Dataset>)> {
     ))
 }
 
-fn starting_weights(path: &Path, arch: &Arch) -> Result<StateDict> {
-    let found =
-        resnet::load(path, Some(arch)).with_context(|| format!("--init {}", path.display()))?;
-    if found.folded {
-        bail!(
-            "--init {}: its BatchNorm is folded, so it cannot be trained",
-            path.display()
-        );
-    }
-    if found.classes() != arch.classes() {
-        bail!(
-            "--init {}: it has {} classes, the image set {}",
-            path.display(),
-            found.classes(),
-            arch.classes()
-        );
-    }
-    Ok(found.network.into_parts().1)
-}
-
-fn config(arguments: &Arguments, train: &Dataset, init: Option<&StateDict>) -> Config {
+fn config(arguments: &Arguments, subject: &Subject, train: &Dataset, init: String) -> Config {
     Config {
         format: FORMAT,
-        arch: arguments.arch.clone(),
+        arch: subject.name.clone(),
         dataset: arguments.dataset.clone(),
         train_sha256: train.sha256(),
         train_images: train.len(),
-        init: init.map_or("random".into(), StateDict::sha256),
+        init,
         epochs: arguments.epochs,
         batch: arguments.batch,
         shards: arguments.shards,
@@ -348,7 +337,13 @@ fn listen() -> Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-fn save(trainer: &Trainer, config: &Config, test: Option<&Dataset>, out: &Path) -> Result<()> {
+fn save(
+    trainer: &Trainer,
+    subject: &Subject,
+    config: &Config,
+    test: Option<&Dataset>,
+    out: &Path,
+) -> Result<()> {
     let weights = trainer.weights();
     let mut metadata = BTreeMap::from([
         ("arch".to_string(), config.arch.clone()),
@@ -361,7 +356,7 @@ fn save(trainer: &Trainer, config: &Config, test: Option<&Dataset>, out: &Path) 
         metadata.insert("test_images".into(), test.len().to_string());
         metadata.insert("test_sha256".into(), test.sha256());
     }
-    resnet::save_safetensors(weights, out, &metadata)?;
+    subject.save(weights, out, &metadata)?;
     let accuracy = match (top1, test) {
         (Some(top1), Some(test)) => format!("top-1 {:.2} % of {}", 100.0 * top1, test.len()),
         _ => "not tested".into(),

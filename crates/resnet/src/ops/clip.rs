@@ -1,7 +1,7 @@
-//! max(x, 0) and max(a + b, 0), in place where nobody else has the operand, with the gradient
+//! min(max(x, low), high), of a value and of a sum, in place where nobody else has the operand, with the gradient
 //!
 //! ```text
-//! dx = dy where y > 0, else 0
+//! dx = dy where low < y < high, else 0
 //! ```
 //!
 //! which needs y alone: the operation behind it keeps that anyway. A NaN stays one.
@@ -12,6 +12,7 @@ use burn::backend::autodiff::ops::{Backward, Ops};
 use burn::backend::flex::FlexTensor;
 use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::{Tensor, activation};
+use engine::training::{clipped, masked};
 use rayon::prelude::*;
 
 use quant_core::tensor::flex::{Argument, apply, into_values, recycle, tensor, values};
@@ -19,31 +20,37 @@ use quant_core::tensor::flex::{Argument, apply, into_values, recycle, tensor, va
 /// Values that a thread takes at once.
 const RUN: usize = 32 << 10;
 
-/// max(x, 0).
-pub fn relu(x: Tensor<4>) -> Tensor<4> {
+/// What values are cut off at, below and above.
+pub type Ends = [f32; 2];
+
+/// Those of a ReLU.
+pub const RELU: Ends = [0.0, f32::INFINITY];
+
+/// min(max(x, low), high).
+pub fn clip(x: Tensor<4>, ends: Ends) -> Tensor<4> {
     match Argument::of(&x) {
         Some(operand) => {
             drop(x);
-            apply([operand], Relu, |[x], tracked| {
+            apply([operand], Clip, |[x], tracked| {
                 let shape: [usize; 4] = x.shape().dims();
                 let mut y = into_values(x);
                 y.par_chunks_mut(RUN)
-                    .for_each(|y| y.iter_mut().for_each(|y| *y = at_least_zero(*y)));
+                    .for_each(|y| y.iter_mut().for_each(|y| *y = clipped(*y, ends)));
                 let y = tensor(y, shape);
-                (y.clone(), tracked.then_some(y), ())
+                (y.clone(), tracked.then_some((y, ends)), ())
             })
             .0
         }
-        None => activation::relu(x),
+        None => burns(x, ends),
     }
 }
 
-/// max(a + b, 0), of one shape.
-pub fn add_relu(a: Tensor<4>, b: Tensor<4>) -> Tensor<4> {
+/// min(max(a + b, low), high), of one shape.
+pub fn add_clip(a: Tensor<4>, b: Tensor<4>, ends: Ends) -> Tensor<4> {
     match (Argument::of(&a), Argument::of(&b), a.dims() == b.dims()) {
         (Some(left), Some(right), true) => {
             drop((a, b));
-            apply([left, right], Relu, |[a, b], tracked| {
+            apply([left, right], Clip, |[a, b], tracked| {
                 let shape: [usize; 4] = a.shape().dims();
                 let b = b.to_contiguous();
                 let mut y = into_values(a);
@@ -51,42 +58,46 @@ pub fn add_relu(a: Tensor<4>, b: Tensor<4>) -> Tensor<4> {
                     .zip(values(&b).par_chunks(RUN))
                     .for_each(|(y, b)| {
                         let pairs = y.iter_mut().zip(b);
-                        pairs.for_each(|(y, b)| *y = at_least_zero(*y + b));
+                        pairs.for_each(|(y, b)| *y = clipped(*y + b, ends));
                     });
                 recycle(b);
                 let y = tensor(y, shape);
-                (y.clone(), tracked.then_some(y), ())
+                (y.clone(), tracked.then_some((y, ends)), ())
             })
             .0
         }
-        _ => activation::relu(a + b),
+        _ => burns(a + b, ends),
     }
 }
 
-#[inline(always)]
-fn at_least_zero(y: f32) -> f32 {
-    if y < 0.0 { 0.0 } else { y }
+/// The same by burn.
+pub(super) fn burns(x: Tensor<4>, [low, high]: Ends) -> Tensor<4> {
+    match [low, high] == RELU {
+        true => activation::relu(x),
+        false => x.clamp(low, high),
+    }
 }
 
 /// Operands: those whose sum is cut off.
 #[derive(Debug)]
-struct Relu;
+struct Clip;
 
-impl<const N: usize> Backward<Flex, N> for Relu {
-    type State = FlexTensor;
+impl<const N: usize> Backward<Flex, N> for Clip {
+    type State = (FlexTensor, Ends);
 
-    fn backward(self, ops: Ops<FlexTensor, N>, grads: &mut Gradients, _: &mut Checkpointer) {
+    fn backward(self, ops: Ops<Self::State, N>, grads: &mut Gradients, _: &mut Checkpointer) {
         let mut gradient = into_values(grads.consume::<Flex>(&ops.node));
-        let shape: [usize; 4] = ops.state.shape().dims();
+        let (y, ends) = ops.state;
+        let shape: [usize; 4] = y.shape().dims();
         gradient
             .par_chunks_mut(RUN)
-            .zip(values(&ops.state).par_chunks(RUN))
+            .zip(values(&y).par_chunks(RUN))
             .for_each(|(dy, y)| {
                 for (dy, y) in dy.iter_mut().zip(y) {
-                    *dy = if *y <= 0.0 { 0.0 } else { *dy };
+                    *dy = masked(*y, *dy, ends);
                 }
             });
-        recycle(ops.state);
+        recycle(y);
         let gradient = tensor(gradient, shape);
         for node in ops.parents.iter().flatten() {
             grads.register::<Flex>(node.id, gradient.clone());

@@ -1,0 +1,86 @@
+//! `train`, whole: any network, to a file that everything else reads.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use resnet::{Checkpoint, load};
+use tempfile::TempDir;
+
+fn train(folder: &Path, more: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_train"));
+    let short = [
+        "--train-images=32",
+        "--test-images=16",
+        "--batch=16",
+        "--shards=2",
+        "--epochs=1",
+    ];
+    command.args(short).args(more).current_dir(folder);
+    let data = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data");
+    command.env("QUANTLAB_DATA", data).output().unwrap()
+}
+
+fn trained(folder: &Path, out: &str, more: &[&str]) -> Checkpoint {
+    let output = train(folder, &[more, &["--out", out]].concat());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    load(&folder.join(out), None).unwrap()
+}
+
+fn refusal(folder: &Path, more: &[&str]) -> String {
+    let output = train(folder, more);
+    assert_eq!(output.status.code(), Some(1));
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn a_network_that_is_no_resnet_is_trained_to_onnx_and_from_onnx() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path();
+    let first = trained(path, "net.onnx", &["--arch", "cifar-mobilenet"]);
+    let expected = resnet::named("cifar-mobilenet", 10).unwrap();
+    assert_eq!(
+        first.network.topology().nodes().len(),
+        expected.nodes().len()
+    );
+    assert!(!first.folded && first.network.topology().has_norms());
+    // Its network again: with the same random weights it is trained to the same bytes, with its own it goes on.
+    let again = trained(path, "again.onnx", &["--arch", "net.onnx"]);
+    assert_eq!(again.sha256, first.sha256);
+    let on = trained(
+        path,
+        "on.onnx",
+        &["--arch", "net.onnx", "--init", "net.onnx"],
+    );
+    assert_ne!(on.sha256, first.sha256);
+    assert_eq!(on.network.topology(), first.network.topology());
+}
+
+#[test]
+fn a_resnets_tensors_are_enough_and_another_networks_are_not() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path();
+    let net = trained(path, "net.safetensors", &["--arch", "cifar-resnet20"]);
+    assert_eq!(net.architecture, "cifar-resnet20");
+    let said = refusal(
+        path,
+        &["--arch", "cifar-mobilenet", "--out", "a.safetensors"],
+    );
+    assert!(said.contains("name it .onnx"), "{said}");
+    let other = ["--arch", "cifar-mobilenet", "--init", "net.safetensors"];
+    let said = refusal(path, &[&other[..], &["--out", "a.onnx"]].concat());
+    assert!(
+        said.contains("tensor 'stem.conv.weight' is missing"),
+        "{said}"
+    );
+    let said = refusal(path, &["--arch", "cifar-mobile", "--out", "a.onnx"]);
+    assert!(
+        said.contains("cifar-mobilenet") && said.lines().count() == 1,
+        "{said}"
+    );
+    let said = refusal(path, &["--arch", "none.onnx", "--out", "a.onnx"]);
+    assert!(
+        said.contains("none.onnx") && said.lines().count() == 1,
+        "{said}"
+    );
+}
