@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use anyhow::{Result, anyhow, bail};
 use dataset::Dataset;
 use engine::{Execution, Options, Program};
-use resnet::{Epilogue, QuantizedNet};
+use quantize::{Epilogue, QuantizedNet};
 
 /// How the codes of one value differ.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub fn compare(
     let size = [images.height(), images.width()];
     let classes = net.topology.classes();
     let program = |execution| -> Result<Program> {
-        let graph = resnet::lower_quantized(net.clone(), size, Epilogue::Separate)?;
+        let graph = quantize::lower_quantized(net.clone(), size, Epilogue::Separate)?;
         Ok(Program::new(
             graph,
             Options {

@@ -288,7 +288,8 @@ fn check_finite(
 #[cfg(all(test, feature = "burn"))]
 mod tests {
     use burn::tensor::Device;
-    use resnet::{Arch, StateDict};
+    use network::StateDict;
+    use resnet::Arch;
 
     use super::*;
     use crate::device::Target;
@@ -306,7 +307,7 @@ mod tests {
         // The generator belongs to the device, which the tests share.
         let _alone = RANDOM.lock().unwrap();
         device.seed(3);
-        let state = resnet::initial(&resnet::topology(&arch), &device).unwrap();
+        let state = train::initial(&resnet::topology(&arch), &device).unwrap();
         (arch, state)
     }
 

@@ -13,9 +13,9 @@ mod on_burn;
 
 use engine::{Execution, Options, Program};
 use network::Network;
+use quantize::{Epilogue, QuantizedNet};
 #[cfg(feature = "burn")]
-use resnet::OnDevice;
-use resnet::{Epilogue, QuantizedNet};
+use train::OnDevice;
 
 use crate::device::Target;
 use crate::evaluate::EvaluateError;
@@ -32,6 +32,21 @@ enum Place {
     Burn(Box<on_burn::Module>),
 }
 
+/// Why a network cannot be run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It cannot be lowered.
+    #[error(transparent)]
+    Quantize(#[from] quantize::Error),
+    /// Its graph cannot be compiled.
+    #[error(transparent)]
+    Graph(#[from] engine::Error),
+    /// It does not fit on a device.
+    #[cfg(feature = "burn")]
+    #[error(transparent)]
+    Pass(#[from] train::Error),
+}
+
 /// One thread's way to run an [`Executable`].
 pub struct Worker<'a>(Hands<'a>);
 
@@ -46,12 +61,12 @@ impl Executable {
     /// burn device it is folded.
     ///
     /// # Errors
-    /// As [`resnet::lower`]: images too small.
-    pub fn new(target: &Target, network: Network, size: [usize; 2]) -> Result<Self, resnet::Error> {
+    /// As [`quantize::lower`]: images too small.
+    pub fn new(target: &Target, network: Network, size: [usize; 2]) -> Result<Self, Error> {
         let classes = network.topology().classes();
         let place = match target {
             Target::Engine => {
-                let graph = resnet::lower(network, size, Epilogue::Fused)?;
+                let graph = quantize::lower(network, size, Epilogue::Fused)?;
                 Place::Engine(Box::new(Program::new(graph, Options::default())?))
             }
             #[cfg(feature = "burn")]
@@ -74,11 +89,11 @@ impl Executable {
         net: QuantizedNet,
         size: [usize; 2],
         execution: Execution,
-    ) -> Result<Self, resnet::Error> {
+    ) -> Result<Self, Error> {
         let classes = net.topology.classes();
         let place = match target {
             Target::Engine => {
-                let graph = resnet::lower_quantized(net, size, Epilogue::Fused)?;
+                let graph = quantize::lower_quantized(net, size, Epilogue::Fused)?;
                 let options = Options {
                     execution,
                     ..Options::default()

@@ -1,7 +1,7 @@
 //! What is allowed and seldom meant: told once before a sweep or a training, each with the setting that changes it.
 
 use quant_core::RangeMethod;
-use resnet::qat::Start;
+use train::qat::Start;
 
 use crate::assumptions::each_once;
 use crate::plan::PlannedRun;

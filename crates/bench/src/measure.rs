@@ -10,11 +10,12 @@ use std::time::{Instant, SystemTime};
 
 use anyhow::{Context, Result, anyhow};
 use engine::Execution;
+use network::StateDict;
 use quant_core::sqnr_db;
-use resnet::qat::LostChannels;
-use resnet::{Decision, LayerReport, QuantizedNet, SiteStatistics, StateDict};
+use quantize::{Decision, LayerReport, QuantizedNet, SiteStatistics};
 use results::metric as names;
 use results::{EpochRow, ManifestRow, MetricRow, PredictionRow, Run, RunRow, Status};
+use train::qat::LostChannels;
 
 use crate::agreement::{Agreement, compare};
 use crate::calibration::collect;
@@ -84,7 +85,7 @@ impl Bench<'_> {
             None => {
                 let network = &checkpoint.network;
                 metrics.float(network.tensors());
-                let manifest = resnet::float_manifest(network);
+                let manifest = quantize::float_manifest(network);
                 let net = Executable::new(self.target, network.clone(), size)?;
                 (net, manifest)
             }

@@ -10,8 +10,11 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result, bail};
 use dataset::Dataset;
-use resnet::qat::{LostChannels, Qat, StoredQuantizers};
-use resnet::{Checkpoint, QuantizedNet, SiteStatistics, Sites, StateDict};
+use network::StateDict;
+use quantize::StoredQuantizers;
+use quantize::{QuantizedNet, SiteStatistics, Sites};
+use resnet::Checkpoint;
+use train::qat::{LostChannels, Qat, note_lost};
 
 use crate::device::open_burn;
 use crate::settings::{Quantization, Training};
@@ -98,7 +101,7 @@ impl Job<'_> {
             net.note_dead(&sites.dead(self.statistics, shortcut));
         }
         let lost = qat.lost_channels(&checkpoint.network, trainer.weights())?;
-        net.note_lost(&lost);
+        note_lost(&mut net, &lost);
         Ok(Trained {
             lost,
             state: qat.folded(trainer.weights(), &net)?,

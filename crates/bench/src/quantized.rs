@@ -2,7 +2,8 @@
 //! says.
 
 use anyhow::{Result, bail};
-use resnet::{Checkpoint, QuantizedNet, SiteStatistics, Sites};
+use quantize::{QuantizedNet, SiteStatistics, Sites};
+use resnet::Checkpoint;
 
 use crate::settings::{Quantization, Source};
 
@@ -23,7 +24,7 @@ pub fn quantized(
             "method = qat: nothing is trained here; `train --qat` makes a file, which method = stored reads"
         ),
     }
-    let mut net = resnet::quantize(network, &how.weights)?;
+    let mut net = quantize::quantize(network, &how.weights)?;
     if let Some(activations) = &how.activations {
         let Some(statistics) = statistics else {
             bail!("activations cannot be quantized without calibration images");

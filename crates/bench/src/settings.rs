@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, anyhow, bail};
 use engine::Execution;
 use quant_core::{Bits, Granularity};
-use resnet::{ActivationQuantization, BiasPolicy, BnMode, WeightQuantization};
+use quantize::{ActivationQuantization, BiasPolicy, BnMode, WeightQuantization};
 use results::Config;
 use toml::de::DeValue;
 

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use anyhow::{Result, anyhow};
 use engine::{Options, Program, Shape, WHOLE_GROUPS};
 use network::{Network, NodeId};
-use resnet::Epilogue;
+use quantize::Epilogue;
 
 use crate::device::Target;
 
@@ -65,7 +65,7 @@ impl Tapped {
                     large: WHOLE_GROUPS,
                     ..Options::default()
                 };
-                let graph = resnet::lower(network.clone(), [height, width], Epilogue::Separate)?;
+                let graph = quantize::lower(network.clone(), [height, width], Epilogue::Separate)?;
                 let program = Program::new(graph, options)?;
                 Place::Engine {
                     layers: layers(network, [height, width], &program, options)?,
@@ -179,7 +179,7 @@ fn layers(
         Ok(Layer {
             name: name.clone(),
             reads: nodes.iter().position(|other| other.name == node.input),
-            alone: Program::new(resnet::lower_layer(&network, id)?, options)?,
+            alone: Program::new(quantize::lower_layer(&network, id)?, options)?,
         })
     };
     topology.layers().map(layer).collect()

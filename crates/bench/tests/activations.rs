@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use burn::tensor::Device;
-use resnet::{Arch, StateDict};
+use network::StateDict;
+use resnet::Arch;
 use tempfile::TempDir;
 
 fn data() -> PathBuf {
@@ -39,7 +40,7 @@ impl Place {
     /// Saves a network of random weights with some changed.
     fn model(&self, name: &str, change: &dyn Fn(&mut StateDict)) {
         let arch = Arch::parse("cifar-resnet20").unwrap();
-        let mut state = resnet::initial(&resnet::topology(&arch), &Device::flex()).unwrap();
+        let mut state = train::initial(&resnet::topology(&arch), &Device::flex()).unwrap();
         change(&mut state);
         resnet::save_safetensors(&state, &self.path(name), &BTreeMap::new()).unwrap();
     }

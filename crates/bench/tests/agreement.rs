@@ -14,10 +14,11 @@ use quant_core::{
     ActivationRange, ActivationScheme, Bits, CodeRange, Granularity, Mapping, RangeMethod,
     Rounding, Scheme,
 };
-use resnet::{
-    ActivationQuantization, BiasPolicy, BnMode, Checkpoint, QuantizedNet, ShortcutPolicy,
-    SiteStatistics, Sites, WeightQuantization, quantize,
+use quantize::{
+    ActivationQuantization, BiasPolicy, BnMode, QuantizedNet, ShortcutPolicy, SiteStatistics,
+    Sites, WeightQuantization, quantize,
 };
+use resnet::Checkpoint;
 
 const IMAGES: usize = 200;
 const THREADS: usize = 2;

@@ -18,7 +18,7 @@ use dataset::decode::decode;
 use dataset::resize::{Geometry, resize_and_crop};
 use dataset::{Dataset, Normalization, Record, Sampling, Source};
 use quant_core::{Bits, Scheme};
-use resnet::{BiasPolicy, BnMode, WeightQuantization};
+use quantize::{BiasPolicy, BnMode, WeightQuantization};
 use tempfile::TempDir;
 use testing::data;
 
@@ -239,7 +239,7 @@ fn imagenet_crops_are_those_of_pillow_and_logits_those_of_torchvision() {
         bn: BnMode::Kept,
     };
     let float = &checkpoint.network;
-    let quantized = resnet::quantize(float, &how).unwrap();
+    let quantized = quantize::quantize(float, &how).unwrap();
     for (network, file) in [
         (float, "logits_fp32.npy"),
         (&quantized.network().unwrap(), "logits_w8.npy"),

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 
 use dataset::synthetic::{self, Split};
 use dataset::{Dataset, Picture};
-use resnet::HostTensor;
+use network::HostTensor;
 use tempfile::TempDir;
 
 /// What the shipped network sees its images by.

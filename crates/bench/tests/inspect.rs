@@ -14,7 +14,8 @@ use bench::settings::{Cell, Quantization, Settings};
 use dataset::Dataset;
 use dataset::synthetic::Split;
 use engine::{Execution, IntegerArithmetic};
-use resnet::{Checkpoint, QuantizedNet, SiteStatistics};
+use quantize::{QuantizedNet, SiteStatistics};
+use resnet::Checkpoint;
 
 /// The shipped model, calibrated.
 struct Shipped {
@@ -292,7 +293,7 @@ fn calibrations_that_do_not_fit_are_refused_in_one_line() {
     let output = inspect(folder, &kept);
     assert!(output.status.success(), "{:?}", texts(&output));
     let arch = resnet::Arch::parse("cifar-resnet20").unwrap();
-    let state = resnet::initial(&resnet::topology(&arch), &burn::tensor::Device::flex()).unwrap();
+    let state = train::initial(&resnet::topology(&arch), &burn::tensor::Device::flex()).unwrap();
     let other = folder.join("other.safetensors");
     resnet::save_safetensors(&state, &other, &BTreeMap::new()).unwrap();
     let bits = ["--set", "activations.bits=8"];

@@ -24,7 +24,7 @@ use dataset::{Dataset, Record, Sampling, Source};
 use engine::{Execution, IntegerArithmetic, Isa, Multiplier, Options, Program, Requantize};
 use network::Network;
 use network::onnx::{self, Imported};
-use resnet::{BiasPolicy, Epilogue, Form, QuantizedNet};
+use quantize::{BiasPolicy, Epilogue, Form, QuantizedNet};
 use safetensors::SafeTensors;
 use tempfile::TempDir;
 
@@ -59,7 +59,7 @@ fn tensors(path: &Path) -> BTreeMap<String, (Vec<usize>, Vec<f32>)> {
 fn run(network: &Network, images: &[f32], n: usize) -> Vec<f32> {
     let input = network.topology().input();
     let size = [input.height, input.width];
-    let graph = resnet::lower(network.clone(), size, Epilogue::Fused).unwrap();
+    let graph = quantize::lower(network.clone(), size, Epilogue::Fused).unwrap();
     let program = Program::new(graph, Options::default()).unwrap();
     let each = program.output().len();
     let mut results = vec![0.0; n * each];
@@ -315,7 +315,7 @@ fn integers_have_the_codes_of_the_simulation_whatever_the_kernels_and_the_device
         let mut pixels = vec![0.0; data.len() * data.image_len()];
         data.write_batch(0..data.len(), &mut pixels);
         let logits = |isa| {
-            let graph = resnet::lower_quantized(net.clone(), size, Epilogue::Fused).unwrap();
+            let graph = quantize::lower_quantized(net.clone(), size, Epilogue::Fused).unwrap();
             let options = Options {
                 isa,
                 execution: how.execution,
@@ -390,7 +390,7 @@ fn families_are_recognised_by_their_tensors_and_have_pytorchs_logits() {
 
 /// Codes by value, counted from the code of zero: a file may count them from another end.
 fn steps(net: &QuantizedNet, pixels: &[f32], size: [usize; 2]) -> BTreeMap<String, Vec<i32>> {
-    let graph = resnet::lower_quantized(net.clone(), size, Epilogue::Separate).unwrap();
+    let graph = quantize::lower_quantized(net.clone(), size, Epilogue::Separate).unwrap();
     let options = Options {
         execution: eight_bits().execution,
         large: engine::WHOLE_GROUPS,
@@ -402,10 +402,10 @@ fn steps(net: &QuantizedNet, pixels: &[f32], size: [usize; 2]) -> BTreeMap<Strin
     let zeros: BTreeMap<String, i32> = (net.activations.iter())
         .flat_map(|(codes, _)| codes.iter().map(|(site, q)| (site.clone(), q.zero_point)))
         .collect();
-    let sites = resnet::Sites::new(&net.topology);
+    let sites = quantize::Sites::new(&net.topology);
     let site_of = |name: &str| {
         let id = net.topology.find(name).unwrap();
-        resnet::Units::new(&net.topology)
+        quantize::Units::new(&net.topology)
             .site(&net.topology, network::Value::Node(id))
             .to_owned()
     };
@@ -451,7 +451,7 @@ fn what_is_exported_and_read_as_stored_has_the_same_codes_everywhere() {
         for bits in [8, 4] {
             let how = bits_of(bits);
             let net = quantized(&checkpoint, &how, Some(&seen)).unwrap();
-            let file = match resnet::to_onnx(&net, Form::Qdq, &BTreeMap::new()) {
+            let file = match quantize::to_onnx(&net, Form::Qdq, &BTreeMap::new()) {
                 Ok(file) => file,
                 Err(error) => {
                     failures.push(format!("{name}: {error}"));
@@ -506,7 +506,7 @@ fn a_float_file_has_the_rounded_weights_as_they_are() {
     let net = quantized(&shipped, &weights_alone, None).unwrap();
     std::fs::write(
         &path,
-        resnet::to_onnx(&net, Form::Float, &BTreeMap::new()).unwrap(),
+        quantize::to_onnx(&net, Form::Float, &BTreeMap::new()).unwrap(),
     )
     .unwrap();
     let read = resnet::load(&path, None).unwrap();
@@ -516,7 +516,7 @@ fn a_float_file_has_the_rounded_weights_as_they_are() {
     }
     let seen = collect(&shipped.network, &data, 2, &AtomicBool::new(false)).unwrap();
     let net = quantized(&shipped, &both, Some(&seen)).unwrap();
-    let refused = resnet::to_onnx(&net, Form::Float, &BTreeMap::new()).unwrap_err();
+    let refused = quantize::to_onnx(&net, Form::Float, &BTreeMap::new()).unwrap_err();
     assert!(
         refused.to_string().contains("activations.bits"),
         "{refused}"

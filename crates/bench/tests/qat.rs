@@ -22,8 +22,10 @@ use burn::tensor::Device;
 use dataset::Dataset;
 use dataset::synthetic::Split;
 use engine::{Execution, IntegerArithmetic};
-use resnet::qat::Qat;
-use resnet::{Checkpoint, SiteStatistics, StateDict};
+use network::StateDict;
+use quantize::SiteStatistics;
+use resnet::Checkpoint;
+use train::qat::Qat;
 
 const THREADS: usize = 2;
 
@@ -161,7 +163,7 @@ fn simulation_integers_and_the_stored_file_of_a_trained_network_agree() {
             assert_eq!(node.differ, 0, "{method} {bn}: {}", node.node);
         }
         let size = [tested.height(), tested.width()];
-        let hits = |net: &resnet::QuantizedNet, execution| {
+        let hits = |net: &quantize::QuantizedNet, execution| {
             let net = Executable::quantized(&Target::Engine, net.clone(), size, execution);
             let found = evaluate(&net.unwrap(), tested, THREADS, &|_, _| {}, &running).unwrap();
             let right = found.iter().enumerate();
@@ -178,7 +180,7 @@ fn simulation_integers_and_the_stored_file_of_a_trained_network_agree() {
         assert!(loaded.folded);
         let how = how(&[("method", text("stored"))]).unwrap();
         let stored = quantized(&loaded, &how, None).unwrap();
-        let all = |net: &resnet::QuantizedNet| {
+        let all = |net: &quantize::QuantizedNet| {
             let execution = Execution::Simulate;
             let net = Executable::quantized(&Target::Engine, net.clone(), size, execution);
             logits(&net.unwrap(), tested, THREADS, &|_| {}, &running).unwrap()

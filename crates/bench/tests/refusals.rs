@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use resnet::StateDict;
+use network::StateDict;
 use tempfile::TempDir;
 
 /// A folder with an experiment on the shipped images and a network of one's own.

@@ -24,7 +24,7 @@ impl Place {
         let arch = Arch::parse("cifar-resnet20").unwrap();
         let device = Device::flex();
         device.seed(3);
-        let state = resnet::initial(&resnet::topology(&arch), &device).unwrap();
+        let state = train::initial(&resnet::topology(&arch), &device).unwrap();
         resnet::save_safetensors(&state, &place.path("model.safetensors"), &BTreeMap::new())
             .unwrap();
         std::fs::write(place.path("e.toml"), EXPERIMENT).unwrap();
@@ -174,7 +174,7 @@ fn of_two_networks_in_a_file_each_runs_under_its_own_name_and_what_is_ignored_is
         .unwrap()
         .tensors()
         .clone();
-    let mut both: resnet::StateDict = ["plain", "ema"]
+    let mut both: network::StateDict = ["plain", "ema"]
         .iter()
         .flat_map(|key| {
             state
@@ -184,7 +184,7 @@ fn of_two_networks_in_a_file_each_runs_under_its_own_name_and_what_is_ignored_is
         .collect();
     let half = both.get_mut("ema.conv1.weight").unwrap();
     half.data.iter_mut().for_each(|weight| *weight *= 0.5);
-    let counter = resnet::HostTensor::new(vec![], vec![7.0]).unwrap();
+    let counter = network::HostTensor::new(vec![], vec![7.0]).unwrap();
     both.insert("ema.n_averaged", counter);
     resnet::save_safetensors(&both, &place.path("both.safetensors"), &BTreeMap::new()).unwrap();
     let run = |results: &str, settings: &[&str]| {

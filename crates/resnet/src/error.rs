@@ -1,4 +1,4 @@
-//! What can go wrong between a checkpoint file and a quantized network.
+//! What can go wrong between a checkpoint file and a network.
 //!
 //! Every message is one line that names the file or the tensor, what was found and what was allowed. Text that comes
 //! out of a file (tensor names, keys, type names) is untrusted: it enters a message only through [`network::quoted`], which
@@ -12,13 +12,6 @@ pub(crate) use network::quoted;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A quantized network that the format cannot hold.
-    #[error("cannot be exported: {reason}")]
-    Export {
-        /// What it has and the format has not.
-        reason: String,
-    },
-
     /// The operating system refused: missing path, permissions, a disk that is full.
     #[error("cannot read or write {}", path.display())]
     Io {
@@ -93,13 +86,6 @@ pub enum Error {
         differences: String,
     },
 
-    /// Quantization was asked for and changed no tensor.
-    #[error("nothing was quantized ({reason})")]
-    NothingQuantized {
-        /// The first tensor and why it stayed as it was.
-        reason: String,
-    },
-
     /// A word that is none of a setting's.
     #[error("{key} = {value}: allowed are {allowed}")]
     Setting {
@@ -111,42 +97,9 @@ pub enum Error {
         allowed: &'static str,
     },
 
-    /// A tensor cannot be quantized.
-    #[error(transparent)]
-    Quantize(#[from] quant_core::Error),
-
-    /// An activation site has no codes.
-    #[error("activation site {site}: {reason}; calibrate on other or more images")]
-    Site {
-        /// The site.
-        site: String,
-        /// Why it cannot be quantized.
-        reason: quant_core::Reason,
-    },
-
-    /// A file's quantizer holds what no quantizer holds, or does not fit its weights.
-    #[error("tensor {name}: {problem}; train the model again or leave its quantizers out")]
-    Quantizer {
-        /// The tensor, quoted.
-        name: String,
-        /// What was found.
-        problem: String,
-    },
-
-    /// A device did not hand over what it had computed.
-    #[error("the device failed: {reason}")]
-    Device {
-        /// What it said.
-        reason: String,
-    },
-
     /// A tensor that is missing or misshapen.
     #[error(transparent)]
     Network(#[from] network::Error),
-
-    /// The network cannot run on images of this size.
-    #[error(transparent)]
-    Graph(#[from] engine::Error),
 
     /// A tensor of a type that no weight has.
     #[error(

@@ -1,75 +1,24 @@
-//! Networks read from checkpoints, folded, quantized, lowered for the CPU engine, run on burn devices, trained and exported.
+//! Networks from files: PyTorch's checkpoints and their families, safetensors, ONNX.
 //!
-//! A network takes four forms, and each step between them is one function:
-//!
-//! ```text
-//! file --load--> network::Network --quantize--> QuantizedNet --lower_quantized--> engine::Graph
-//!                                                   ├--OnDevice--> a forward pass of burn
-//!                                                   └--export--> an ONNX file
-//! ```
-//!
-//! Every step works on the graph of a [`network::Topology`] and knows no family; `families` and [`Arch`] say which graph
-//! a PyTorch checkpoint belongs to. The forward pass of burn, and training, are behind the feature `burn`; the rest builds without it.
+//! `families` and [`Arch`] say which graph a file of tensors belongs to; [`load`] reads any of them into a [`Checkpoint`], whose
+//! network knows no family any more. The feature `burn` adds a ResNet as a module of burn's.
 
 mod arch;
 mod checkpoint;
 mod error;
-mod export;
 mod families;
-#[cfg(feature = "burn")]
-mod float;
-mod fold;
-#[cfg(feature = "burn")]
-mod forward;
 mod graph;
 #[cfg(feature = "burn")]
-mod initial;
-mod lower;
-#[cfg(feature = "burn")]
 mod module;
-#[cfg(feature = "burn")]
-mod normalized;
-#[cfg(feature = "burn")]
-mod on_device;
-#[cfg(feature = "burn")]
-pub mod ops;
-pub mod qat;
-mod quantize;
-#[cfg(all(test, feature = "burn"))]
-mod quantized_tests;
 mod random;
-mod sites;
-#[cfg(feature = "burn")]
-mod tensors;
-mod units;
 
 pub use arch::{Arch, BN_EPSILON, BlockSpec, ConvUnit, Family, Layout, Shortcut};
 pub use checkpoint::{
     Checkpoint, Extra, Reading, Rename, load, load_as, read_tensors, save_safetensors,
 };
 pub use error::Error;
-pub use export::{Form, float_onnx, to_onnx};
 pub use families::{is_told_by_tensors, named};
-#[cfg(feature = "burn")]
-pub use float::forward_float;
-pub use fold::fold;
 pub use graph::{network, topology};
 #[cfg(feature = "burn")]
-pub use initial::initial;
-pub use lower::{Epilogue, lower, lower_layer, lower_quantized};
-#[cfg(feature = "burn")]
 pub use module::{Block, Downsample, ResNet};
-pub use network::{HostTensor, StateDict};
-#[cfg(feature = "burn")]
-pub use on_device::{OnDevice, Tap};
-pub use quantize::{
-    BiasPolicy, BnMode, Decision, LayerReport, QuantizedNet, WeightCodes, WeightQuantization,
-    float_manifest, quantize,
-};
 pub use random::random_state;
-pub use sites::{
-    ActivationQuantization, ShortcutPolicy, Site, SiteCodes, SiteRounding, SiteStatistics, Sites,
-};
-#[cfg(feature = "burn")]
-pub use tensors::{Measured, Probe, Tensors};
-pub use units::{Unit, Units};

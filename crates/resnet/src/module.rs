@@ -1,7 +1,7 @@
 //! A ResNet as a burn module, of burn's own layers, fields named as in PyTorch: for who writes programs with burn, and a twin, written
 //! by itself, of what goes by the network's graph.
 //!
-//! Built from a [`StateDict`] with or without BatchNorm (see [`crate::fold`]); a folded network has a bias in every
+//! Built from a [`StateDict`] with or without BatchNorm (see [`quantize::fold`]); a folded network has a bias in every
 //! convolution and no BatchNorm. Activations are `[n, c, h, w]`, logits `[n, classes]`. BatchNorm trains whenever the input lives on
 //! an autodiff device, its running variance the batch's biased one; on a plain device it uses its running statistics.
 
@@ -247,10 +247,10 @@ fn tensor<const D: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fold::fold;
     use crate::random_state;
     use burn::tensor::Distribution;
     use network::HostTensor;
+    use quantize::fold;
 
     fn images(n: usize, side: usize, device: &Device) -> Tensor<4> {
         device.seed(5);

@@ -6,7 +6,8 @@ mod testing;
 
 use std::path::{Path, PathBuf};
 
-use resnet::{Arch, StateDict, load, read_tensors};
+use network::StateDict;
+use resnet::{Arch, load, read_tensors};
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -5,7 +5,8 @@ mod support;
 
 use std::path::{Path, PathBuf};
 
-use resnet::{Arch, Checkpoint, Extra, Reading, StateDict, load, load_as, read_tensors};
+use network::StateDict;
+use resnet::{Arch, Checkpoint, Extra, Reading, load, load_as, read_tensors};
 use support::{Declared, archive, call, dict, legacy, tensor_dict, torch_archive, whole};
 
 /// A network's tensors under names of their own, with values that tell them apart.
@@ -72,7 +73,7 @@ impl Network {
         };
         let tensors = network.tensors.iter().enumerate();
         let tensor = |(at, (name, shape)): (usize, &(String, Vec<usize>))| {
-            let tensor = resnet::HostTensor::new(shape.clone(), network.values(at)).unwrap();
+            let tensor = network::HostTensor::new(shape.clone(), network.values(at)).unwrap();
             (name.clone(), tensor)
         };
         tensors.map(tensor).collect()

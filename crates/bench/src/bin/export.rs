@@ -12,7 +12,7 @@ use bench::plan::Ranges;
 use bench::quantized::quantized;
 use bench::single;
 use clap::{Parser, ValueEnum};
-use resnet::Form;
+use quantize::Form;
 
 /// Quantize a network as the settings say and write it as an ONNX file
 #[derive(Parser)]
@@ -89,7 +89,7 @@ fn run() -> Result<ExitCode> {
         ),
         ("quantlab.settings".to_owned(), arguments.set.join("; ")),
     ]);
-    let file = resnet::to_onnx(&net, arguments.form.into(), &metadata)?;
+    let file = quantize::to_onnx(&net, arguments.form.into(), &metadata)?;
     let path = arguments.output.display();
     std::fs::write(&arguments.output, &file).with_context(|| format!("cannot write {path}"))?;
     let layers = net.codes.len();

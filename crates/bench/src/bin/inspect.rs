@@ -18,7 +18,7 @@ use bench::single;
 use clap::Parser;
 use indicatif::ProgressBar;
 use quant_core::{Scheme, Values};
-use resnet::{Decision, QuantizedNet};
+use quantize::{Decision, QuantizedNet};
 
 /// Compare each layer of a quantized network with the float one: weights, its output alone, its output in the network.
 #[derive(Parser)]
@@ -162,8 +162,8 @@ fn weights(
 ) -> Result<Inspection> {
     let checkpoint = &planned.model.checkpoint;
     let reference = match how.weights.bn {
-        resnet::BnMode::Kept => checkpoint.network.clone(),
-        resnet::BnMode::Folded => resnet::fold(&checkpoint.network)?,
+        quantize::BnMode::Kept => checkpoint.network.clone(),
+        quantize::BnMode::Folded => quantize::fold(&checkpoint.network)?,
     };
     if let (Some(path), Some(layer)) = (&arguments.picture, arguments.layers.first()) {
         let name = format!("{layer}.weight");

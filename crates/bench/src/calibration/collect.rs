@@ -10,7 +10,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use dataset::Dataset;
 use engine::{Options, Program};
 use network::Network;
-use resnet::{Epilogue, SiteStatistics, Sites};
+use quantize::{Epilogue, SiteStatistics, Sites};
 
 /// Images in a batch, the unit of a moving average.
 const BATCH: usize = 32;
@@ -26,7 +26,7 @@ pub fn collect(
     cancelled: &AtomicBool,
 ) -> Result<SiteStatistics> {
     let size = [images.height(), images.width()];
-    let graph = resnet::lower(network.clone(), size, Epilogue::Separate)?;
+    let graph = quantize::lower(network.clone(), size, Epilogue::Separate)?;
     let program = Program::new(graph, Options::default())?;
     let classes = network.topology().classes();
     let sites = Sites::new(network.topology()).sites;
@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn any_number_of_threads_sees_the_same() {
         let arch = Arch::parse("cifar-resnet20").unwrap();
-        let state = resnet::initial(&resnet::topology(&arch), &Device::flex()).unwrap();
+        let state = train::initial(&resnet::topology(&arch), &Device::flex()).unwrap();
         let pixels = (0..71 * 3072).map(|i| (i * i % 251) as u8).collect();
         let images = small_images(pixels, 10);
         let network = resnet::network(&arch, state).unwrap();
@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn a_site_that_sees_nan_is_named() {
         let arch = Arch::parse("cifar-resnet20").unwrap();
-        let mut state = resnet::initial(&resnet::topology(&arch), &Device::flex()).unwrap();
+        let mut state = train::initial(&resnet::topology(&arch), &Device::flex()).unwrap();
         let weights = state.get_mut("layer1.0.conv1.weight").unwrap();
         weights.data.fill(f32::MAX);
         let images = small_images(vec![9; 4 * 3072], 10);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result, bail};
-use resnet::{QuantizedNet, SiteStatistics, Sites};
+use quantize::{QuantizedNet, SiteStatistics, Sites};
 
 use super::picture::page;
 use super::{collect, saved};

@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use resnet::{SiteStatistics, Sites};
+use quantize::{SiteStatistics, Sites};
 use results::{CalibrationTable, SourceRow};
 
 use super::table::{from_table, to_table};
@@ -85,7 +85,8 @@ mod tests {
 
     use burn::tensor::Device;
     use quant_core::{ActivationRange, ActivationScheme, Bits, CodeRange, Mapping, Rounding};
-    use resnet::{ActivationQuantization, Arch, Checkpoint, ShortcutPolicy};
+    use quantize::{ActivationQuantization, ShortcutPolicy};
+    use resnet::{Arch, Checkpoint};
 
     use super::*;
     use crate::settings::Input;
@@ -93,7 +94,7 @@ mod tests {
 
     fn model(arch: &str) -> Model {
         let arch = Arch::parse(arch).unwrap();
-        let state = resnet::initial(&resnet::topology(&arch), &Device::flex()).unwrap();
+        let state = train::initial(&resnet::topology(&arch), &Device::flex()).unwrap();
         Model {
             name: "made up".into(),
             file: PathBuf::new(),
@@ -106,7 +107,7 @@ mod tests {
                 sha256: "0123456789abcdef".into(),
                 file_sha256: String::new(),
                 folded: false,
-                quantizers: resnet::qat::StoredQuantizers::default(),
+                quantizers: quantize::StoredQuantizers::default(),
                 assumptions: Vec::new(),
                 ignored: Vec::new(),
                 taken: Vec::new(),

@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use network::NodeId;
 use rayon::{ThreadPool, ThreadPoolBuilder};
-use resnet::OnDevice;
+use train::OnDevice;
 
 use super::all_finite;
 use crate::evaluate::EvaluateError;

@@ -21,7 +21,7 @@ use dataset::Dataset;
 use engine::{Execution, Options, Program, WHOLE_GROUPS};
 use network::Network;
 use quant_core::{Comparison, QParams, Rounding, compare};
-use resnet::{
+use quantize::{
     BiasPolicy, Epilogue, QuantizedNet, ShortcutPolicy, Site, Sites, WeightQuantization,
     lower_quantized,
 };
@@ -123,7 +123,7 @@ impl Subject<'_> {
             bias: BiasPolicy::Float,
             ..self.how.clone()
         };
-        let float = resnet::quantize(self.float, &nothing)?;
+        let float = quantize::quantize(self.float, &nothing)?;
         let watch = Watch::new(self, &float, data)?;
         for start in (0..data.len()).step_by(TILE) {
             let tile: Vec<usize> = (start..data.len().min(start + TILE)).collect();

@@ -9,7 +9,7 @@ use quant_core::{
     ActivationRange, ActivationScheme, Bits, CodeRange, Granularity, Mapping, RangeMethod,
     Rounding, Scheme,
 };
-use resnet::{ActivationQuantization, ShortcutPolicy};
+use quantize::{ActivationQuantization, ShortcutPolicy};
 
 use super::applies::does_not_apply;
 use super::{Activations, CalibrationChoice, Settings};
@@ -93,9 +93,9 @@ impl Reader {
     }
 
     /// The same where the error names the setting itself.
-    pub fn parsed_plainly<T>(&mut self, key: &str) -> Result<Option<T>>
+    pub fn parsed_plainly<T: FromStr>(&mut self, key: &str) -> Result<Option<T>>
     where
-        T: FromStr<Err = resnet::Error>,
+        T::Err: std::error::Error + Send + Sync + 'static,
     {
         Ok(self.text(key)?.map(|text| text.parse()).transpose()?)
     }

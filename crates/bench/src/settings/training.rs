@@ -4,8 +4,9 @@ use std::ops::RangeInclusive;
 
 use anyhow::{Context, Result, bail};
 use quant_core::qat::Method;
-use resnet::qat::{QatBn, QatSpec, Start};
-use resnet::{Arch, BiasPolicy, BnMode, WeightQuantization};
+use quantize::{BiasPolicy, BnMode, WeightQuantization};
+use resnet::Arch;
+use train::qat::{QatBn, QatSpec, Start};
 
 use super::applies::does_not_apply;
 use super::reader::{Reader, shown};
@@ -85,7 +86,7 @@ impl Training {
         }
         // Any architecture will do: what can be refused does not depend on it.
         let arch = Arch::parse("cifar-resnet20")?;
-        match resnet::qat::Qat::new(&resnet::topology(&arch), self.spec(weights, activations)?) {
+        match train::qat::Qat::new(&resnet::topology(&arch), self.spec(weights, activations)?) {
             Ok(_) => Ok(()),
             Err(error) => does_not_apply!("{error}"),
         }

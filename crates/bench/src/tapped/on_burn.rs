@@ -4,7 +4,7 @@ use anyhow::{Result, anyhow};
 use burn::tensor::{Device, Tensor, TensorData};
 use engine::Shape;
 use network::{Network, NodeId};
-use resnet::OnDevice;
+use train::OnDevice;
 
 use super::Map;
 

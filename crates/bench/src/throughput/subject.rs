@@ -7,10 +7,11 @@ use quant_core::{
     ActivationRange, ActivationScheme, Bits, CodeRange, Granularity, Mapping, RangeMethod,
     Rounding, Scheme,
 };
-use resnet::{
-    ActivationQuantization, Arch, BiasPolicy, BnMode, Epilogue, QuantizedNet, ShortcutPolicy,
+use quantize::{
+    ActivationQuantization, BiasPolicy, BnMode, Epilogue, QuantizedNet, ShortcutPolicy,
     SiteStatistics, Sites, WeightQuantization,
 };
+use resnet::Arch;
 
 /// Seed of weights and images. Speed does not depend on the values as long as they are ordinary numbers.
 pub(super) const SEED: u64 = 1;
@@ -50,15 +51,15 @@ impl Subject {
     /// channel, activations affine, the exact arithmetic.
     ///
     /// # Errors
-    /// As [`resnet::lower`] and [`Program::new`]: the processor lacks the instructions.
+    /// As [`quantize::lower`] and [`Program::new`]: the processor lacks the instructions.
     pub fn new(arch: &Arch, precision: Precision, isa: Isa) -> Result<Self> {
         let network = resnet::network(arch, resnet::random_state(arch, SEED))?;
         let size = [arch.image_size(); 2];
         let graph = match precision {
-            Precision::Float32 => resnet::lower(network, size, Epilogue::Fused)?,
+            Precision::Float32 => quantize::lower(network, size, Epilogue::Fused)?,
             Precision::Int8 => {
                 let net = eight_bits(&network)?;
-                resnet::lower_quantized(net, size, Epilogue::Fused)?
+                quantize::lower_quantized(net, size, Epilogue::Fused)?
             }
         };
         let program = Program::new(
@@ -109,7 +110,7 @@ fn eight_bits(network: &Network) -> Result<QuantizedNet> {
         let seen = statistics.entry(site.to_owned()).or_default();
         seen.add(site, 0, &[-3.0, 3.0])?;
     }
-    let mut net = resnet::quantize(network, &weights)?;
+    let mut net = quantize::quantize(network, &weights)?;
     let codes = sites.fit(&statistics, &activations)?;
     net.quantize_activations(&weights, codes, activations.shortcut)?;
     Ok(net)

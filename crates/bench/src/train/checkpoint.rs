@@ -10,7 +10,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use resnet::{HostTensor, StateDict};
+use network::{HostTensor, StateDict};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use serde::{Deserialize, Serialize};
 
@@ -208,7 +208,7 @@ mod tests {
 
     fn checkpoint() -> Checkpoint {
         let arch = Arch::parse("cifar-resnet20").unwrap();
-        let weights = resnet::initial(&resnet::topology(&arch), &Device::flex()).unwrap();
+        let weights = train::initial(&resnet::topology(&arch), &Device::flex()).unwrap();
         let mut velocity = sgd::at_rest(&weights, sgd::is_trained);
         velocity.get_mut("linear.bias").unwrap().data[3] = -0.125;
         let row = Row {

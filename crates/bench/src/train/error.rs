@@ -102,9 +102,19 @@ pub enum TrainError {
     /// A checkpoint could not be put into words.
     #[error("cannot write the checkpoint: {0}")]
     Header(String),
-    /// The weights and the architecture do not go together.
+    /// The weights and the network do not go together.
     #[error(transparent)]
-    Network(#[from] resnet::Error),
+    Network(#[from] network::Error),
+    /// Something cannot be quantized.
+    #[error(transparent)]
+    Quantize(#[from] quantize::Error),
+    /// A step could not be computed.
+    #[cfg(feature = "burn")]
+    #[error(transparent)]
+    Pass(#[from] train::Error),
+    /// The network cannot be tested.
+    #[error(transparent)]
+    Executable(#[from] crate::executable::Error),
     /// Threads could not be started.
     #[error("cannot start a worker thread: {0}; try fewer --threads")]
     Threads(#[from] rayon::ThreadPoolBuildError),

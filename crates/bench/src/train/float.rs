@@ -2,8 +2,9 @@
 
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::tensor::{Device, Tensor};
+use network::StateDict;
 use network::{Network, Topology};
-use resnet::{StateDict, Tensors, forward_float};
+use train::{Tensors, forward_float};
 
 use super::TrainError;
 use super::learner::{Batch, Learner};
@@ -51,7 +52,7 @@ impl Learner for FloatNet {
         target: &Target,
         size: [usize; 2],
     ) -> Result<Executable, TrainError> {
-        let network = Network::new(self.0.clone(), weights.clone()).map_err(resnet::Error::from)?;
+        let network = Network::new(self.0.clone(), weights.clone())?;
         Ok(Executable::new(target, network, size)?)
     }
 

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use resnet::StateDict;
+use network::StateDict;
 
 use super::TrainError;
 use super::step::Gradients;

@@ -12,8 +12,9 @@ use burn::tensor::activation::{log_softmax, softmax};
 use burn::tensor::{Device, Tensor};
 use engine::Execution;
 use network::Network;
-use resnet::qat::{Phase, Qat};
-use resnet::{OnDevice, StateDict, Tensors};
+use network::StateDict;
+use train::qat::{Phase, Qat};
+use train::{OnDevice, Tensors};
 
 use super::learner::{Batch, Learner};
 use super::step::{Gradients, has_not_finite, judge};
@@ -54,7 +55,7 @@ impl QatNet {
     ) -> Result<Self, TrainError> {
         let teacher = if config.distillation > 0.0 {
             Some(Teacher {
-                network: resnet::fold(float)?,
+                network: quantize::fold(float)?,
                 share: config.distillation as f32,
                 temperature: config.temperature as f32,
             })

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use burn::tensor::Device;
 use dataset::Dataset;
-use resnet::{HostTensor, StateDict};
+use network::{HostTensor, StateDict};
 
 use super::augment::{Loader, order};
 use super::checkpoint::{Checkpoint, Folder};
@@ -379,11 +379,13 @@ mod tests {
             stop_after,
             ..Watch::default()
         };
-        let arch = Arch::parse(&config.arch)?.with_classes(data.classes().len());
+        let arch = Arch::parse(&config.arch)
+            .unwrap()
+            .with_classes(data.classes().len());
         let topology = resnet::topology(&arch);
         let device = Device::flex();
         device.seed(config.seed);
-        let begin = resnet::initial(&topology, &device)?;
+        let begin = train::initial(&topology, &device)?;
         let mut trainer = Trainer::new(
             config.clone(),
             (Box::new(FloatNet::new(topology)), begin),

@@ -15,8 +15,8 @@
 //! A step or a bound moves by at most a tenth of itself at a time. Without that, the momentum of a few large gradients carries
 //! the finest of them (those of 8 bits) through zero, from where nothing comes back.
 
-use resnet::qat::names;
-use resnet::{HostTensor, StateDict};
+use network::{HostTensor, StateDict};
+use quantize::names;
 
 use super::TrainError;
 
@@ -58,8 +58,8 @@ impl Sgd {
                 true => rate as f32 * self.step_rate,
                 false => rate as f32,
             };
-            velocity.require(name).map_err(resnet::Error::from)?;
-            weights.require(name).map_err(resnet::Error::from)?;
+            velocity.require(name)?;
+            weights.require(name)?;
             let (Some(weight), Some(velocity)) = (weights.get_mut(name), velocity.get_mut(name))
             else {
                 continue;

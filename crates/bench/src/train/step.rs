@@ -21,9 +21,9 @@
 use std::ops::Range;
 
 use burn::tensor::{Device, Tensor};
+use network::StateDict;
+use quantize::names;
 use rayon::{ThreadPool, ThreadPoolBuilder};
-use resnet::StateDict;
-use resnet::qat::names;
 
 use super::TrainError;
 use super::learner::{Batch, Learner};
@@ -226,7 +226,8 @@ fn add(total: &mut StateDict, part: &StateDict, share: f32) {
 
 #[cfg(test)]
 mod tests {
-    use resnet::{Arch, HostTensor};
+    use network::HostTensor;
+    use resnet::Arch;
 
     use super::super::float::FloatNet;
     use super::*;
@@ -250,7 +251,7 @@ mod tests {
     fn start(arch: &Arch) -> StateDict {
         let device = Device::flex();
         device.seed(3);
-        resnet::initial(&resnet::topology(arch), &device).unwrap()
+        train::initial(&resnet::topology(arch), &device).unwrap()
     }
 
     #[test]

@@ -42,9 +42,9 @@ pub use save::save_safetensors;
 
 use crate::arch::{Arch, Family};
 use crate::error::{Error, quoted};
-use crate::qat::{StoredQuantizers, is_quantizer};
-use crate::quantize::Decision;
 use network::{HostTensor, Network, StateDict, Topology};
+use quantize::Decision;
+use quantize::{StoredQuantizers, is_quantizer};
 use select::Failure;
 use source::{Listing, Source};
 

@@ -11,8 +11,8 @@ use sha2::{Digest, Sha256};
 use super::{Checkpoint, Reading};
 use crate::arch::Arch;
 use crate::error::Error;
-use crate::qat::StoredQuantizers;
-use crate::sites::{Site, Sites};
+use quantize::StoredQuantizers;
+use quantize::{Site, Sites};
 
 pub(super) fn load(
     path: &Path,

@@ -126,8 +126,9 @@ impl View for Values<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Arch;
     use crate::checkpoint::{load, read_tensors};
-    use crate::{Arch, HostTensor};
+    use network::HostTensor;
 
     fn state(arch: &Arch) -> StateDict {
         let mut next = 1u32;

@@ -13,7 +13,7 @@ use bench::qat::Job;
 use bench::registry::Registry;
 use bench::settings::Source;
 use bench::sources::Sources;
-use resnet::SiteStatistics;
+use quantize::SiteStatistics;
 
 use super::progress::Progress;
 use super::{Arguments, check_out, checkpoint_folder, listen};

@@ -7,8 +7,9 @@ use anyhow::{Context, Result, bail};
 use bench::cli::is_path;
 use burn::tensor::Device;
 use dataset::Dataset;
+use network::StateDict;
 use network::{Network, Topology};
-use resnet::{Arch, StateDict};
+use resnet::Arch;
 
 /// A network to be trained.
 pub struct Subject {
@@ -48,7 +49,7 @@ impl Subject {
     /// Random weights, from `seed`.
     pub fn random(&self, device: &Device, seed: u64) -> Result<StateDict> {
         device.seed(seed);
-        Ok(resnet::initial(&self.topology, device)?)
+        Ok(train::initial(&self.topology, device)?)
     }
 
     /// The numbers of the file `path`, which must be those of this network.
@@ -94,7 +95,7 @@ impl Subject {
             return Ok(resnet::save_safetensors(weights, out, metadata)?);
         }
         let network = Network::new(self.topology.clone(), weights.clone())?;
-        let file = resnet::float_onnx(&network, metadata)?;
+        let file = quantize::float_onnx(&network, metadata)?;
         std::fs::write(out, file).with_context(|| format!("--out {}", out.display()))
     }
 }

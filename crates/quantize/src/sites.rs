@@ -197,7 +197,7 @@ impl Sites {
     }
 
     /// Whether the policy leaves the values of `site` as they are: a summand, or a sum that no layer reads.
-    pub(crate) fn is_unrounded(&self, site: &str, policy: ShortcutPolicy) -> bool {
+    pub fn is_unrounded(&self, site: &str, policy: ShortcutPolicy) -> bool {
         match policy {
             ShortcutPolicy::Rescale | ShortcutPolicy::Shared => false,
             ShortcutPolicy::Float => {
@@ -222,7 +222,7 @@ impl Sites {
     }
 
     /// Whether the policy hands the values of `site` on as they are to an addition, and rounded to the layers behind them.
-    pub(crate) fn is_forked(&self, site: &str, policy: ShortcutPolicy) -> bool {
+    pub fn is_forked(&self, site: &str, policy: ShortcutPolicy) -> bool {
         policy == ShortcutPolicy::IdentityFloat
             && self
                 .get(site)
@@ -288,7 +288,7 @@ impl Sites {
     }
 
     /// A site's own scheme: the images, and the last layer's input and what is made of it, can have bits of their own.
-    pub(crate) fn scheme(
+    pub fn scheme(
         &self,
         site: &str,
         how: &ActivationQuantization,
@@ -306,7 +306,7 @@ impl Sites {
 
     /// The sites that share a scale with `site`. A site can be in one pair as a summand and make another as a shortcut; a
     /// chain of pairs shares one scale.
-    pub(crate) fn partners(&self, site: &str, policy: ShortcutPolicy) -> Vec<String> {
+    pub fn partners(&self, site: &str, policy: ShortcutPolicy) -> Vec<String> {
         if policy != ShortcutPolicy::Shared {
             return Vec::new();
         }
@@ -370,11 +370,11 @@ impl FromStr for ShortcutPolicy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::arch::Arch;
     use quant_core::{ActivationRange, CodeRange, Mapping, Rounding};
+    use resnet::Arch;
 
     fn topology(name: &str) -> Topology {
-        crate::topology(&Arch::parse(name).unwrap())
+        resnet::topology(&Arch::parse(name).unwrap())
     }
 
     fn how(shortcut: ShortcutPolicy) -> ActivationQuantization {

@@ -6,11 +6,13 @@ use quant_core::qat::Method;
 use quant_core::{Bits, Granularity, Mapping};
 
 use super::tests::{IMAGES, arch, checked, images, network, per_tensor, spec, statistics};
+use quantize::names;
+
 use super::*;
-use crate::arch::{Arch, BN_EPSILON};
-use crate::fold::BatchNorm;
-use crate::sites::{ShortcutPolicy, SiteStatistics};
 use crate::tensors::{Measured, Tensors};
+use quantize::BatchNorm;
+use quantize::{ShortcutPolicy, SiteStatistics};
+use resnet::{Arch, BN_EPSILON};
 
 const LAYER: &str = "layer2.1.conv1";
 const BN: &str = "layer2.1.bn1";
@@ -50,7 +52,7 @@ fn shrink(state: &mut StateDict, channels: std::ops::Range<usize>, a: f32) {
 
 /// k of every channel of [`LAYER`].
 fn scales(arch: &Arch, state: &StateDict) -> Vec<f32> {
-    let topology = crate::topology(arch);
+    let topology = resnet::topology(arch);
     let layer = topology.find(LAYER).unwrap();
     let bn = BatchNorm::copy(&topology, state, layer).unwrap();
     bn.unwrap().scale()
@@ -106,7 +108,7 @@ fn steps_and_weights_move_at_one_pace_whatever_k_is() {
                 // A site's code that falls to the other side of a tie would change every gradient.
                 spec.activations = None;
                 let case = format!("{method} {bn} {}", granularity.name());
-                let qat = Qat::new(&crate::topology(&arch), spec).unwrap();
+                let qat = Qat::new(&resnet::topology(&arch), spec).unwrap();
                 let mut expected = None;
                 // Powers of two, so that weights keep their codes: from a thousandth to more than ten.
                 for k in [0, -10, -6, -2, 2, 4].map(|power| 2.0_f32.powi(power)) {
@@ -139,7 +141,7 @@ fn folded_with_a_learned_step_for_each_channel_is_kept() {
     for method in [Method::Lsq, Method::LsqPlus] {
         let [folded, kept] = [QatBn::Folded, QatBn::Kept].map(|bn| {
             Qat::new(
-                &crate::topology(&arch),
+                &resnet::topology(&arch),
                 few_bits(method, bn, Granularity::Channel),
             )
             .unwrap()
@@ -173,7 +175,7 @@ fn a_channel_of_small_variance_trains_a_thousand_steps_and_lives() {
     for granularity in [Granularity::Channel, Granularity::Tensor] {
         let case = granularity.name();
         let spec = few_bits(Method::Lsq, QatBn::Folded, granularity);
-        let qat = Qat::new(&crate::topology(&arch), spec).unwrap();
+        let qat = Qat::new(&resnet::topology(&arch), spec).unwrap();
         let mut state = qat
             .begin(&checked(&arch, &network), &seen, Start::Ptq)
             .unwrap();
@@ -232,7 +234,7 @@ fn a_lost_channel_is_counted_once_and_the_manifest_names_its_layer() {
     let network = network(&arch, 10);
     let seen = statistics(&arch, &network);
     let spec = few_bits(Method::Lsq, QatBn::Folded, Granularity::Channel);
-    let qat = Qat::new(&crate::topology(&arch), spec).unwrap();
+    let qat = Qat::new(&resnet::topology(&arch), spec).unwrap();
     let mut state = qat
         .begin(&checked(&arch, &network), &seen, Start::Ptq)
         .unwrap();
@@ -257,7 +259,7 @@ fn a_lost_channel_is_counted_once_and_the_manifest_names_its_layer() {
     assert_eq!((layer.count(), layer.channels), (2, 32));
     assert_eq!(lost.iter().map(LostChannels::count).sum::<usize>(), 2);
     let mut net = qat.finish(&state).unwrap();
-    net.note_lost(&lost);
+    note_lost(&mut net, &lost);
     let noted: Vec<_> = net
         .manifest
         .iter()

@@ -8,7 +8,7 @@ use crate::forward::{Hooks, Tapped, clipped, forward};
 use crate::normalized::by_batch;
 use crate::ops::conv2d;
 use crate::tensors::{Measured, Probe, Tensors};
-use crate::units::Unit;
+use quantize::Unit;
 
 /// Logits `[n, classes]` of normalised images `[n, c, h, w]`, and the new running statistics. `tensors` has those of the network on
 /// the images' device; `probe` sees every layer's step.

@@ -27,8 +27,8 @@ use crate::error::Error;
 use crate::forward::clipped;
 use crate::normalized::by_batch;
 use crate::ops::conv2d;
-use crate::units::Unit;
 use network::{Op, Topology};
+use quantize::Unit;
 
 /// `[c]` as `[c, 1, 1, 1]`.
 fn by_output(t: Tensor<1>) -> Tensor<4> {

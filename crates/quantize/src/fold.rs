@@ -52,7 +52,7 @@ pub fn fold(network: &Network) -> Result<Network, Error> {
 }
 
 /// A layer's BatchNorm, one value per output channel.
-pub(crate) struct BatchNorm {
+pub struct BatchNorm {
     gamma: Vec<f32>,
     beta: Vec<f32>,
     mean: Vec<f32>,
@@ -137,8 +137,8 @@ pub(crate) fn of_node(topology: &Topology, tensors: &StateDict, id: NodeId) -> S
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::arch::{Arch, BN_EPSILON};
-    use crate::{network, random_state};
+    use resnet::{Arch, BN_EPSILON};
+    use resnet::{network, random_state};
 
     fn folded(arch: &Arch, state: &StateDict) -> StateDict {
         let network = network(arch, state.clone()).unwrap();

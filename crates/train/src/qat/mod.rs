@@ -18,12 +18,10 @@ mod finish;
 #[cfg(feature = "burn")]
 mod forward;
 mod lost;
-pub mod names;
 mod spec;
 mod step_unit;
 #[cfg(all(test, feature = "burn"))]
 mod step_unit_tests;
-mod stored;
 #[cfg(all(test, feature = "burn"))]
 mod tests;
 #[cfg(feature = "burn")]
@@ -32,18 +30,17 @@ mod unit;
 pub use begin::Start;
 #[cfg(feature = "burn")]
 pub use forward::Phase;
-pub use lost::LostChannels;
+pub use lost::{LostChannels, note_lost};
 pub use spec::{QatBn, QatSpec};
-pub use stored::{StoredQuantizers, is_quantizer};
 
 use std::collections::BTreeMap;
 
 use quant_core::Scheme;
 
-use crate::error::Error;
-use crate::quantize::{BiasPolicy, QuantizedNet, WeightQuantization, own_bits};
-use crate::sites::Sites;
 use network::{NodeId, Op, StateDict, Topology};
+use quantize::Error;
+use quantize::Sites;
+use quantize::{BiasPolicy, QuantizedNet, WeightQuantization, own_bits};
 
 /// A network to be trained with its quantizers.
 #[derive(Clone, Debug)]
@@ -133,7 +130,7 @@ impl Qat {
                 Some(_) => BiasPolicy::Int32,
                 None => BiasPolicy::Float,
             },
-            bn: crate::BnMode::Folded,
+            bn: quantize::BnMode::Folded,
         }
     }
 

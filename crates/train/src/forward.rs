@@ -12,7 +12,7 @@ use network::{Op, Topology, Value};
 
 use crate::error::Error;
 use crate::ops::{add_clip, clip};
-use crate::units::{Unit, Units};
+use quantize::{Unit, Units};
 
 /// What happens on the way through the network.
 pub(crate) trait Hooks {
@@ -25,7 +25,7 @@ pub(crate) trait Hooks {
 }
 
 /// A value on its way: what layers read of it, and what an addition takes. The two differ where rounding is for layers alone
-/// ([`crate::SiteRounding::is_forked`]).
+/// ([`quantize::SiteRounding::is_forked`]).
 #[derive(Clone)]
 pub(crate) struct Tapped {
     read: Tensor<4>,

@@ -7,10 +7,10 @@
 use quant_core::QParams;
 
 use super::{Qat, finish};
-use crate::error::Error;
-use crate::fold::{BatchNorm, fold};
-use crate::quantize::QuantizedNet;
 use network::{Network, StateDict};
+use quantize::Error;
+use quantize::QuantizedNet;
+use quantize::{BatchNorm, fold};
 
 /// The share of the variance at the start below which a channel is lost.
 const LEAST_VARIANCE: f32 = 1e-3;
@@ -106,15 +106,13 @@ impl Qat {
     }
 }
 
-impl QuantizedNet {
-    /// Says in the manifest which layers have lost channels.
-    pub fn note_lost(&mut self, lost: &[LostChannels]) {
-        for layer in lost {
-            let name = format!("{}.weight", layer.layer);
-            let decision = self.manifest.iter_mut().find(|d| d.tensor == name);
-            if let (Some(decision), Some(note)) = (decision, layer.note()) {
-                decision.reason += &format!("; {note}");
-            }
+/// Says in the manifest of `net` which layers have lost channels.
+pub fn note_lost(net: &mut QuantizedNet, lost: &[LostChannels]) {
+    for layer in lost {
+        let name = format!("{}.weight", layer.layer);
+        let decision = net.manifest.iter_mut().find(|d| d.tensor == name);
+        if let (Some(decision), Some(note)) = (decision, layer.note()) {
+            decision.reason += &format!("; {note}");
         }
     }
 }

@@ -6,7 +6,7 @@ use burn::tensor::{Device, Gradients, Tensor, TensorData, Transaction};
 use network::{HostTensor, StateDict};
 
 use crate::error::Error;
-use crate::qat::names;
+use quantize::names;
 
 /// A training's state on a device.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use network::{NodeId, Op, Topology};
 use crate::error::Error;
 use crate::ops::batch_norm_train;
 use crate::tensors::{Measured, Tensors};
-use crate::units::Unit;
+use quantize::Unit;
 
 /// How far running statistics move.
 const MOMENTUM: f64 = 0.1;

@@ -8,12 +8,14 @@ use quant_core::{
     Rounding, Scheme, Statistics, uniform,
 };
 
-use crate::random_state;
-use crate::{
-    ActivationQuantization, Arch, BiasPolicy, BnMode, Epilogue, OnDevice, QuantizedNet,
-    ShortcutPolicy, Site, SiteStatistics, Sites, StateDict, WeightQuantization, lower,
-    lower_quantized, quantize,
+use crate::OnDevice;
+use network::StateDict;
+use quantize::{
+    ActivationQuantization, BiasPolicy, BnMode, Epilogue, QuantizedNet, ShortcutPolicy, Site,
+    SiteStatistics, Sites, WeightQuantization, lower, lower_quantized, quantize,
 };
+use resnet::Arch;
+use resnet::random_state;
 
 fn images(n: usize, side: usize) -> Vec<f32> {
     (0..n * 3 * side * side)
@@ -23,7 +25,7 @@ fn images(n: usize, side: usize) -> Vec<f32> {
 
 /// The network with these numbers.
 fn checked(arch: &Arch, state: &StateDict) -> Network {
-    crate::network(arch, state.clone()).unwrap()
+    resnet::network(arch, state.clone()).unwrap()
 }
 
 /// A node's name and the codes it made.
@@ -34,7 +36,7 @@ fn calibrated(arch: &Arch, state: &StateDict, pixels: &[f32], side: usize) -> Si
     let graph = lower(checked(arch, state), [side, side], Epilogue::Separate).unwrap();
     let program = Program::new(graph, Options::default()).unwrap();
     let nodes: Vec<_> = program.nodes().map(|node| node.name.to_owned()).collect();
-    let sites = Sites::new(&crate::topology(arch)).sites;
+    let sites = Sites::new(&resnet::topology(arch)).sites;
     let mut statistics = SiteStatistics::new();
     let mut see = |node: &str, values: &[f32]| {
         for Site { name, .. } in sites.iter().filter(|site| site.node == node) {
@@ -113,7 +115,7 @@ impl Case {
     }
 
     fn net(&self, how: &WeightQuantization, shortcut: ShortcutPolicy) -> QuantizedNet {
-        let codes = Sites::new(&crate::topology(&self.arch))
+        let codes = Sites::new(&resnet::topology(&self.arch))
             .fit(&self.statistics, &activations(shortcut))
             .unwrap();
         let mut net = quantize(&checked(&self.arch, &self.state), how).unwrap();
@@ -195,7 +197,7 @@ fn a_dead_branch_has_scale_1_and_a_note_and_integers_still_are_the_simulation() 
         kill(&mut case.state, bn);
     }
     case.statistics = calibrated(&case.arch, &case.state, &case.pixels, case.side);
-    let sites = Sites::new(&crate::topology(&case.arch));
+    let sites = Sites::new(&resnet::topology(&case.arch));
     for mapping in Mapping::ALL {
         for shortcut in [ShortcutPolicy::Shared, ShortcutPolicy::Rescale] {
             let scheme = ActivationScheme::new(
@@ -296,7 +298,7 @@ fn a_site_with_a_code_among_others_in_float_is_rounded_and_nothing_else_is() {
     };
     let whole = case.net(&float, ShortcutPolicy::Rescale);
     let all = whole.activations.clone().unwrap().0;
-    let sites = Sites::new(&crate::topology(&case.arch));
+    let sites = Sites::new(&resnet::topology(&case.arch));
     for site in sites.names() {
         let mut net = whole.clone();
         // Four bits: so coarse that a site rounded too much or too little is seen.

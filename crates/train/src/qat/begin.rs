@@ -10,11 +10,13 @@ use std::str::FromStr;
 use quant_core::qat::{Method, SMALLEST_STEP, lsq, lsq_plus, pact};
 use quant_core::{Histogram, QParams, Scheme, Statistics, Values, fit_activation, parameters};
 
-use super::{Qat, QatBn, names};
-use crate::error::{Error, quoted};
-use crate::fold::fold;
-use crate::sites::SiteStatistics;
+use super::{Qat, QatBn};
+use network::quoted;
 use network::{HostTensor, Network, StateDict};
+use quantize::Error;
+use quantize::SiteStatistics;
+use quantize::fold;
+use quantize::names;
 
 /// Where quantizers come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

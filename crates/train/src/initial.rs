@@ -85,7 +85,7 @@ fn host<const D: usize>(tensor: Tensor<D>) -> Result<HostTensor, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Arch, topology};
+    use resnet::{Arch, topology};
 
     #[test]
     fn a_beginning_has_the_tensors_of_its_network_of_the_sizes_that_were_promised() {

@@ -1,4 +1,4 @@
-//! Where the time of a ResNet-20's training step goes, with burn's operations and with [`resnet::ops`], by kind:
+//! Where the time of a ResNet-20's training step goes, with burn's operations and with [`train::ops`], by kind:
 //! `cargo bench -p resnet --bench ops_speed`.
 
 #[path = "../../../testing/clock.rs"]
@@ -12,7 +12,8 @@ use clock::{now, seconds};
 use engine::training::{BatchNorm, Conv2d};
 use engine::{Shape, Window};
 use quant_core::qat::{Grid, Learns, fake_quant};
-use resnet::{Arch, Tensors, forward_float, ops};
+use resnet::Arch;
+use train::{Tensors, forward_float, ops};
 
 /// Images, of a shard of a usual batch.
 const IMAGES: usize = 32;
@@ -201,7 +202,7 @@ fn main() {
 
         let arch = Arch::parse("cifar-resnet20").unwrap();
         let topology = resnet::topology(&arch);
-        let state = resnet::initial(&topology, &device).expect("weights");
+        let state = train::initial(&topology, &device).expect("weights");
         let tensors = Tensors::new(&state, &device);
         let images = Tensor::<4>::from_inner(random([IMAGES, 3, 32, 32]));
         step("the network's step", || {

@@ -12,8 +12,9 @@ use std::str::FromStr;
 use quant_core::qat::Method;
 use quant_core::{Bits, Granularity, Mapping, Rounding, Scheme};
 
-use crate::error::{Error, quoted};
-use crate::sites::ActivationQuantization;
+use network::quoted;
+use quantize::ActivationQuantization;
+use quantize::Error;
 
 /// What BatchNorm does in training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

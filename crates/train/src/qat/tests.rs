@@ -8,12 +8,16 @@ use quant_core::{
     Rounding, Scheme, uniform,
 };
 
+use quantize::{StoredQuantizers, names};
+
 use super::*;
-use crate::arch::Arch;
-use crate::random_state;
-use crate::sites::{ActivationQuantization, ShortcutPolicy, Site, SiteStatistics};
+use crate::forward_float;
 use crate::tensors::Tensors;
-use crate::{Epilogue, ResNet, forward_float, lower, lower_quantized};
+use quantize::{ActivationQuantization, ShortcutPolicy, Site, SiteStatistics};
+use quantize::{Epilogue, lower, lower_quantized};
+use resnet::Arch;
+use resnet::ResNet;
+use resnet::random_state;
 
 pub(super) const SIDE: usize = 16;
 pub(super) const IMAGES: usize = 4;
@@ -41,14 +45,14 @@ fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 /// every value outside of its calibrated range.
 /// The network with these numbers.
 pub(super) fn checked(arch: &Arch, state: &StateDict) -> network::Network {
-    crate::network(arch, state.clone()).unwrap()
+    resnet::network(arch, state.clone()).unwrap()
 }
 
 pub(super) fn network(arch: &Arch, seed: u64) -> StateDict {
     let state = random_state(arch, seed);
     let device = Device::flex().autodiff();
     let tensors = Tensors::new(&state, &device);
-    let topology = crate::topology(arch);
+    let topology = resnet::topology(arch);
     let found = forward_float(&topology, &tensors, images(&device), &mut |_, _| {});
     let running = found.unwrap().1.into_state().unwrap();
     let mut state = state;
@@ -67,7 +71,7 @@ pub(super) fn statistics(arch: &Arch, state: &StateDict) -> SiteStatistics {
     let program = Program::new(graph, Options::default()).unwrap();
     let names: Vec<String> = program.nodes().map(|n| n.name.to_owned()).collect();
     let mut seen = SiteStatistics::new();
-    let sites = Sites::new(&crate::topology(arch)).sites;
+    let sites = Sites::new(&resnet::topology(arch)).sites;
     let pixels = pixels();
     for (i, image) in pixels.chunks_exact(3 * SIDE * SIDE).enumerate() {
         let own = seen.entry("input".to_owned()).or_default();
@@ -231,7 +235,7 @@ fn a_dead_site_is_trained_from_scale_1_whatever_the_method_and_the_start() {
     for spec in specs() {
         for start in [Start::Ptq, Start::Float] {
             let case = format!("{}, {start}", named(&spec));
-            let qat = Qat::new(&crate::topology(&arch), spec.clone()).unwrap();
+            let qat = Qat::new(&resnet::topology(&arch), spec.clone()).unwrap();
             let begin = qat.begin(&checked(&arch, &state), &seen, start).unwrap();
             let net = qat.finish(&begin).unwrap();
             let code = net.activations.as_ref().unwrap().0[SITE];
@@ -259,7 +263,7 @@ fn without_rounding_it_is_the_float_network() {
         let sixteen = Bits::new(16).unwrap();
         spec.scheme = spec.scheme.with_bits(sixteen).unwrap();
         (spec.first_bits, spec.last_bits) = (None, None);
-        let qat = Qat::new(&crate::topology(&arch), spec).unwrap();
+        let qat = Qat::new(&resnet::topology(&arch), spec).unwrap();
         let state = qat
             .begin(&checked(&arch, &state), &seen, Start::Ptq)
             .unwrap();
@@ -286,7 +290,7 @@ fn every_trained_tensor_gets_a_gradient() {
     let device = Device::flex().autodiff();
     for spec in specs() {
         let case = named(&spec);
-        let qat = Qat::new(&crate::topology(&arch), spec).unwrap();
+        let qat = Qat::new(&resnet::topology(&arch), spec).unwrap();
         let state = qat
             .begin(&checked(&arch, &network), &seen, Start::Float)
             .unwrap();
@@ -344,7 +348,7 @@ fn what_is_trained_is_what_the_engine_runs_and_its_integers_are_its_simulation()
         // With few bits, the one code in a million that falls to the other side of a tie changes hundreds behind it.
         let spec = with_eight_bits(spec);
         let case = named(&spec);
-        let qat = Qat::new(&crate::topology(&arch), spec).unwrap();
+        let qat = Qat::new(&resnet::topology(&arch), spec).unwrap();
         let begin = qat
             .begin(&checked(&arch, &network), &seen, Start::Ptq)
             .unwrap();
@@ -378,7 +382,7 @@ fn a_stored_network_is_the_one_that_was_finished() {
     let seen = statistics(&arch, &network);
     for spec in specs() {
         let case = named(&spec);
-        let qat = Qat::new(&crate::topology(&arch), spec).unwrap();
+        let qat = Qat::new(&resnet::topology(&arch), spec).unwrap();
         let begin = qat
             .begin(&checked(&arch, &network), &seen, Start::Ptq)
             .unwrap();
@@ -406,7 +410,7 @@ fn a_quantizer_that_does_not_fit_its_weights_is_named() {
         ShortcutPolicy::Rescale,
         Mapping::Affine,
     );
-    let qat = Qat::new(&crate::topology(&arch), spec).unwrap();
+    let qat = Qat::new(&resnet::topology(&arch), spec).unwrap();
     let begin = qat
         .begin(&checked(&arch, &network), &seen, Start::Ptq)
         .unwrap();
@@ -444,7 +448,7 @@ fn what_cannot_be_trained_is_refused_by_name() {
             Mapping::Affine,
         );
         change(&mut spec);
-        Qat::new(&crate::topology(&arch()), spec)
+        Qat::new(&resnet::topology(&arch()), spec)
             .unwrap_err()
             .to_string()
     };

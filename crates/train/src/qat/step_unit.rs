@@ -2,7 +2,7 @@
 //!
 //! LSQ's factor makes a step move, relative to its size, about as fast as the weights that it rounds (Esser et al. 2020, section
 //! 2.2: both are to have `|gradient| / |value|` of one size). It holds where step and weights are measured alike. Folding does not
-//! leave it so: the rounded weights are w k, with k of [`crate::fold`], while w is what is trained, and
+//! leave it so: the rounded weights are w k, with k of [`quantize::fold`], while w is what is trained, and
 //!
 //! ```text
 //! v = w k      dL/dw = k dL/dv      |dL/dw| / |w| = k^2 |dL/dv| / |v|
@@ -21,9 +21,9 @@
 use quant_core::Granularity;
 
 use super::{Qat, QatBn};
-use crate::error::Error;
-use crate::fold::BatchNorm;
 use network::StateDict;
+use quantize::BatchNorm;
+use quantize::Error;
 
 impl Qat {
     /// Whether the convolutions' own weights are rounded, and folding comes behind that.

@@ -15,8 +15,8 @@ use std::collections::BTreeMap;
 
 use quant_core::QParams;
 
-use super::names;
 use crate::error::{Error, quoted};
+use crate::names;
 use crate::quantize::{
     BiasPolicy, BnMode, Decision, QuantizedNet, WeightCodes, WeightQuantization,
 };
@@ -56,7 +56,7 @@ impl StoredQuantizers {
     }
 
     /// Scales of each layer's output channels and bits of its weights; what sites are rounded to.
-    pub(crate) fn with(weights: BTreeMap<String, (Vec<f32>, u32)>, codes: &SiteCodes) -> Self {
+    pub fn with(weights: BTreeMap<String, (Vec<f32>, u32)>, codes: &SiteCodes) -> Self {
         let vector = |data: Vec<f32>| HostTensor {
             shape: vec![data.len()],
             data,

@@ -86,11 +86,7 @@ pub struct Decision {
 
 impl Decision {
     /// What stays in float.
-    pub(crate) fn float(
-        tensor: impl Into<String>,
-        kind: &'static str,
-        reason: impl Into<String>,
-    ) -> Self {
+    pub fn float(tensor: impl Into<String>, kind: &'static str, reason: impl Into<String>) -> Self {
         Self {
             tensor: tensor.into(),
             kind,
@@ -168,7 +164,7 @@ pub fn quantize(network: &Network, how: &WeightQuantization) -> Result<Quantized
 }
 
 /// The bits of a layer, where they are its own: of one that reads the images, and of the last.
-pub(crate) fn own_bits(
+pub fn own_bits(
     topology: &Topology,
     layer: NodeId,
     first: Option<Bits>,
@@ -346,7 +342,7 @@ impl QuantizedNet {
     }
 
     /// Puts quantized weights in place of `original`; `how` they were made is for the manifest.
-    pub(crate) fn take_weight(
+    pub fn take_weight(
         &mut self,
         layer: &str,
         original: &HostTensor,
@@ -461,7 +457,7 @@ fn kind_of(name: &str, state: &StateDict) -> &'static str {
 }
 
 /// The activation sites of a network whose activations stay in float.
-pub(crate) fn float_sites(topology: &Topology) -> impl Iterator<Item = Decision> + use<> {
+pub fn float_sites(topology: &Topology) -> impl Iterator<Item = Decision> + use<> {
     let sites = Sites::new(topology).sites.into_iter();
     sites.map(|site| Decision::float(site.name, "activation", "activations.bits = 32"))
 }
@@ -558,9 +554,9 @@ impl FromStr for BiasPolicy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::arch::Arch;
-    use crate::{network, random_state};
     use quant_core::{CodeRange, Granularity, Mapping, RangeMethod, Rounding};
+    use resnet::Arch;
+    use resnet::{network, random_state};
     use std::collections::HashSet;
 
     fn linear(bits: u32, bias: BiasPolicy, bn: BnMode) -> WeightQuantization {
@@ -650,7 +646,7 @@ mod tests {
                 .data
                 .fill(0.5);
             let variance = state.get_mut(&format!("{}.running_var", unit.bn)).unwrap();
-            variance.data.fill(4.0 - crate::arch::BN_EPSILON as f32);
+            variance.data.fill(4.0 - resnet::BN_EPSILON as f32);
         }
         let scheme = Scheme::new(
             Bits::new(4).unwrap(),

@@ -3,7 +3,7 @@
 //!
 //! `static` quantizes the folded weights by the trained steps, `folded` too unless each channel has a learned step of its own.
 //! Then, and with `kept`, the convolution's own weights w are quantized and folded afterwards, which moves the grid and not the
-//! codes: with `k` of [`crate::fold`],
+//! codes: with `k` of [`quantize::fold`],
 //!
 //! ```text
 //! w = s (q - z)      w k = (s |k|) (sign(k) (q - z))
@@ -14,12 +14,13 @@
 use quant_core::qat::{Method, lsq_plus, minmax, pact};
 use quant_core::{QParams, Scheme, Values, parameters, quantize_by};
 
-use super::{Qat, QatBn, is_quantizer, names};
-use crate::error::Error;
-use crate::fold::{BatchNorm, fold};
-use crate::quantize::{Decision, QuantizedNet, WeightCodes, float_sites};
-use crate::sites::{ShortcutPolicy, SiteCodes};
+use super::{Qat, QatBn};
 use network::{HostTensor, Network, StateDict};
+use quantize::Error;
+use quantize::{BatchNorm, fold};
+use quantize::{Decision, QuantizedNet, WeightCodes, float_sites};
+use quantize::{ShortcutPolicy, SiteCodes};
+use quantize::{is_quantizer, names};
 
 pub(super) fn finish(qat: &Qat, state: &StateDict) -> Result<QuantizedNet, Error> {
     let network = network(qat, state)?;

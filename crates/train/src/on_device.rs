@@ -10,12 +10,12 @@ use quant_core::tensor::fake_quant;
 use quant_core::{Granularity, QParams, Rounding};
 
 use crate::error::Error;
-use crate::fold::fold;
 use crate::forward::{Hooks, Tapped, clipped, forward};
 use crate::ops;
-use crate::quantize::QuantizedNet;
-use crate::sites::{SiteRounding, Sites};
-use crate::units::Unit;
+use quantize::QuantizedNet;
+use quantize::Unit;
+use quantize::fold;
+use quantize::{SiteRounding, Sites};
 
 /// Called with a layer, its input and its output, `[n, c, h, w]`. The output is taken before addition and clipping.
 pub type Tap<'a> = &'a mut dyn FnMut(NodeId, &Tensor<4>, &Tensor<4>);
@@ -80,7 +80,7 @@ impl OnDevice {
     /// A quantized network: quantized weights, and every site rounded to its code.
     ///
     /// # Errors
-    /// None for a network that [`crate::quantize`] made.
+    /// None for a network that [`quantize::quantize`] made.
     pub fn quantized(net: &QuantizedNet, device: &Device) -> Result<Self, Error> {
         let sites = Sites::new(&net.topology);
         let names = sites.names().map(str::to_owned);

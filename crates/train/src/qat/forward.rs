@@ -4,13 +4,14 @@ use burn::tensor::Tensor;
 use quant_core::qat::{Grid, Learns, Method, fake_quant, lsq, lsq_plus, minmax, pact};
 use quant_core::{QParams, Values, parameters};
 
-use super::{Qat, names, unit};
+use super::{Qat, unit};
 use crate::error::Error;
 use crate::float::linear;
 use crate::forward::{Hooks, Tapped, clipped, forward};
 use crate::tensors::{Measured, Probe, Read, Tensors};
-use crate::units::Unit;
 use network::{Op, StateDict, Topology};
+use quantize::Unit;
+use quantize::names;
 
 /// Which of the things that change in the course of a training hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

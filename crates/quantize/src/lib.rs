@@ -1,0 +1,34 @@
+//! Passes over a network: BatchNorm folded, quantizers placed, weights and activations quantized, the whole lowered for the CPU
+//! engine or written for other runtimes.
+//!
+//! ```text
+//! network::Network --fold, quantize--> QuantizedNet --lower_quantized--> engine::Graph
+//!                                           └--to_onnx--> an ONNX file
+//! ```
+//!
+//! Every pass is a function over the graph of a [`network::Topology`] and knows no family. What is quantized stands beside the graph,
+//! by names of values.
+
+mod error;
+mod export;
+mod fold;
+mod lower;
+pub mod names;
+mod quantize;
+mod sites;
+mod stored;
+mod units;
+
+pub use error::Error;
+pub use export::{Form, float_onnx, to_onnx};
+pub use fold::{BatchNorm, fold};
+pub use lower::{Epilogue, lower, lower_layer, lower_quantized};
+pub use quantize::{
+    BiasPolicy, BnMode, Decision, LayerReport, QuantizedNet, WeightCodes, WeightQuantization,
+    float_manifest, float_sites, own_bits, quantize,
+};
+pub use sites::{
+    ActivationQuantization, ShortcutPolicy, Site, SiteCodes, SiteRounding, SiteStatistics, Sites,
+};
+pub use stored::{StoredQuantizers, is_quantizer};
+pub use units::{Unit, Units};
