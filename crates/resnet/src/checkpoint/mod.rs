@@ -42,6 +42,7 @@ pub use save::save_safetensors;
 
 use crate::arch::{Arch, Family};
 use crate::error::{Error, quoted};
+use crate::families::settle;
 use network::{HostTensor, Network, StateDict, Topology};
 use quantize::Decision;
 use quantize::{StoredQuantizers, is_quantizer};
@@ -182,6 +183,8 @@ pub fn load_as(path: &Path, arch: Option<&Arch>, reading: &Reading) -> Result<Ch
         Known::Family(name, topology) => {
             let folded = !topology.has_norms();
             let input = topology.input();
+            let mut state = state;
+            settle(&topology, &mut state)?;
             let network = Network::new(topology, state)?;
             let assumed = vec![format!(
                 "by its tensors a {name} for images of {} pixels; strides and pools are the family's usual ones",

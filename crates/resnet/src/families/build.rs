@@ -46,6 +46,16 @@ impl Nodes {
         self.push(name, Op::BatchNorm { epsilon }, &[x])
     }
 
+    /// A BatchNorm of `channels` that stands behind no layer of its own ([`super::lone`]).
+    pub fn lone_norm(&mut self, name: &str, (x, channels): (Value, usize)) -> Value {
+        let op = Op::Conv {
+            outputs: channels,
+            groups: channels,
+            window: Window::square(1, 1, 0),
+        };
+        self.push(name, op, &[x])
+    }
+
     /// A convolution whose channels and kernel its weights say, padded as for the same size, with the BatchNorm `norm` if that has
     /// weights; `channels` go in.
     pub fn conv(

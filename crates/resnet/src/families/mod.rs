@@ -3,7 +3,9 @@
 
 mod build;
 mod cifar_mobilenet;
+mod lone;
 mod mobilenet_v2;
+mod preact;
 mod residual;
 mod squeezenet;
 mod vgg;
@@ -16,12 +18,14 @@ use crate::arch::Arch;
 use crate::error::Error;
 
 pub(crate) use build::{Nodes, Shapes};
+pub(crate) use lone::settle;
 
 /// A family: what networks of it are called, and the network that tensors of these names and shapes are, if they are one.
 type Family = (&'static str, fn(&Shapes) -> Option<Topology>);
 
-const FAMILIES: [Family; 4] = [
+const FAMILIES: [Family; 5] = [
     ("resnet", residual::topology),
+    ("preact_resnet", preact::topology),
     ("mobilenet_v2", mobilenet_v2::topology),
     ("vgg", vgg::topology),
     ("squeezenet", squeezenet::topology),
@@ -78,7 +82,9 @@ pub(crate) fn names() -> String {
 fn has_exactly(topology: &Topology, shapes: &BTreeMap<String, Vec<usize>>) -> bool {
     let mut had = BTreeSet::new();
     for id in 0..topology.nodes().len() {
-        for (name, shape, optional) in topology.wanted(id) {
+        let wanted =
+            lone::wanted(topology, id, shapes).unwrap_or_else(|| topology.wanted(id).collect());
+        for (name, shape, optional) in wanted {
             match shapes.get(&name) {
                 Some(found) if *found == shape => drop(had.insert(name)),
                 None if optional => {}

@@ -224,3 +224,56 @@ fn a_tensor_too_many_or_too_few_is_no_network_of_a_family() {
         assert!(recognise(&all).is_none());
     }
 }
+
+/// PreActResNet-18 of kuangliu, and with `last` a BatchNorm behind the last sum.
+fn preact(last: Option<&str>, way: &str) -> Tensors {
+    let mut all = Tensors::new();
+    let norm = |all: &mut Tensors, name: String, channels: usize| {
+        for part in ["weight", "bias", "running_mean", "running_var"] {
+            all.insert(format!("{name}.{part}"), vec![channels]);
+        }
+    };
+    all.insert("conv1.weight".into(), vec![64, 3, 3, 3]);
+    let mut channels = 64;
+    for (stage, to) in [(1, 64), (2, 128), (3, 256), (4, 512)] {
+        for i in 0..2 {
+            let block = format!("layer{stage}.{i}");
+            norm(&mut all, format!("{block}.bn1"), channels);
+            norm(&mut all, format!("{block}.bn2"), to);
+            for (conv, inputs) in [("conv1", channels), ("conv2", to)] {
+                all.insert(format!("{block}.{conv}.weight"), vec![to, inputs, 3, 3]);
+            }
+            if channels != to {
+                all.insert(format!("{block}.{way}.weight"), vec![to, channels, 1, 1]);
+            }
+            channels = to;
+        }
+    }
+    if let Some(last) = last {
+        norm(&mut all, last.into(), channels);
+    }
+    linear(&mut all, "linear", [10, 512]);
+    all
+}
+
+#[test]
+fn pre_activation_is_told_from_post_activation_and_its_shortcuts_by_their_names() {
+    for (last, way, reads) in [
+        (None, "shortcut.0", "layer2.0.bn1.relu"),
+        (Some("bn1"), "shortcut.0", "layer1.1.add"),
+        (Some("bn"), "downsample.0", "layer1.1.add"),
+    ] {
+        let tensors = preact(last, way);
+        let (family, topology) = recognise(&tensors).unwrap();
+        assert_eq!(family, "preact_resnet");
+        let shortcut = topology.find(&format!("layer2.0.{way}")).unwrap();
+        assert_eq!(topology.name(topology.node(shortcut).inputs[0]), reads);
+        // 11,171,146 parameters, 556 million multiplications without BatchNorms.
+        let (parameters, millions) = cost(&topology, &tensors);
+        assert_eq!(
+            parameters,
+            11_171_146 + if last.is_some() { 1024 } else { 0 }
+        );
+        assert!((555..560).contains(&millions), "{millions}");
+    }
+}
