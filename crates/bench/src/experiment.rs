@@ -30,7 +30,9 @@
 //! `--set weights.bits=8` keeps the combinations with 8; a value that none of them has takes the key's place in all.
 
 mod check;
+mod condition;
 mod leaves;
+mod published;
 mod vary;
 
 use std::collections::BTreeMap;
@@ -43,9 +45,12 @@ use toml::de::{DeTable, DeValue};
 use crate::settings::{self, Settings};
 use check::parse_check;
 use leaves::{in_file_order, leaves, line_of};
+use published::parse_published;
 
 pub use check::Check;
+pub use condition::Condition;
 pub(crate) use leaves::scalar;
+pub use published::Published;
 pub use vary::Variation;
 
 /// One value of a setting.
@@ -87,6 +92,8 @@ pub struct Experiment {
     pub vary: Vec<Variation>,
     /// Counts that must come out.
     pub checks: Vec<Check>,
+    /// What is published.
+    pub published: Vec<Published>,
 }
 
 impl Experiment {
@@ -117,6 +124,7 @@ impl Experiment {
             fixed: Settings::new(),
             vary: Vec::new(),
             checks: Vec::new(),
+            published: Vec::new(),
         };
         let mut varying: BTreeMap<String, usize> = BTreeMap::new();
         for (key, value) in in_file_order(root.get_ref()) {
@@ -146,7 +154,12 @@ impl Experiment {
                         experiment.checks.push(parse_check(text, check)?);
                     }
                 }
-                ("question" | "expects" | "fixed" | "vary" | "check", other) => {
+                ("published", DeValue::Array(tables)) => {
+                    for table in tables.iter() {
+                        experiment.published.push(parse_published(text, table)?);
+                    }
+                }
+                ("question" | "expects" | "fixed" | "vary" | "check" | "published", other) => {
                     bail!(
                         "line {line}: `{}` is {}; expected {}",
                         key.get_ref(),
@@ -154,12 +167,13 @@ impl Experiment {
                         match key.get_ref().as_ref() {
                             "question" | "expects" => "a text",
                             "check" => "[[check]] tables",
+                            "published" => "[[published]] tables",
                             _ => "a table",
                         }
                     )
                 }
                 (other, _) => bail!(
-                    "line {line}: unknown key `{other}`; an experiment has question, expects, [fixed], [vary] and [[check]]"
+                    "line {line}: unknown key `{other}`; an experiment has question, expects, [fixed], [vary], [[check]] and [[published]]"
                 ),
             }
         }
@@ -367,13 +381,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_published_needs_a_source_and_a_percentage() {
+        let table = |lines: &str| format!("{TEXT}[[published]]\n{lines}");
+        let text = table("where = { weights.bits = 8 }\ntop1 = 69.8\nsource = 'table 2'\n");
+        let published = Experiment::parse("x", &text).unwrap().published.remove(0);
+        assert_eq!((published.top1, &published.source[..]), (69.8, "table 2"));
+        assert!(error(&table("top1 = 0.698\n")).contains("needs `source`"));
+        assert!(error(&table("source = 'x'\n")).contains("needs `top1`"));
+        assert!(error(&table("top1 = 130\n")).contains("from 0 to 100"));
+        assert!(error(&table("hits = 9\n")).contains("`hits` does not belong"));
+    }
+
+    #[test]
     fn a_check_carries_its_condition_and_tolerance() {
         let text = format!(
             "{TEXT}[[check]]\nwhere = {{ weights.bits = 8 }}\nexpected = 9180\ntolerance = 3\n"
         );
         let check = Experiment::parse("x", &text).unwrap().checks.remove(0);
         assert_eq!((check.expected, check.tolerance), (9180.0, 3.0));
-        assert_eq!(check.settings["weights.bits"], Scalar::Integer(8));
+        assert_eq!(
+            check.condition.settings()["weights.bits"],
+            Scalar::Integer(8)
+        );
         assert!(error(&format!("{TEXT}[[check]]\ntolerance = 3\n")).contains("expected"));
     }
 }

@@ -39,8 +39,8 @@ pub struct Download {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelEntry {
-    /// The architecture's name.
-    pub arch: String,
+    /// The architecture's name; absent: as the file says or its tensors.
+    pub arch: Option<String>,
     /// The set that it was trained for: an entry of `data/datasets.toml`.
     pub dataset: String,
     /// The checkpoint, relative to the data folder.

@@ -111,10 +111,10 @@ impl Sources {
             ModelFile::Named(name) => {
                 let entry = self.registry.model(name)?;
                 let file = self.registry.find(&entry.file, name, name)?;
-                let arch = Arch::parse(&entry.arch)?;
+                let arch = entry.arch.as_deref().map(Arch::parse).transpose()?;
                 Model {
                     name: choice.called(name.clone()),
-                    checkpoint: load(&file, Some(&arch), reading)?,
+                    checkpoint: load(&file, arch.as_ref(), reading)?,
                     file,
                     dataset: Some(entry.dataset.clone()),
                     input: entry.input(),

@@ -172,7 +172,10 @@ impl Sweep<'_> {
     ) -> Result<(usize, Vec<String>)> {
         let (mut compared, mut wrong) = (0, Vec::new());
         for check in &experiment.checks {
-            for run in runs.iter().filter(|run| check.applies(&run.spelled_out())) {
+            for run in runs
+                .iter()
+                .filter(|run| check.condition.holds(&run.spelled_out()))
+            {
                 if !self.store.is_complete(self.experiment, &run.run_id)? {
                     continue;
                 }

@@ -53,10 +53,10 @@ fn every_check_has_its_run(planned: &[(Experiment, Vec<PlannedRun>)]) {
     for (experiment, runs) in planned {
         for check in &experiment.checks {
             assert!(
-                runs.iter().any(|run| check.applies(&run.config)),
+                runs.iter().any(|run| check.condition.holds(&run.config)),
                 "{}: no run for the check of {:?}",
                 experiment.name,
-                check.settings
+                check.condition.settings()
             );
         }
     }

@@ -392,3 +392,40 @@ fn bad_input_is_refused_in_one_line() {
         assert!(!text.contains("panicked"), "{arguments:?}: {text}");
     }
 }
+
+#[test]
+fn published_values_stand_beside_ours_until_the_experiment_says_others() {
+    let place = Place::new();
+    let published = |top1: &str| {
+        let more = format!(
+            "[[published]]\nwhere = {{ method = 'ptq', weights.bits = 4 }}\ntop1 = {top1}\nsource = 'Somebody 2018, table 2'\n"
+        );
+        std::fs::write(place.path("e.toml"), EXPERIMENT.to_owned() + &more).unwrap();
+        let output = place.run("results", &["--set", "images=32"]);
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let table = published("69.8");
+    let cells = |table: &str| -> Vec<String> {
+        let rows = table
+            .lines()
+            .filter(|line| line.contains("69.80") || line.contains("70.10"));
+        rows.map(str::to_owned).collect()
+    };
+    assert!(
+        table.contains("| published % |") && table.contains("Published: Somebody 2018, table 2.")
+    );
+    let rows = cells(&table);
+    assert!(
+        rows.len() == 1 && rows[0].contains("| ptq |") && rows[0].contains("| 4 |"),
+        "{rows:?}"
+    );
+    // The runs are there already: only what is published of them is new.
+    let rows = cells(&published("70.1"));
+    assert!(rows.len() == 1 && rows[0].contains("70.10"), "{rows:?}");
+    let file = place.path("results/e/published.csv");
+    assert_eq!(std::fs::read_to_string(&file).unwrap().lines().count(), 2);
+    std::fs::write(place.path("e.toml"), EXPERIMENT).unwrap();
+    let output = place.run("results", &["--set", "images=32"]);
+    assert!(output.status.success() && !file.exists());
+}

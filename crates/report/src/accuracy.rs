@@ -11,7 +11,7 @@
 
 use std::path::Path;
 
-use results::{Config, RunRow, Status, metric};
+use results::{Config, PublishedRow, RunRow, Status, metric};
 
 use crate::axes::{Axis, varying};
 use crate::bits::Bits;
@@ -55,6 +55,8 @@ pub struct TableRow {
     pub codes_differ: Option<u64>,
     /// The largest difference of two such codes.
     pub codes_max_difference: Option<u64>,
+    /// What the literature says that it comes to.
+    pub published: Option<PublishedRow>,
     /// How fast the test images ran through the network.
     pub images_per_second: Option<f64>,
     pub(crate) codes: Option<u64>,
@@ -168,6 +170,7 @@ fn table_row(loaded: &Loaded, run: &RunRow) -> Result<TableRow, Error> {
         lost_channels: network(metric::LOST_CHANNELS).map(|(value, _)| value as u64),
         codes_differ: codes.map(|c| c.differ),
         codes_max_difference: codes.map(|c| c.largest),
+        published: loaded.published.get(&run.run_id).cloned(),
         images_per_second: run.images_per_second,
         codes: codes.map(|Codes { n, .. }| n),
         classes: counted.map_or(0, |c| c.classes),

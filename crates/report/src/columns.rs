@@ -7,7 +7,7 @@ use crate::stats::p_text;
 type Cell = fn(&AccuracyTable, &TableRow) -> String;
 
 /// All of them behind the axes, in order.
-const COLUMNS: [(&str, Cell); 16] = [
+const COLUMNS: [(&str, Cell); 17] = [
     ("bits", |table, row| row.bits().label(table.activations)),
     ("n", |_, row| count(row.n)),
     ("top-1 hits", |_, row| match row.failed {
@@ -15,6 +15,9 @@ const COLUMNS: [(&str, Cell); 16] = [
         None => count(row.top1),
     }),
     ("top-1 %", |_, row| number(row.top1_percent(), 2)),
+    ("published %", |_, row| {
+        number(row.published.as_ref().map(|p| p.top1_percent), 2)
+    }),
     ("95 % interval", |_, row| {
         row.interval
             .map(|(low, high)| format!("{:.2}–{:.2}", low * 100.0, high * 100.0))

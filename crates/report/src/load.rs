@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use results::{EpochRow, MetricRow, RunRow, Status, Store, metric};
+use results::{EpochRow, MetricRow, PublishedRow, RunRow, Status, Store, metric};
 
 use crate::apart::tell_apart;
 use crate::error::Error;
@@ -64,6 +64,8 @@ pub(crate) struct Loaded {
     pub counted: HashMap<String, Counted>,
     /// Of the runs that were trainings.
     pub epochs: HashMap<String, Vec<EpochRow>>,
+    /// What the literature says, by run.
+    pub published: HashMap<String, PublishedRow>,
 }
 
 impl Loaded {
@@ -86,7 +88,11 @@ impl Loaded {
             values,
             counted: HashMap::new(),
             epochs: HashMap::new(),
+            published: HashMap::new(),
         };
+        for row in store.published(experiment)? {
+            loaded.published.insert(row.run_id.clone(), row);
+        }
         tell_apart(&mut loaded.rows);
         for row in loaded.rows.iter().filter(|row| row.status == Status::Ok) {
             let counted = loaded.count(&row.run_id)?;

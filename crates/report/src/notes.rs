@@ -61,6 +61,11 @@ impl AccuracyTable {
                  differ from it. 95 % interval: Wilson score. p: McNemar's exact test against it, two-sided{uncorrected}. \
                  Revision: {revisions}. Weights: {models}. Data: {data}."
         )];
+        let sources = self.rows.iter().filter_map(|row| row.published.as_ref());
+        let sources: BTreeSet<String> = sources.map(|row| row.source.clone()).collect();
+        if !sources.is_empty() {
+            notes.extend([String::new(), format!("Published: {}.", list(sources))]);
+        }
         notes.extend(self.notes_on_codes());
         let fixed = fixed(&self.runs);
         if !fixed.is_empty() {

@@ -103,6 +103,10 @@ impl AccuracyTable {
         if self.trained {
             heads.extend(["latent_sqnr_db", "lost_channels"].map(String::from));
         }
+        let published = self.rows.iter().any(|row| row.published.is_some());
+        if published {
+            heads.push("published_top1_percent".into());
+        }
         if self.activations {
             let bits = heads.iter().position(|head| head == "bits");
             heads.insert(bits.map_or(0, |i| i + 1), "activation_bits".into());
@@ -148,6 +152,9 @@ impl AccuracyTable {
             ]);
             if self.trained {
                 fields.extend([number(row.latent_sqnr, 2), count(row.lost_channels)]);
+            }
+            if published {
+                fields.push(number(row.published.as_ref().map(|p| p.top1_percent), 2));
             }
             if self.integers {
                 fields.extend([count(row.codes_differ), count(row.codes_max_difference)]);

@@ -257,6 +257,24 @@ impl Row for EpochRow {
     }
 }
 
+/// A row of an experiment's `published.csv`: what the literature says that a run comes to. Nothing that was measured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PublishedRow {
+    /// The run that it is for.
+    pub run_id: String,
+    /// Top-1 accuracy in percent.
+    #[serde(serialize_with = "plain")]
+    pub top1_percent: f64,
+    /// Who says so, and where.
+    pub source: String,
+}
+
+impl Row for PublishedRow {
+    fn columns() -> Vec<&'static str> {
+        vec!["run_id", "top1_percent", "source"]
+    }
+}
+
 /// A run folder in memory.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Run {

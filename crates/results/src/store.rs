@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::file::{read_rows, write_rows};
 use crate::folder::{TEMPORARY, new_folder, sync_folder};
 use crate::lock::{FileLock, LOCKS, Wait};
-use crate::rows::{EpochRow, Row, Run, RunRow, Status};
+use crate::rows::{EpochRow, PublishedRow, Row, Run, RunRow, Status};
 
 /// Folder in a results folder for runs to compare with; it has experiments of its own and is none.
 pub const REFERENCE: &str = "reference";
@@ -29,6 +29,9 @@ pub const MANIFEST_FILE: &str = "manifest.csv";
 
 /// File of the epochs of a training.
 pub const EPOCHS_FILE: &str = "epochs.csv";
+
+/// File of an experiment with published values.
+pub const PUBLISHED_FILE: &str = "published.csv";
 
 /// A results folder.
 #[derive(Clone, Debug)]
@@ -196,6 +199,50 @@ impl Store {
             true => read_rows(&path),
             false => Ok(Vec::new()),
         }
+    }
+
+    /// What is published for the runs of an experiment, sorted by run; none where it has no such file.
+    ///
+    /// # Errors
+    /// [`Error::Name`], and those of [`read_rows`].
+    pub fn published(&self, experiment: &str) -> Result<Vec<PublishedRow>, Error> {
+        let path = self.experiment_dir(experiment)?.join(PUBLISHED_FILE);
+        match path.exists() {
+            true => read_rows(&path),
+            false => Ok(Vec::new()),
+        }
+    }
+
+    /// Puts what is published for `runs` in the place of what the file says of them; what it says of others stays. Hold
+    /// [`Store::lock_tables`] meanwhile.
+    ///
+    /// # Errors
+    /// Those of [`Store::published`], [`Error::Io`].
+    pub fn publish(
+        &self,
+        experiment: &str,
+        runs: &[&str],
+        rows: Vec<PublishedRow>,
+    ) -> Result<(), Error> {
+        let before = self.published(experiment)?;
+        let others = before
+            .iter()
+            .filter(|row| !runs.contains(&row.run_id.as_str()));
+        let mut all: Vec<_> = others.cloned().chain(rows).collect();
+        all.sort_by(|a, b| a.run_id.cmp(&b.run_id));
+        if all == before {
+            return Ok(());
+        }
+        let folder = self.experiment_dir(experiment)?;
+        let path = folder.join(PUBLISHED_FILE);
+        if all.is_empty() {
+            return fs::remove_file(&path).map_err(Error::io("remove", &path));
+        }
+        // A name that nobody else has; one that a dead process of the same number left is in nobody's way.
+        let temporary = folder.join(format!(".{PUBLISHED_FILE}.{}.tmp", std::process::id()));
+        let _ = fs::remove_file(&temporary);
+        write_rows(&temporary, &all)?;
+        fs::rename(&temporary, &path).map_err(Error::io("rename to", &path))
     }
 
     /// Writes a run folder, whole or not at all, and gives its path. Hold the run's [`Store::lock`] from before the work

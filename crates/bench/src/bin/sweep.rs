@@ -16,7 +16,7 @@ use bench::sources::Sources;
 use bench::sweep::Sweep;
 use clap::Parser;
 use indicatif::HumanDuration;
-use results::Store;
+use results::{PublishedRow, Store};
 
 /// Run an experiment's cells, skipping those already done, print the accuracy table, and compare the runs with the
 /// committed ones.
@@ -128,7 +128,7 @@ fn run() -> Result<ExitCode> {
         eprintln!("stopped; what is finished is kept, the same command goes on from there");
         return Ok(ExitCode::from(130));
     }
-    report(&store, &experiment.name)?;
+    report(&store, &experiment, &runs)?;
     for line in sweep.at_chance(&runs)? {
         eprintln!("warning: {line}");
     }
@@ -210,8 +210,12 @@ fn list(
     Ok(ExitCode::SUCCESS)
 }
 
-fn report(store: &Store, experiment: &str) -> Result<()> {
+fn report(store: &Store, experiment: &Experiment, runs: &[&PlannedRun]) -> Result<()> {
+    let published = published(experiment, runs);
+    let experiment = experiment.name.as_str();
     let lock = store.lock_tables(experiment)?;
+    let ids: Vec<&str> = runs.iter().map(|run| run.run_id.as_str()).collect();
+    store.publish(experiment, &ids, published)?;
     let (table, written) = report::write_all(store.root(), experiment)?;
     drop(lock);
     // A person sees aligned columns, a file or a pipe gets Markdown.
@@ -227,6 +231,21 @@ fn report(store: &Store, experiment: &str) -> Result<()> {
         names.join(", ")
     ));
     Ok(())
+}
+
+/// What the experiment tells of the literature, for the runs that it is about: of several, what stands first.
+fn published(experiment: &Experiment, runs: &[&PlannedRun]) -> Vec<PublishedRow> {
+    let one = |run: &&PlannedRun| {
+        let config = run.spelled_out();
+        let mut all = experiment.published.iter();
+        let found = all.find(|published| published.condition.holds(&config))?;
+        Some(PublishedRow {
+            run_id: run.run_id.clone(),
+            top1_percent: found.top1,
+            source: found.source.clone(),
+        })
+    };
+    runs.iter().filter_map(one).collect()
 }
 
 /// What the reference says of the runs, as the last line. A difference is an error only where one was asked to be.

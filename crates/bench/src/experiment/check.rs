@@ -3,20 +3,18 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, anyhow, bail};
-use dataset::Normalization;
-use results::Config;
 use toml::Spanned;
 use toml::de::DeValue;
 
 use super::Scalar;
-use super::leaves::{in_file_order, leaves, line_of, scalar};
-use crate::settings::Settings;
+use super::condition::Condition;
+use super::leaves::{in_file_order, line_of, scalar};
 
 /// A count that must come out.
 #[derive(Clone, Debug)]
 pub struct Check {
-    /// Applies to the runs that have these settings.
-    pub settings: Settings,
+    /// The runs that it is about.
+    pub condition: Condition,
     /// The whole network's metric, such as `top1_correct`.
     pub metric: String,
     /// What it must be.
@@ -25,41 +23,19 @@ pub struct Check {
     pub tolerance: f64,
 }
 
-impl Check {
-    /// Whether it is about a run: its columns hold all of the settings, the resolved number of images among them.
-    pub fn applies(&self, config: &Config) -> bool {
-        let columns = config.columns();
-        self.settings.iter().all(|(key, value)| {
-            let column = key.replace('.', "_");
-            // A normalization may be written in several ways.
-            let wanted = match (key.as_str(), value.to_string().parse::<Normalization>()) {
-                ("input.normalization", Ok(normalization)) => normalization.to_string(),
-                _ => value.to_string(),
-            };
-            columns
-                .iter()
-                .any(|(name, text)| *name == column && *text == wanted)
-        })
-    }
-}
-
 /// Reads a `[[check]]` table of `text`.
 pub(super) fn parse_check(text: &str, value: &Spanned<DeValue<'_>>) -> Result<Check> {
     let line = line_of(text, value.span().start);
     let DeValue::Table(table) = value.get_ref() else {
         bail!("line {line}: `check` must be a [[check]] table");
     };
-    let mut settings = Settings::new();
+    let mut condition = Condition::default();
     let mut metric = None;
     let mut numbers = BTreeMap::new();
     for (key, value) in in_file_order(table) {
         let line = line_of(text, key.span().start);
         match (key.get_ref().as_ref(), value.get_ref()) {
-            ("where", DeValue::Table(table)) => {
-                for leaf in leaves(text, "", table)? {
-                    settings.insert(leaf.key.clone(), leaf.scalar()?);
-                }
-            }
+            ("where", DeValue::Table(table)) => condition = Condition::parse(text, table)?,
             ("metric", DeValue::String(name)) => metric = Some(name.to_string()),
             (name @ ("expected" | "tolerance"), value) => {
                 let number = match scalar(value) {
@@ -75,7 +51,7 @@ pub(super) fn parse_check(text: &str, value: &Spanned<DeValue<'_>>) -> Result<Ch
         }
     }
     Ok(Check {
-        settings,
+        condition,
         metric: metric.unwrap_or_else(|| "top1_correct".to_owned()),
         expected: *numbers
             .get("expected")

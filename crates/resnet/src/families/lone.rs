@@ -51,17 +51,15 @@ pub(crate) fn settle(topology: &Topology, state: &mut StateDict) -> Result<(), E
         let Some(channels) = channels(topology, id, |name| state.contains(name)) else {
             continue;
         };
-        let mut parts = Vec::new();
-        for part in PARTS {
-            parts.push(state.take_shaped(&format!("{name}.{part}"), &[channels])?);
-        }
+        let mut part = |part: &str| state.take_shaped(&format!("{name}.{part}"), &[channels]);
+        let [gamma, beta] = [part("weight")?, part("bias")?];
+        let [mean, variance] = [part("running_mean")?, part("running_var")?];
         let (mut weight, mut bias) = (Vec::new(), Vec::new());
-        for c in 0..channels {
-            let [gamma, beta, mean, variance] =
-                [0, 1, 2, 3].map(|part: usize| f64::from(parts[part][c]));
-            let factor = gamma / (variance + BN_EPSILON).sqrt();
+        let scales = gamma.into_iter().zip(beta);
+        for ((gamma, beta), (mean, variance)) in scales.zip(mean.into_iter().zip(variance)) {
+            let factor = f64::from(gamma) / (f64::from(variance) + BN_EPSILON).sqrt();
             weight.push(factor as f32);
-            bias.push((beta - mean * factor) as f32);
+            bias.push((f64::from(beta) - f64::from(mean) * factor) as f32);
         }
         let weight = HostTensor::new(vec![channels, 1, 1, 1], weight)?;
         state.insert(format!("{name}.weight"), weight);
