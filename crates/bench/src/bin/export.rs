@@ -91,7 +91,8 @@ fn run() -> Result<ExitCode> {
     ]);
     let file = resnet::to_onnx(&net, arguments.form.into(), &metadata)?;
     let path = arguments.output.display();
-    std::fs::write(&arguments.output, &file).with_context(|| format!("cannot write {path}"))?;
+    network::write_whole(&arguments.output, &file)
+        .with_context(|| format!("cannot write {path}"))?;
     let layers = net.codes.len();
     let (sites, biases) = (
         net.activations.map_or(0, |(codes, _)| codes.len()),
