@@ -15,6 +15,7 @@ pub mod environment;
 pub mod evaluate;
 pub mod executable;
 pub mod experiment;
+pub mod export;
 pub mod fetch;
 pub mod hints;
 pub mod home;

@@ -1,33 +1,39 @@
-//! Writes a quantized network as an ONNX file that integer runtimes execute.
+//! Writes a quantized network as a file that other tools execute: of settings, or of a finished run.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result, bail};
-use bench::calibration::collect;
-use bench::cli::{Folders, exit_code, folder_of};
-use bench::plan::Ranges;
-use bench::quantized::quantized;
+use bench::cli::{Folders, ResultsFolder, exit_code, folder_of};
+use bench::export::{Hits, facts, network_of, stored};
+use bench::measure::Gathered;
+use bench::plan::{PlannedRun, Ranges};
+use bench::registry::Registry;
+use bench::settings::{Settings, parse_single};
 use bench::single;
 use clap::{Parser, ValueEnum};
 use resnet::Form;
 
-/// Quantize a network as the settings say and write it as an ONNX file
+/// Quantize a network as the settings or a finished run say and write it as an ONNX file
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
     /// The file to write, such as net-w8a8.onnx.
     output: PathBuf,
-    /// A setting, as in an experiment. May be repeated.
+    /// A setting, as in an experiment. May be repeated. With --run: one that the run does not keep.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
+    /// The finished run to take all settings from.
+    #[arg(long, value_name = "RUN_ID")]
+    run: Option<String>,
     /// How quantization stands in the file.
     #[arg(long, value_enum, default_value_t = Written::Qdq)]
     form: Written,
     #[command(flatten)]
     folders: Folders,
+    #[command(flatten)]
+    results: ResultsFolder,
     /// Leave out images that cannot be decoded, instead of failing.
     #[arg(long)]
     skip_unreadable: bool,
@@ -60,35 +66,16 @@ fn main() -> ExitCode {
 fn run() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     check(&arguments.output)?;
-    let settings = single::settings(&arguments.set)?;
-    let said = ("export", Ranges::Images);
-    let planned = single::open(
-        settings,
-        said,
-        &arguments.folders,
-        arguments.skip_unreadable,
-    )?;
-    let how = (planned.cell.quantization.as_ref())
-        .context("weights.bits = 32 and activations.bits = 32 quantize nothing; set one of them")?;
+    let (planned, settings, measured) = planned(&arguments)?;
     bench::assumptions::tell(std::slice::from_ref(&planned));
-    let checkpoint = &planned.model.checkpoint;
-    let threads = bench::cli::threads(arguments.threads);
-    let running = AtomicBool::new(false);
-    let seen = planned
-        .calibration
-        .as_ref()
-        .map(|images| collect(&checkpoint.network, &images.data, threads, &running))
-        .transpose()?;
-    let net = quantized(checkpoint, how, seen.as_ref())?;
-    let metadata = BTreeMap::from([
-        ("quantlab.run_id".to_owned(), planned.run_id.clone()),
-        ("quantlab.model".to_owned(), planned.model.name.clone()),
-        (
-            "quantlab.weights_sha256".to_owned(),
-            checkpoint.sha256.clone(),
-        ),
-        ("quantlab.settings".to_owned(), arguments.set.join("; ")),
-    ]);
+    let net = network_of(
+        &planned,
+        &arguments.folders.trainings(),
+        &Gathered::default(),
+        bench::cli::threads(arguments.threads),
+        &AtomicBool::new(false),
+    )?;
+    let metadata = facts(&planned, &settings, measured);
     let file = resnet::to_onnx(&net, arguments.form.into(), &metadata)?;
     let path = arguments.output.display();
     network::write_whole(&arguments.output, &file)
@@ -103,6 +90,29 @@ fn run() -> Result<ExitCode> {
         file.len()
     );
     Ok(ExitCode::SUCCESS)
+}
+
+/// The run, its settings, and what it counted if it is finished.
+fn planned(arguments: &Arguments) -> Result<(PlannedRun, Settings, Option<Hits>)> {
+    let (folders, results) = (&arguments.folders, &arguments.results.path);
+    let open = |settings: &Settings| {
+        let said = ("export", Ranges::Images);
+        single::open(settings.clone(), said, folders, arguments.skip_unreadable)
+    };
+    let Some(run_id) = &arguments.run else {
+        let settings = single::settings(&arguments.set)?;
+        let planned = open(&settings)?;
+        let run = stored::if_finished(results, &planned.run_id)?;
+        return Ok((planned, settings, run.as_ref().and_then(Hits::of)));
+    };
+    let run = stored::finished(results, run_id)?;
+    let given = arguments.set.iter().map(|said| parse_single(said));
+    let given = given.collect::<Result<Settings>>()?;
+    let registry = Registry::open(&folders.data)?;
+    let settings = stored::settings(&run.row, &registry, &given)?;
+    let planned = open(&settings).with_context(|| format!("run {run_id}"))?;
+    stored::check(&planned, &run.row)?;
+    Ok((planned, settings, Hits::of(&run)))
 }
 
 /// Fails for a file that cannot be written, before the work.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use bench::cli::{Folders, exit_code, say};
+use bench::cli::{Folders, ResultsFolder, exit_code, say};
 use bench::experiment::Experiment;
 use bench::plan::{PlannedRun, in_shard, plan};
 use bench::reference::Reference;
@@ -31,6 +31,8 @@ struct Arguments {
     set: Vec<String>,
     #[command(flatten)]
     folders: Folders,
+    #[command(flatten)]
+    results: ResultsFolder,
     /// Folder of committed results to compare with [default: results/reference].
     #[arg(long, env = "QUANTLAB_REFERENCE", value_name = "DIR")]
     reference: Option<PathBuf>,
@@ -72,8 +74,8 @@ fn run() -> Result<ExitCode> {
     for assignment in &arguments.set {
         experiment.set(assignment)?;
     }
-    let folders = &arguments.folders;
-    let reference = Reference::find(arguments.reference.as_deref(), &folders.results)?;
+    let (folders, results) = (&arguments.folders, &arguments.results.path);
+    let reference = Reference::find(arguments.reference.as_deref(), results)?;
     let registry = Registry::open(&folders.data)?;
     let mut sources = Sources::new(
         registry,
@@ -92,17 +94,17 @@ fn run() -> Result<ExitCode> {
         .map(|(_, run)| run)
         .collect();
     if arguments.list {
-        return list(&experiment, &folders.results, &reference, &runs);
+        return list(&experiment, results, &reference, &runs);
     }
     if arguments.verify {
         reference.require(&experiment.name, &runs)?;
     }
-    let store = Store::open(&folders.results)?;
+    let store = Store::open(results)?;
     let cancelled = Arc::new(AtomicBool::new(false));
     let sweep = Sweep {
         experiment: &experiment.name,
         store: &store,
-        trainings: &folders.cache.join("training"),
+        trainings: &folders.trainings(),
         threads: bench::cli::threads(arguments.threads),
         cancelled: cancelled.clone(),
     };
