@@ -24,6 +24,7 @@ pub mod inspect;
 pub mod measure;
 pub mod plan;
 pub mod progress;
+pub mod python;
 #[cfg(feature = "burn")]
 pub mod qat;
 pub mod quantized;

@@ -1,21 +1,15 @@
-//! A Python process that times what one would use instead, on request.
+//! A Python process that answers requests: each is a line, and so is its answer.
 //!
-//! The script is part of this program; it speaks the line protocol that `peers.py` describes at its top. It waits while
-//! we measure, and we wait while it does. Everything that goes wrong there comes back as one line.
+//! The script is part of this program. It begins with `hello` and its versions, waits while we work, and we wait while it does.
+//! Everything that goes wrong there comes back as one line.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use resnet::Arch;
-
-use super::subject::peer_batch;
-
-const SCRIPT: &str = include_str!("peers.py");
 
 /// A hold on the process, for whoever has to end it: a handler of Ctrl-C, or the end of the measurement.
 #[derive(Clone, Default)]
@@ -59,29 +53,38 @@ impl Hold {
 
 type Pipes = (ChildStdin, ChildStdout, ChildStderr);
 
+/// What a process runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Script {
+    /// The program.
+    pub text: &'static str,
+    /// The packages that it imports, for people.
+    pub packages: &'static str,
+}
+
 /// The process, ready for requests.
-pub struct Peers {
+pub struct Python {
     hold: Hold,
     requests: ChildStdin,
     answers: BufReader<ChildStdout>,
     complaints: Option<JoinHandle<String>>,
-    /// The peers' versions, in words.
+    /// The versions of its packages, in words.
     pub versions: String,
 }
 
-impl Peers {
-    /// Starts `python` with the script; the peers will use `threads` threads. `hold` gets the process.
+impl Python {
+    /// Starts `python` with `script`, which may use `threads` threads and gets their number. `hold` gets the process.
     ///
     /// # Errors
     /// If `python` cannot be started or lacks a package.
-    pub fn start(python: &Path, threads: usize, hold: &Hold) -> Result<Self> {
+    pub fn start(python: &Path, script: Script, threads: usize, hold: &Hold) -> Result<Self> {
         let mut command = Command::new(python);
         // A Ctrl-C in the terminal reaches us alone: we end the process, and do not take its death for a fault.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         command
             .arg("-c")
-            .arg(SCRIPT)
+            .arg(script.text)
             .arg(threads.to_string())
             .env("OMP_NUM_THREADS", threads.to_string())
             .stdin(Stdio::piped())
@@ -89,46 +92,28 @@ impl Peers {
             .stderr(Stdio::piped());
         let (requests, answers, complaints) = hold.start(&mut command).with_context(|| {
             format!(
-                "--peers: cannot start `{}` (a Python with torch, torchvision, onnx and onnxruntime)",
-                python.display()
+                "--peers: cannot start `{}` (a Python with {})",
+                python.display(),
+                script.packages
             )
         })?;
-        let mut peers = Self {
+        let mut process = Self {
             hold: hold.clone(),
             requests,
             answers: BufReader::new(answers),
             complaints: Some(std::thread::spawn(move || last_line(complaints))),
             versions: String::new(),
         };
-        let hello = peers.answer()?;
-        peers.versions = peers.expect("hello", &hello)?.to_owned();
-        Ok(peers)
+        let hello = process.answer()?;
+        process.versions = expect("hello", &hello)?.to_owned();
+        Ok(process)
     }
 
-    /// Builds `arch` for every peer; their names. One that ends in `-int8` computes with integers.
+    /// The answer to a request.
     ///
     /// # Errors
     /// If the process fails at it or has ended.
-    pub fn load(&mut self, arch: &Arch) -> Result<Vec<String>> {
-        let (side, batch) = (arch.image_size(), peer_batch(arch));
-        let ready = self.ask(&format!("load {arch} {side} {batch}"))?;
-        let names = self.expect("ready", &ready)?;
-        Ok(names.split_whitespace().map(str::to_owned).collect())
-    }
-
-    /// Images per second of the peer called `name`, from runs that last about `time`.
-    ///
-    /// # Errors
-    /// If the process fails at it or has ended.
-    pub fn time(&mut self, name: &str, time: Duration) -> Result<f64> {
-        let answer = self.ask(&format!("time {name} {}", time.as_secs_f64()))?;
-        match answer.parse() {
-            Ok(rate) if f64::is_finite(rate) && rate > 0.0 => Ok(rate),
-            _ => bail!("--peers: {name} answered `{answer}`, which is no speed"),
-        }
-    }
-
-    fn ask(&mut self, request: &str) -> Result<String> {
+    pub fn ask(&mut self, request: &str) -> Result<String> {
         if writeln!(self.requests, "{request}").is_err() {
             return Err(self.ended());
         }
@@ -148,12 +133,6 @@ impl Peers {
         }
     }
 
-    /// What follows `word` in an answer.
-    fn expect<'a>(&self, word: &str, answer: &'a str) -> Result<&'a str> {
-        let rest = answer.strip_prefix(word).map(str::trim);
-        rest.ok_or_else(|| anyhow!("--peers: expected `{word} ...`, found `{answer}`"))
-    }
-
     /// The error of a process that is no more, with the last thing it said.
     fn ended(&mut self) -> anyhow::Error {
         let status = self.hold.stop().unwrap_or_else(|| "stopped".to_owned());
@@ -164,10 +143,19 @@ impl Peers {
     }
 }
 
-impl Drop for Peers {
+impl Drop for Python {
     fn drop(&mut self) {
         self.hold.stop();
     }
+}
+
+/// What follows `word` in an answer.
+///
+/// # Errors
+/// Another answer.
+pub fn expect<'a>(word: &str, answer: &'a str) -> Result<&'a str> {
+    let rest = answer.strip_prefix(word).map(str::trim);
+    rest.ok_or_else(|| anyhow!("--peers: expected `{word} ...`, found `{answer}`"))
 }
 
 /// The last line with something in it, read to the end so that the process never waits for its reader.
@@ -180,87 +168,4 @@ fn last_line(stderr: ChildStderr) -> String {
         }
     }
     last
-}
-
-#[cfg(all(test, unix))]
-mod tests {
-    use super::*;
-
-    /// A shell script that takes Python's place.
-    fn fake(name: &str) -> std::path::PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/throughput/{name}.sh"))
-    }
-
-    fn arch() -> Arch {
-        Arch::parse("cifar-resnet20").unwrap()
-    }
-
-    fn start(name: &str) -> Result<Peers> {
-        Peers::start(&fake(name), 3, &Hold::default())
-    }
-
-    #[test]
-    fn a_peer_is_asked_for_what_is_wanted_and_its_answer_is_the_rate() {
-        let mut peers = start("peer").unwrap();
-        assert_eq!(peers.versions, "fake 1.0 with 3 threads");
-        let names = peers.load(&arch()).unwrap();
-        assert_eq!(names, ["pytorch", "onnxruntime-int8"]);
-        let rate = peers.time("pytorch", Duration::from_millis(250)).unwrap();
-        assert_eq!(rate, 50.0);
-        let error = peers
-            .time("nobody", Duration::ZERO)
-            .unwrap_err()
-            .to_string();
-        assert_eq!(error, "--peers: KeyError: 'nobody'");
-    }
-
-    #[test]
-    fn a_process_that_dies_gives_its_status_and_its_last_words() {
-        let mut peers = start("mortal_peer").unwrap();
-        peers.load(&arch()).unwrap();
-        let error = peers
-            .time("pytorch", Duration::ZERO)
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("ended (") && error.ends_with(": out of memory"),
-            "{error}"
-        );
-        let again = peers
-            .time("pytorch", Duration::ZERO)
-            .unwrap_err()
-            .to_string();
-        assert!(again.contains("ended"), "{again}");
-    }
-
-    #[test]
-    fn no_python_no_package_and_no_protocol_are_one_line_each() {
-        let error = |name: &Path| {
-            let error = Peers::start(name, 1, &Hold::default()).err().unwrap();
-            format!("{error:#}")
-        };
-        let missing = error(Path::new("/no/such/python"));
-        assert!(
-            missing.contains("/no/such/python") && missing.contains("onnxruntime"),
-            "{missing}"
-        );
-        let bare = error(&fake("bare_peer"));
-        assert!(
-            bare.contains("No module named 'torch'") && bare.contains("pip install"),
-            "{bare}"
-        );
-        let stranger = error(Path::new("/bin/echo"));
-        assert!(stranger.contains("expected `hello ...`"), "{stranger}");
-        assert!(!(missing + &bare + &stranger).contains('\n'));
-    }
-
-    #[test]
-    fn the_process_ends_with_its_owner() {
-        let hold = Hold::default();
-        let peers = Peers::start(&fake("peer"), 1, &hold).unwrap();
-        drop(peers);
-        assert_eq!(hold.stop(), None);
-        // What was stopped does not start again: a Ctrl-C may come before the start.
-        assert!(Peers::start(&fake("peer"), 1, &hold).is_err());
-    }
 }

@@ -4,14 +4,21 @@
 mod data;
 mod shipped;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::atomic::AtomicBool;
 
+use bench::calibration::collect;
+use bench::export::peers::compare;
 use bench::export::stored;
 use bench::plan::{Ranges, plan_cell};
+use bench::quantized::quantized;
 use bench::registry::Registry;
-use bench::settings::Settings;
+use bench::settings::{Cell, Settings, parse_single};
 use bench::sources::Sources;
+use dataset::synthetic::Split;
+use resnet::Form;
 use results::{RunRow, Status, Store};
 use tempfile::TempDir;
 
@@ -221,4 +228,53 @@ fn a_run_that_is_not_there_or_not_what_its_row_says_is_refused_in_one_line() {
     let given = ["--run", id, "--set", "model.weights=data/net.safetensors"];
     let done = place.export(&given);
     assert!(done.status.success(), "{}", said(&done));
+}
+
+/// A Python with onnx and onnxruntime, which no other test needs.
+fn python() -> Option<PathBuf> {
+    let found = std::env::var_os("QUANTLAB_PYTHON");
+    if found.is_none() {
+        eprintln!("skipped: QUANTLAB_PYTHON is not set");
+    }
+    found.map(PathBuf::from)
+}
+
+/// Where products of two summands cannot saturate, which is a matter of the processor or of a session's option.
+#[test]
+fn onnx_runtimes_integers_are_ours_with_its_arithmetic_code_for_code() {
+    let Some(python) = python() else { return };
+    let checkpoint = shipped::checkpoint();
+    let images = shipped::images(Split::Test, 40);
+    let running = AtomicBool::new(false);
+    let seen = collect(&checkpoint.network, &images, 2, &running).unwrap();
+    for bits in [8, 4] {
+        let settings = [
+            "model.name=resnet20-synthetic".to_owned(),
+            "method=ptq".to_owned(),
+            "weights.mapping=symmetric".to_owned(),
+            "weights.granularity=channel".to_owned(),
+            format!("weights.bits={bits}"),
+            format!("activations.bits={bits}"),
+        ];
+        let settings = settings.iter().map(|said| parse_single(said).unwrap());
+        let cell = Cell::new(&settings.collect()).unwrap();
+        let net = quantized(&checkpoint, &cell.quantization.unwrap(), Some(&seen)).unwrap();
+        let file = resnet::to_onnx(&net, Form::Qdq, &BTreeMap::new()).unwrap();
+        let found = compare(&net, &file, &images, (&python, 2), &|_| {}).unwrap();
+        let [_, precise, unfused] = &found.theirs[..] else {
+            panic!("three modes")
+        };
+        assert_eq!(precise.integers, [30, 30]);
+        assert_eq!(precise.predictions.top1, found.ours[0].top1);
+        assert_eq!(precise.values.len(), 32);
+        for value in &precise.values {
+            assert_eq!(
+                (value.differ, value.n > 0),
+                (0, true),
+                "{bits} bits, {}",
+                value.node
+            );
+        }
+        assert_eq!(unfused.integers[0], 0);
+    }
 }

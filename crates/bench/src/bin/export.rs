@@ -6,13 +6,14 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result, bail};
 use bench::cli::{Folders, ResultsFolder, exit_code, folder_of};
-use bench::export::{Hits, facts, network_of, stored};
+use bench::export::{Hits, facts, network_of, peers, stored};
 use bench::measure::Gathered;
 use bench::plan::{PlannedRun, Ranges};
 use bench::registry::Registry;
 use bench::settings::{Settings, parse_single};
 use bench::single;
 use clap::{Parser, ValueEnum};
+use indicatif::ProgressBar;
 use resnet::Form;
 
 /// Quantize a network as the settings or a finished run say and write it as an ONNX file
@@ -30,6 +31,10 @@ struct Arguments {
     /// How quantization stands in the file.
     #[arg(long, value_enum, default_value_t = Written::Qdq)]
     form: Written,
+    /// Run the file through the ONNX Runtime of this Python, too (it needs onnx and onnxruntime), and compare: predictions of
+    /// the test images, and the codes of every value.
+    #[arg(long, value_name = "PYTHON")]
+    peers: Option<PathBuf>,
     #[command(flatten)]
     folders: Folders,
     #[command(flatten)]
@@ -68,11 +73,12 @@ fn run() -> Result<ExitCode> {
     check(&arguments.output)?;
     let (planned, settings, measured) = planned(&arguments)?;
     bench::assumptions::tell(std::slice::from_ref(&planned));
+    let threads = bench::cli::threads(arguments.threads);
     let net = network_of(
         &planned,
         &arguments.folders.trainings(),
         &Gathered::default(),
-        bench::cli::threads(arguments.threads),
+        threads,
         &AtomicBool::new(false),
     )?;
     let metadata = facts(&planned, &settings, measured);
@@ -80,15 +86,20 @@ fn run() -> Result<ExitCode> {
     let path = arguments.output.display();
     network::write_whole(&arguments.output, &file)
         .with_context(|| format!("cannot write {path}"))?;
-    let layers = net.codes.len();
-    let (sites, biases) = (
-        net.activations.map_or(0, |(codes, _)| codes.len()),
-        net.bias_codes.len(),
-    );
+    let (layers, biases) = (net.codes.len(), net.bias_codes.len());
+    let sites = net.activations.as_ref().map_or(0, |(codes, _)| codes.len());
     println!(
         "{path}: {layers} layers of quantized weights, {biases} int32 biases, {sites} quantized values, {} bytes",
         file.len()
     );
+    if let Some(python) = &arguments.peers {
+        let images = &planned.set.data;
+        let bar = ProgressBar::new(images.len() as u64);
+        let done = |n: usize| bar.inc(n as u64);
+        let compared = peers::compare(&net, &file, images, (python, threads), &done)?;
+        bar.finish_and_clear();
+        print!("\n{}", compared.text());
+    }
     Ok(ExitCode::SUCCESS)
 }
 
