@@ -40,7 +40,7 @@ pub use checkpoint::{
     Checkpoint, Extra, Reading, Rename, load, load_as, read_tensors, save_safetensors,
 };
 pub use error::Error;
-pub use export::{Form, to_onnx};
+pub use export::{Form, Integers, to_integers, to_onnx};
 pub use fold::fold;
 pub use graph::{network, topology};
 pub use lower::{Epilogue, lower, lower_layer, lower_quantized};
