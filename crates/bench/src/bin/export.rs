@@ -6,17 +6,16 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result, bail};
 use bench::cli::{Folders, ResultsFolder, exit_code, folder_of};
-use bench::export::{Hits, facts, network_of, peers, stored};
+use bench::export::{Hits, Way, facts, network_of, peers, stored};
 use bench::measure::Gathered;
 use bench::plan::{PlannedRun, Ranges};
 use bench::registry::Registry;
 use bench::settings::{Settings, parse_single};
 use bench::single;
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use indicatif::ProgressBar;
-use resnet::Form;
 
-/// Quantize a network as the settings or a finished run say and write it as an ONNX file
+/// Quantize a network as the settings or a finished run say and write it as a file
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -29,8 +28,8 @@ struct Arguments {
     #[arg(long, value_name = "RUN_ID")]
     run: Option<String>,
     /// How quantization stands in the file.
-    #[arg(long, value_enum, default_value_t = Written::Qdq)]
-    form: Written,
+    #[arg(long, value_enum, default_value_t = Way::Qdq)]
+    form: Way,
     /// Run the file through the ONNX Runtime of this Python, too (it needs onnx and onnxruntime), and compare: predictions of
     /// the test images, and the codes of every value.
     #[arg(long, value_name = "PYTHON")]
@@ -47,23 +46,6 @@ struct Arguments {
     threads: Option<u16>,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Written {
-    /// QuantizeLinear and DequantizeLinear, which runtimes fuse into integers.
-    Qdq,
-    /// Rounded weights as plain float32.
-    Float,
-}
-
-impl From<Written> for Form {
-    fn from(written: Written) -> Self {
-        match written {
-            Written::Qdq => Self::Qdq,
-            Written::Float => Self::Float,
-        }
-    }
-}
-
 fn main() -> ExitCode {
     exit_code(run())
 }
@@ -71,6 +53,9 @@ fn main() -> ExitCode {
 fn run() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     check(&arguments.output)?;
+    if arguments.peers.is_some() {
+        arguments.form.check_peers()?;
+    }
     let (planned, settings, measured) = planned(&arguments)?;
     bench::assumptions::tell(std::slice::from_ref(&planned));
     let threads = bench::cli::threads(arguments.threads);
@@ -82,10 +67,8 @@ fn run() -> Result<ExitCode> {
         &AtomicBool::new(false),
     )?;
     let metadata = facts(&planned, &settings, measured);
-    let file = resnet::to_onnx(&net, arguments.form.into(), &metadata)?;
+    let file = (arguments.form).write(&net, &metadata, &arguments.output)?;
     let path = arguments.output.display();
-    network::write_whole(&arguments.output, &file)
-        .with_context(|| format!("cannot write {path}"))?;
     let (layers, biases) = (net.codes.len(), net.bias_codes.len());
     let sites = net.activations.as_ref().map_or(0, |(codes, _)| codes.len());
     println!(

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use bench::cli::{Folders, ResultsFolder, exit_code, say};
 use bench::experiment::Experiment;
+use bench::export::ExportFolder;
 use bench::plan::{PlannedRun, in_shard, plan};
 use bench::reference::Reference;
 use bench::registry::Registry;
@@ -45,6 +46,9 @@ struct Arguments {
     /// Take share I of N of the plan; the other shares can run at the same time.
     #[arg(long, value_name = "I/N", value_parser = parse_shard)]
     shard: Option<(usize, usize)>,
+    /// Write the network of each finished run to this folder, as EXPERIMENT-RUN_ID.onnx in QDQ form.
+    #[arg(long, value_name = "DIR", value_parser = bench::cli::path())]
+    export: Option<PathBuf>,
     /// Worker threads; default: one for each processor.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
@@ -100,6 +104,8 @@ fn run() -> Result<ExitCode> {
         reference.require(&experiment.name, &runs)?;
     }
     let store = Store::open(results)?;
+    let export = arguments.export.as_deref().map(ExportFolder::open);
+    let export = export.transpose()?;
     let cancelled = Arc::new(AtomicBool::new(false));
     let sweep = Sweep {
         experiment: &experiment.name,
@@ -107,6 +113,7 @@ fn run() -> Result<ExitCode> {
         trainings: &folders.trainings(),
         threads: bench::cli::threads(arguments.threads),
         cancelled: cancelled.clone(),
+        export: export.as_ref(),
     };
     let asked = cancelled.clone();
     ctrlc::set_handler(move || {
