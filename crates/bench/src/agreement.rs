@@ -24,7 +24,7 @@ pub struct Agreement {
 
 impl Agreement {
     /// Takes in as many codes of the one as of the other.
-    fn add(&mut self, ones: &[i32], others: &[i32]) {
+    pub(crate) fn add(&mut self, ones: &[i32], others: &[i32]) {
         self.n += others.len() as u64;
         // Nearly always, and much faster than looking at each.
         if ones == others {

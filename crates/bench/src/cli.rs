@@ -8,18 +8,36 @@ use anyhow::Result;
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Folders every binary knows.
+/// Where networks and images come from.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Folders {
     /// The data folder: test sets, checkpoints, and registries of its own if it has any.
     #[arg(long, env = "QUANTLAB_DATA", default_value = "data", value_parser = path())]
     pub data: PathBuf,
-    /// Where runs are kept.
-    #[arg(long, env = "QUANTLAB_RESULTS", default_value = "results", value_parser = path())]
-    pub results: PathBuf,
     /// Where decoded images are kept.
     #[arg(long, env = "QUANTLAB_CACHE", default_value = "data/cache", value_parser = path())]
     pub cache: PathBuf,
+}
+
+impl Folders {
+    /// Where trainings keep their checkpoints, each in a folder named after its run.
+    pub fn trainings(&self) -> PathBuf {
+        self.cache.join("training")
+    }
+}
+
+/// Where results go to and come from.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ResultsFolder {
+    /// Where runs are kept.
+    #[arg(
+        long = "results",
+        value_name = "RESULTS",
+        env = "QUANTLAB_RESULTS",
+        default_value = "results",
+        value_parser = path()
+    )]
+    pub path: PathBuf,
 }
 
 /// Reads a path of the command line; a leading `~` is the home folder ([`crate::home`]).

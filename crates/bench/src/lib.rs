@@ -15,6 +15,7 @@ pub mod environment;
 pub mod evaluate;
 pub mod executable;
 pub mod experiment;
+pub mod export;
 pub mod fetch;
 pub mod hints;
 pub mod home;
@@ -23,6 +24,7 @@ pub mod inspect;
 pub mod measure;
 pub mod plan;
 pub mod progress;
+pub mod python;
 #[cfg(feature = "burn")]
 pub mod qat;
 pub mod quantized;

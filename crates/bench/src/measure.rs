@@ -13,6 +13,7 @@ use engine::Execution;
 use network::StateDict;
 use quant_core::sqnr_db;
 use quantize::{Decision, LayerReport, QuantizedNet, SiteStatistics};
+use resnet::Checkpoint;
 use results::metric as names;
 use results::{EpochRow, ManifestRow, MetricRow, PredictionRow, Run, RunRow, Status};
 use train::qat::LostChannels;
@@ -64,6 +65,30 @@ struct Course {
 /// Statistics of activation sites by the hashes of weights and calibration images: gathered once for all runs of a sweep.
 #[derive(Default)]
 pub struct Gathered(Mutex<HashMap<(String, String), Arc<SiteStatistics>>>);
+
+/// The trained network in the folder of its training.
+pub const TRAINED: &str = "trained.safetensors";
+
+impl Gathered {
+    /// Those of `checkpoint` on `images`, gathered on `threads` threads unless they are known.
+    pub fn of(
+        &self,
+        checkpoint: &Checkpoint,
+        images: &TestSet,
+        threads: usize,
+        cancelled: &AtomicBool,
+    ) -> Result<Arc<SiteStatistics>> {
+        let key = (checkpoint.sha256.clone(), images.sha256.clone());
+        let known = || self.0.lock().map_err(|_| anyhow!("a worker died"));
+        if let Some(statistics) = known()?.get(&key) {
+            return Ok(statistics.clone());
+        }
+        let network = &checkpoint.network;
+        let statistics = Arc::new(collect(network, &images.data, threads, cancelled)?);
+        known()?.insert(key, statistics.clone());
+        Ok(statistics)
+    }
+}
 
 impl Bench<'_> {
     /// Quantizes and evaluates. `baseline` holds the float run's predictions by image, and is absent for the float run
@@ -185,7 +210,7 @@ impl Bench<'_> {
             threads: self.threads,
         };
         let trained = job.run(&folder, 1, self.observer, self.cancelled)?;
-        trained.save(&folder.join("trained.safetensors"), BTreeMap::new())?;
+        trained.save(&folder.join(TRAINED), BTreeMap::new())?;
         course.epochs = epoch_rows(&run.run_id, &trained.rows).collect();
         course.lost = trained.lost;
         Ok(trained.net)
@@ -204,19 +229,8 @@ impl Bench<'_> {
 
     fn statistics(&self, run: &PlannedRun, images: &TestSet) -> Result<Arc<SiteStatistics>> {
         let checkpoint = &run.model.checkpoint;
-        let key = (checkpoint.sha256.clone(), images.sha256.clone());
-        let gathered = || self.gathered.0.lock().map_err(|_| anyhow!("a worker died"));
-        if let Some(known) = gathered()?.get(&key) {
-            return Ok(known.clone());
-        }
-        let statistics = Arc::new(collect(
-            &checkpoint.network,
-            &images.data,
-            self.threads,
-            self.cancelled,
-        )?);
-        gathered()?.insert(key, statistics.clone());
-        Ok(statistics)
+        self.gathered
+            .of(checkpoint, images, self.threads, self.cancelled)
     }
 
     /// The row of a run that gave an error.

@@ -156,13 +156,18 @@ impl Progress {
             run.label,
             outcome(finished)
         );
+        self.say(&line);
+        self.total.inc(1);
+    }
+
+    /// A line for people, above the bars.
+    pub fn say(&self, line: &str) {
         if self.plain {
             eprintln!("{line}");
         } else {
             // A bar that cannot be drawn is no reason to stop measuring.
             let _ = self.bars.println(line);
         }
-        self.total.inc(1);
     }
 
     /// The sweep is over.

@@ -67,8 +67,17 @@ pub fn parse_assignment(assignment: &str) -> Result<(String, Vec<Scalar>)> {
     Ok((key.to_owned(), values))
 }
 
-/// A value of a list in which some are bare words.
-fn bare(word: &str) -> Scalar {
+/// Reads `key=value` where a list would leave open which is meant.
+pub fn parse_single(assignment: &str) -> Result<(String, Scalar)> {
+    let (key, values) = parse_assignment(assignment)?;
+    match <[Scalar; 1]>::try_from(values) {
+        Ok([value]) => Ok((key, value)),
+        Err(_) => bail!("--set {assignment}: one value, not a list"),
+    }
+}
+
+/// A value as it stands in a list with bare words, or in a result column.
+pub(crate) fn bare(word: &str) -> Scalar {
     let value = DeValue::parse(word.trim()).ok();
     let value = value.and_then(|value| scalar(value.get_ref()));
     value.unwrap_or_else(|| Scalar::Text(word.trim().to_owned()))

@@ -8,7 +8,7 @@ use crate::cli::{Folders, decoding_bar};
 use crate::experiment::Scalar;
 use crate::plan::{PlannedRun, Ranges, plan_cell};
 use crate::registry::Registry;
-use crate::settings::{Cell, Settings, parse_assignment};
+use crate::settings::{Cell, Settings, parse_single};
 use crate::sources::{Model, Sources};
 
 /// The settings that `assignments` (`KEY=VALUE`) make: of 64 images, the shipped model and the original method, if nothing else is said.
@@ -19,11 +19,7 @@ pub fn settings(assignments: &[String]) -> Result<Settings> {
     let text = |word: &str| Scalar::Text(word.to_owned());
     let mut settings = Settings::from([("images".to_owned(), Scalar::Integer(64))]);
     for assignment in assignments {
-        let (key, values) = parse_assignment(assignment)?;
-        let [value] = &values[..] else {
-            return Err(anyhow!("--set {assignment}: one value, not a list"));
-        };
-        settings.insert(key, value.clone());
+        settings.extend([parse_single(assignment)?]);
     }
     if !settings.contains_key("model.weights") {
         settings

@@ -16,6 +16,7 @@ use crate::chance::warning;
 use crate::device::{Target, WITHOUT_BURN};
 use crate::environment::Environment;
 use crate::experiment::Experiment;
+use crate::export::ExportFolder;
 use crate::measure::{Bench, Gathered, by_image};
 use crate::plan::PlannedRun;
 use crate::progress::Progress;
@@ -45,6 +46,8 @@ pub struct Sweep<'a> {
     pub threads: usize,
     /// Raised by Ctrl-C.
     pub cancelled: Arc<AtomicBool>,
+    /// Where the networks of finished runs go, if anywhere.
+    pub export: Option<&'a ExportFolder>,
 }
 
 impl Sweep<'_> {
@@ -73,6 +76,7 @@ impl Sweep<'_> {
                 if self.store.is_complete(self.experiment, &run.run_id)? {
                     summary.skipped += 1;
                     progress.skip();
+                    self.exported(run, None, &gathered, &progress)?;
                     continue;
                 }
                 let lock = if wait || run.is_baseline() {
@@ -88,6 +92,7 @@ impl Sweep<'_> {
                 if self.store.is_complete(self.experiment, &run.run_id)? {
                     summary.skipped += 1;
                     progress.skip();
+                    self.exported(run, None, &gathered, &progress)?;
                     continue;
                 }
                 let target = Target::open(&run.config.device)?;
@@ -116,7 +121,10 @@ impl Sweep<'_> {
                 self.store.write(&finished)?;
                 progress.finish(index, run, &finished);
                 match finished.row.status {
-                    Status::Ok => summary.made += 1,
+                    Status::Ok => {
+                        summary.made += 1;
+                        self.exported(run, Some(finished), &gathered, &progress)?;
+                    }
                     Status::Failed => summary.failed += 1,
                 }
             }
@@ -124,6 +132,32 @@ impl Sweep<'_> {
         }
         progress.close();
         Ok(summary)
+    }
+
+    /// Exports a finished run that quantizes something, if that is asked for. What its form does not have is said and no fault of the
+    /// sweep.
+    fn exported(
+        &self,
+        run: &PlannedRun,
+        finished: Option<Run>,
+        gathered: &Gathered,
+        progress: &Progress,
+    ) -> Result<()> {
+        let Some(folder) = self.export.filter(|_| !run.is_baseline()) else {
+            return Ok(());
+        };
+        let finished = match finished {
+            Some(finished) => finished,
+            None => self.store.read(self.experiment, &run.run_id)?,
+        };
+        let how = (self.trainings, gathered, self.threads);
+        if let Err(error) = folder.write(run, &finished, how, &self.cancelled)
+            && !self.cancelled.load(Ordering::Relaxed)
+        {
+            let (label, id) = (&run.label, &run.run_id);
+            progress.say(&format!("{label} ({id}) is not exported: {error:#}"));
+        }
+        Ok(())
     }
 
     fn baseline_of<'m>(

@@ -8,7 +8,11 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     ("quant-core", &[], &["burn"]),
     ("engine", &["quant-core"], &[]),
     ("network", &["engine"], &["prost"]),
-    ("quantize", &["quant-core", "engine", "network"], &[]),
+    (
+        "quantize",
+        &["quant-core", "engine", "network"],
+        &["safetensors"],
+    ),
     (
         "train",
         &["quant-core", "engine", "network", "quantize"],

@@ -267,7 +267,7 @@ fn eight_bits() -> Quantization {
     bits_of(8)
 }
 
-/// Weights and activations of so many bits, in integers.
+/// Weights and activations of so many bits, in integers where those hold them.
 fn bits_of(bits: i64) -> Quantization {
     let text = |word: &str| Scalar::Text(word.to_owned());
     let settings = [
@@ -278,7 +278,10 @@ fn bits_of(bits: i64) -> Quantization {
         ("weights.mapping", text("symmetric")),
         ("weights.granularity", text("channel")),
         ("activations.bits", Scalar::Integer(bits)),
-        ("execution", text("integer")),
+        (
+            "execution",
+            text(if bits > 8 { "simulate" } else { "integer" }),
+        ),
     ];
     let settings = settings.map(|(key, value)| (key.to_owned(), value));
     let cell = Cell::new(&Settings::from(settings)).unwrap();
@@ -389,10 +392,15 @@ fn families_are_recognised_by_their_tensors_and_have_pytorchs_logits() {
 }
 
 /// Codes by value, counted from the code of zero: a file may count them from another end.
-fn steps(net: &QuantizedNet, pixels: &[f32], size: [usize; 2]) -> BTreeMap<String, Vec<i32>> {
+fn steps(
+    net: &QuantizedNet,
+    pixels: &[f32],
+    size: [usize; 2],
+    execution: Execution,
+) -> BTreeMap<String, Vec<i32>> {
     let graph = quantize::lower_quantized(net.clone(), size, Epilogue::Separate).unwrap();
     let options = Options {
-        execution: eight_bits().execution,
+        execution,
         large: engine::WHOLE_GROUPS,
         ..Options::default()
     };
@@ -448,17 +456,26 @@ fn what_is_exported_and_read_as_stored_has_the_same_codes_everywhere() {
     for (name, checkpoint, data) in cases {
         let size = [data.height(), data.width()];
         let seen = collect(&checkpoint.network, &data, 2, &running).unwrap();
-        for bits in [8, 4] {
+        for (bits, form) in [
+            (8, Form::Qdq),
+            (4, Form::Qdq),
+            (4, Form::Qdq21),
+            (12, Form::Qdq21),
+            (8, Form::Qonnx),
+            (3, Form::Qonnx),
+            (12, Form::Qonnx),
+        ] {
             let how = bits_of(bits);
             let net = quantized(&checkpoint, &how, Some(&seen)).unwrap();
-            let file = match quantize::to_onnx(&net, Form::Qdq, &BTreeMap::new()) {
+            let name = format!("{name}, {form:?}, {bits} bits");
+            let file = match quantize::to_onnx(&net, form, &BTreeMap::new()) {
                 Ok(file) => file,
                 Err(error) => {
                     failures.push(format!("{name}: {error}"));
                     continue;
                 }
             };
-            let path = folder.path().join(format!("{name}-{bits}.onnx"));
+            let path = folder.path().join("net.onnx");
             std::fs::write(&path, file).unwrap();
             let read = match resnet::load(&path, None) {
                 Ok(read) => read,
@@ -477,7 +494,8 @@ fn what_is_exported_and_read_as_stored_has_the_same_codes_everywhere() {
             };
             let mut pixels = vec![0.0; data.len() * data.image_len()];
             data.write_batch(0..data.len(), &mut pixels);
-            let (ours, theirs) = (steps(&net, &pixels, size), steps(&stored, &pixels, size));
+            let codes = |net: &QuantizedNet| steps(net, &pixels, size, how.execution);
+            let (ours, theirs) = (codes(&net), codes(&stored));
             // A copy may be one node here and two there.
             let copies = |name: &str| {
                 let id = net.topology.find(name);
@@ -486,11 +504,69 @@ fn what_is_exported_and_read_as_stored_has_the_same_codes_everywhere() {
             let found: BTreeSet<&Vec<i32>> = theirs.values().collect();
             let mut made = ours.iter().filter(|(name, _)| !copies(name));
             if let Some((value, _)) = made.find(|(_, codes)| !found.contains(codes)) {
-                failures.push(format!("{name}, {bits} bits: codes of {value} differ"));
+                failures.push(format!("{name}: codes of {value} differ"));
             }
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// A Quant node's formula, which our reader carries out on constants, gives the weights that it was written for.
+#[test]
+fn the_quant_nodes_of_weights_give_exactly_the_weights() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("net.onnx");
+    let shipped = shipped::checkpoint();
+    for mapping in ["affine", "symmetric", "power_of_two"] {
+        for (granularity, bits) in [
+            ("tensor", 2),
+            ("channel", 1),
+            ("channel", 5),
+            ("tensor", 8),
+            ("channel", 13),
+        ] {
+            let mut settings = vec![
+                ("model.name", Scalar::Text("shipped".into())),
+                ("bn", Scalar::Text("folded".into())),
+                ("weights.bits", Scalar::Integer(bits)),
+                ("weights.mapping", Scalar::Text(mapping.into())),
+                ("weights.granularity", Scalar::Text(granularity.into())),
+            ];
+            if mapping != "affine" {
+                settings.push(("weights.narrow", Scalar::Bool(bits > 5)));
+            }
+            let settings = settings
+                .into_iter()
+                .map(|(key, value)| (key.to_owned(), value));
+            let how = Cell::new(&settings.collect())
+                .unwrap()
+                .quantization
+                .unwrap();
+            let net = quantized(&shipped, &how, None).unwrap();
+            let file = quantize::to_onnx(&net, Form::Qonnx, &BTreeMap::new()).unwrap();
+            std::fs::write(&path, file).unwrap();
+            let read = resnet::load(&path, None).unwrap();
+            assert!(!read.quantizers.is_empty());
+            for (name, tensor) in net.state.iter() {
+                let found = read.network.tensors().get(name);
+                assert!(
+                    found == Some(tensor),
+                    "{mapping}, {granularity}, {bits} bits: {name}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn operator_set_13_refuses_more_than_8_bits_and_names_the_forms_that_have_them() {
+    let shipped = shipped::checkpoint();
+    let data = shipped::images(Split::Test, 8);
+    let seen = collect(&shipped.network, &data, 2, &AtomicBool::new(false)).unwrap();
+    let net = quantized(&shipped, &bits_of(9), Some(&seen)).unwrap();
+    let refused = quantize::to_onnx(&net, Form::Qdq, &BTreeMap::new()).unwrap_err();
+    let line = refused.to_string();
+    assert!(line.contains("qdq21") && line.contains("qonnx"), "{line}");
 }
 
 #[test]

@@ -1,16 +1,17 @@
-//! A quantized network as ONNX: in float32, or in QDQ form, where quantizers stand as pairs of QuantizeLinear and DequantizeLinear around operators that are
-//! written as if they were real, and a runtime fuses both into integer kernels.
+//! A quantized network as ONNX: in float32, in QONNX's form (see `qonnx`), or in QDQ form, where quantizers stand as pairs of QuantizeLinear and
+//! DequantizeLinear around operators that are written as if they were real, and a runtime fuses both into integer kernels.
 //!
-//! Operator set 13. Activations are u8 (signed codes plus 128) with scalar scales and zero points; fewer than 8 bits are cut by a Clip
-//! between the two (QCDQ). Weights are s8 with a scale for each output channel on axis 0 (u8 where affine codes need it), biases int32 in
-//! the scale of the sums. What is not quantized is float32. Values and tensors have the names that they have here, so that the file can be
+//! QDQ is operator set 13, or 21 where types of 16 and 4 bits are asked for. Activations are u8 (signed codes plus 128) with scalar scales
+//! and zero points, with 21 u16 or s16 above 8 bits; fewer bits than the type has are cut by a Clip between the two (QCDQ). Weights are
+//! s8 with a scale for each output channel on axis 0 (u8 where affine codes need it; with 21 s4 or u4, s16 or u16), biases int32 in the
+//! scale of the sums. What is not quantized is float32. Values and tensors have the names that they have here, so that the file can be
 //! read again; clipping that a saturating quantizer would do by itself is written all the same, for who ignores quantizers.
 
 use std::collections::BTreeMap;
 
 use engine::{Axis, Code, Function, Padding, Window};
 use network::onnx::Attribute::{Float, Int, Ints};
-use network::onnx::{Attribute, Writer};
+use network::onnx::{Attribute, Integer, Writer};
 use network::{Network, NodeId, Op, Topology, Value};
 
 use crate::error::Error;
@@ -18,21 +19,49 @@ use crate::quantize::QuantizedNet;
 use crate::sites::{Sites, rounding_node};
 use crate::units::{Unit, Units};
 
-const OPSET: i64 = 13;
+mod integers;
+mod qonnx;
+mod stored;
+
+pub use integers::{Integers, to_integers};
+use stored::{StoredWeights, activation};
 
 /// How quantization stands in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// As pairs of QuantizeLinear and DequantizeLinear.
+    /// As pairs of QuantizeLinear and DequantizeLinear, operator set 13.
     Qdq,
+    /// The same of operator set 21, which has types of 16 and 4 bits.
+    Qdq21,
+    /// As nodes Quant of QONNX, of any number of bits.
+    Qonnx,
     /// Not at all: float32 weights that happen to lie on their grids, for tools that know no quantizers.
     Float,
+}
+
+impl Form {
+    /// ONNX's operator set.
+    fn opset(self) -> i64 {
+        match self {
+            Self::Qdq | Self::Qonnx | Self::Float => 13,
+            Self::Qdq21 => 21,
+        }
+    }
+
+    /// Operator sets of others.
+    fn domains(self) -> &'static [(&'static str, i64)] {
+        match self {
+            Self::Qonnx => &[(qonnx::DOMAIN, 1)],
+            Self::Qdq | Self::Qdq21 | Self::Float => &[],
+        }
+    }
 }
 
 /// `net` as an ONNX file; `metadata` goes into it.
 ///
 /// # Errors
-/// [`Error::Export`] naming what the format does not have: activations of more than 8 bits, in float any; borders that no Pad makes.
+/// [`Error::Export`] naming what the form does not have: activations of more than 8 bits in [`Form::Qdq`], in float any; borders that no
+/// Pad makes.
 pub fn to_onnx(
     net: &QuantizedNet,
     form: Form,
@@ -41,7 +70,7 @@ pub fn to_onnx(
     let topology = &net.topology;
     if form == Form::Float && net.activations.is_some() {
         return Err(refused(
-            "a float file has no quantized activations: leave activations.bits out, or write qdq"
+            "a float file has no quantized activations: leave activations.bits out, or write qdq or qonnx"
                 .to_owned(),
         ));
     }
@@ -66,7 +95,9 @@ pub fn to_onnx(
         output = flat;
     }
     let classes = topology.classes();
-    Ok(export.writer.finish((&output, classes), OPSET, metadata))
+    let (opset, domains) = (form.opset(), form.domains());
+    let writer = export.writer;
+    Ok(writer.finish((&output, classes), opset, domains, metadata))
 }
 
 /// A network in float as an ONNX file, its BatchNorms where they are; the rest as in [`to_onnx`].
@@ -165,19 +196,21 @@ impl Export<'_> {
 
     /// `raw` rounded to codes and back.
     fn rounded(&mut self, raw: &str, name: &str, code: Code) -> Result<(), Error> {
-        let shift = if code.quant_min < 0 { 128 } else { 0 };
-        let stored = |q: i32| u8::try_from(q + shift).ok();
-        let ends = stored(code.quant_min).zip(stored(code.quant_max));
-        let (Some((low, high)), Some(zero)) = (ends, stored(code.zero_point)) else {
+        if self.form == Form::Qonnx {
+            return self.quant(raw, name, code);
+        }
+        let Some((kind, shift)) = activation(code, self.form) else {
             return Err(refused(format!(
-                "{name} has the codes {} to {}, and QDQ has 8 bits: activations.bits must be 1 to 8",
+                "{name} has the codes {} to {}, and operator set 13 has 8 bits: write qdq21 or qonnx, or set activations.bits to 1 to 8",
                 code.quant_min, code.quant_max
             )));
         };
+        let [low, high, zero] =
+            [code.quant_min, code.quant_max, code.zero_point].map(|q| q + shift);
         let [scale, zero_point, codes] =
             ["scale", "zero_point", "codes"].map(|part| format!("{name}.{part}"));
         self.writer.floats(&scale, &[], &[code.scale]);
-        self.writer.uint8(&zero_point, &[], &[zero]);
+        self.writer.integers(&zero_point, kind, &[], &[zero]);
         self.node(
             "QuantizeLinear",
             &[raw, &scale, &zero_point],
@@ -185,13 +218,8 @@ impl Export<'_> {
             Vec::new(),
         );
         let mut last = codes;
-        if (low, high) != (0, 255) {
-            let [least, most, clipped] =
-                ["least", "most", "clipped"].map(|part| format!("{name}.{part}"));
-            self.writer.uint8(&least, &[], &[low]);
-            self.writer.uint8(&most, &[], &[high]);
-            self.node("Clip", &[&last, &least, &most], &clipped, Vec::new());
-            last = clipped;
+        if (low, high) != kind.range() {
+            last = self.narrowed(name, last, kind, [low, high]);
         }
         self.node(
             "DequantizeLinear",
@@ -200,6 +228,28 @@ impl Export<'_> {
             Vec::new(),
         );
         Ok(())
+    }
+
+    /// Codes cut to fewer than their type has. Runtimes clip no integers of 16 bits: those are 32 bits wide meanwhile.
+    fn narrowed(&mut self, name: &str, codes: String, kind: Integer, ends: [i32; 2]) -> String {
+        let [least, most, clipped, wide, cut] =
+            ["least", "most", "clipped", "wide", "cut"].map(|part| format!("{name}.{part}"));
+        let to = |kind: Integer| vec![("to", Int(kind.number().into()))];
+        let is_wide = matches!(kind, Integer::Int16 | Integer::Uint16);
+        let (clip, from, into) = match is_wide {
+            true => (Integer::Int32, &wide, &cut),
+            false => (kind, &codes, &clipped),
+        };
+        if is_wide {
+            self.node("Cast", &[&codes], &wide, to(Integer::Int32));
+        }
+        self.writer.integers(&least, clip, &[], &ends[..1]);
+        self.writer.integers(&most, clip, &[], &ends[1..]);
+        self.node("Clip", &[from, &least, &most], into, Vec::new());
+        if is_wide {
+            self.node("Cast", &[&cut], &clipped, to(kind));
+        }
+        clipped
     }
 
     fn unit(&mut self, units: &Units, unit: &Unit) -> Result<(), Error> {
@@ -299,46 +349,29 @@ impl Export<'_> {
         let name = format!("{layer}.weight");
         let tensor = self.net.state.require(&name)?.clone();
         let codes = self.net.codes.get(layer);
-        let Some(weights) = codes.filter(|_| self.form == Form::Qdq) else {
+        let Some(weights) = codes.filter(|_| self.form != Form::Float) else {
+            self.writer.floats(&name, &tensor.shape, &tensor.data);
+            return Ok(name);
+        };
+        if self.form == Form::Qonnx {
+            let decision = self.net.manifest.iter().find(|d| d.tensor == name);
+            let bits = decision.map_or(8, |decision| decision.bits);
+            self.quant_weight(&name, &tensor, weights, bits);
+            return Ok(name);
+        }
+        let Some(stored) = StoredWeights::new(weights, self.form) else {
+            // More bits than a type has: as the real numbers that they are.
             self.writer.floats(&name, &tensor.shape, &tensor.data);
             return Ok(name);
         };
         let channels = weights.scale.len();
-        let each = (weights.codes.len() / channels.max(1)).max(1);
         let [codes, scale, zero_point] =
             ["codes", "scale", "zero_point"].map(|part| format!("{name}.{part}"));
-        let signed: Option<Vec<i8>> = weights
-            .codes
-            .iter()
-            .map(|&q| i8::try_from(q).ok())
-            .collect();
-        match signed {
-            Some(signed) => {
-                self.writer.int8(&codes, &tensor.shape, &signed);
-                self.writer
-                    .int8(&zero_point, &[channels], &vec![0; channels]);
-            }
-            None => {
-                // q - zero_point of affine codes of 8 bits: with the zero point that makes the smallest 0 they fit.
-                let rows = weights.codes.chunks(each);
-                let zeros = rows
-                    .clone()
-                    .map(|row| -row.iter().copied().min().unwrap_or(0).min(0));
-                let zeros: Vec<i32> = zeros.collect();
-                let unsigned = rows
-                    .zip(&zeros)
-                    .flat_map(|(row, zero)| row.iter().map(move |q| q + zero));
-                let unsigned: Option<Vec<u8>> = unsigned.map(|q| u8::try_from(q).ok()).collect();
-                let zeros: Option<Vec<u8>> = zeros.iter().map(|&z| u8::try_from(z).ok()).collect();
-                let (Some(unsigned), Some(zeros)) = (unsigned, zeros) else {
-                    // More than 8 bits: as the real numbers that they are.
-                    self.writer.floats(&name, &tensor.shape, &tensor.data);
-                    return Ok(name);
-                };
-                self.writer.uint8(&codes, &tensor.shape, &unsigned);
-                self.writer.uint8(&zero_point, &[channels], &zeros);
-            }
-        }
+        let kind = stored.kind;
+        self.writer
+            .integers(&codes, kind, &tensor.shape, &stored.codes);
+        self.writer
+            .integers(&zero_point, kind, &[channels], &stored.zeros);
         self.writer.floats(&scale, &[channels], &weights.scale);
         let attributes = vec![("axis", Int(0))];
         self.node(
@@ -379,8 +412,14 @@ impl Export<'_> {
                 "{name} has the scale {tiny:e}, which no runtime divides by"
             )));
         }
+        if self.form == Form::Qonnx {
+            let tensor = tensor.clone();
+            self.quant_bias(&name, &tensor, &scales);
+            return Ok(Some(name));
+        }
         let bias = bias.clone();
-        self.writer.int32(&codes, &[bias.len()], &bias);
+        self.writer
+            .integers(&codes, Integer::Int32, &[bias.len()], &bias);
         self.writer.floats(&scale, &[scales.len()], &scales);
         let attributes = vec![("axis", Int(0))];
         self.node("DequantizeLinear", &[&codes, &scale], &name, attributes);

@@ -20,7 +20,7 @@ mod stored;
 mod units;
 
 pub use error::Error;
-pub use export::{Form, float_onnx, to_onnx};
+pub use export::{Form, Integers, float_onnx, to_integers, to_onnx};
 pub use fold::{BatchNorm, fold};
 pub use lower::{Epilogue, lower, lower_layer, lower_quantized};
 pub use quantize::{

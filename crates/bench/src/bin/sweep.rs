@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use bench::cli::{Folders, exit_code, say};
+use bench::cli::{Folders, ResultsFolder, exit_code, say};
 use bench::experiment::Experiment;
+use bench::export::ExportFolder;
 use bench::plan::{PlannedRun, in_shard, plan};
 use bench::reference::Reference;
 use bench::registry::Registry;
@@ -31,6 +32,8 @@ struct Arguments {
     set: Vec<String>,
     #[command(flatten)]
     folders: Folders,
+    #[command(flatten)]
+    results: ResultsFolder,
     /// Folder of committed results to compare with [default: results/reference].
     #[arg(long, env = "QUANTLAB_REFERENCE", value_name = "DIR")]
     reference: Option<PathBuf>,
@@ -43,6 +46,9 @@ struct Arguments {
     /// Take share I of N of the plan; the other shares can run at the same time.
     #[arg(long, value_name = "I/N", value_parser = parse_shard)]
     shard: Option<(usize, usize)>,
+    /// Write the network of each finished run to this folder, as EXPERIMENT-RUN_ID.onnx in QDQ form.
+    #[arg(long, value_name = "DIR", value_parser = bench::cli::path())]
+    export: Option<PathBuf>,
     /// Worker threads; default: one for each processor.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
@@ -72,8 +78,8 @@ fn run() -> Result<ExitCode> {
     for assignment in &arguments.set {
         experiment.set(assignment)?;
     }
-    let folders = &arguments.folders;
-    let reference = Reference::find(arguments.reference.as_deref(), &folders.results)?;
+    let (folders, results) = (&arguments.folders, &arguments.results.path);
+    let reference = Reference::find(arguments.reference.as_deref(), results)?;
     let registry = Registry::open(&folders.data)?;
     let mut sources = Sources::new(
         registry,
@@ -92,19 +98,22 @@ fn run() -> Result<ExitCode> {
         .map(|(_, run)| run)
         .collect();
     if arguments.list {
-        return list(&experiment, &folders.results, &reference, &runs);
+        return list(&experiment, results, &reference, &runs);
     }
     if arguments.verify {
         reference.require(&experiment.name, &runs)?;
     }
-    let store = Store::open(&folders.results)?;
+    let store = Store::open(results)?;
+    let export = arguments.export.as_deref().map(ExportFolder::open);
+    let export = export.transpose()?;
     let cancelled = Arc::new(AtomicBool::new(false));
     let sweep = Sweep {
         experiment: &experiment.name,
         store: &store,
-        trainings: &folders.cache.join("training"),
+        trainings: &folders.trainings(),
         threads: bench::cli::threads(arguments.threads),
         cancelled: cancelled.clone(),
+        export: export.as_ref(),
     };
     let asked = cancelled.clone();
     ctrlc::set_handler(move || {

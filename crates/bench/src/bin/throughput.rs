@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
 use bench::cli::exit_code;
-use bench::throughput::{Hold, Peers, Place, Request, Settings, measure};
+use bench::python::Hold;
+use bench::throughput::{Peers, Place, Request, Settings, measure};
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 

@@ -25,7 +25,7 @@ mod tables;
 pub use layers::{LayerTime, layer_times};
 pub use machine::Machine;
 pub use measure::{Measured, ModelResult, Peak, Ratio, Series, measure};
-pub use peers::{Hold, Peers};
+pub use peers::Peers;
 pub use place::Place;
 pub use rig::Rig;
 pub use settings::{Request, Settings};

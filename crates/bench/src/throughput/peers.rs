@@ -1,70 +1,23 @@
-//! A Python process that times what one would use instead, on request.
-//!
-//! The script is part of this program; it speaks the line protocol that `peers.py` describes at its top. It waits while
-//! we measure, and we wait while it does. Everything that goes wrong there comes back as one line.
+//! What one would use instead, timed on request in a Python process ([`crate::python`]) that speaks the protocol which `peers.py` describes
+//! at its top.
 
-use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, bail};
 use resnet::Arch;
 
 use super::subject::peer_batch;
+use crate::python::{Hold, Python, Script, expect};
 
-const SCRIPT: &str = include_str!("peers.py");
-
-/// A hold on the process, for whoever has to end it: a handler of Ctrl-C, or the end of the measurement.
-#[derive(Clone, Default)]
-pub struct Hold(Arc<Mutex<Held>>);
-
-#[derive(Default)]
-struct Held {
-    child: Option<Child>,
-    // Set by an end that may come before the start.
-    over: bool,
-}
-
-impl Hold {
-    /// Ends the process, if there is one, and lets none start. What it ended with, or was ended with.
-    pub fn stop(&self) -> Option<String> {
-        let mut held = self.0.lock().ok()?;
-        held.over = true;
-        let mut child = held.child.take()?;
-        // It fails where the process has ended already.
-        let _ = child.kill();
-        child.wait().ok().map(|status| status.to_string())
-    }
-
-    /// Starts the process. Nobody can come between its start and the hold on it.
-    fn start(&self, command: &mut Command) -> std::io::Result<Pipes> {
-        let stopped = || std::io::Error::other("it was stopped before it started");
-        let mut held = self.0.lock().map_err(|_| stopped())?;
-        if held.over {
-            return Err(stopped());
-        }
-        let child = held.child.insert(command.spawn()?);
-        let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        match pipes {
-            (Some(requests), Some(answers), Some(complaints)) => {
-                Ok((requests, answers, complaints))
-            }
-            _ => Err(std::io::Error::other("it has no pipes")),
-        }
-    }
-}
-
-type Pipes = (ChildStdin, ChildStdout, ChildStderr);
+const SCRIPT: Script = Script {
+    text: include_str!("peers.py"),
+    packages: "torch, torchvision, onnx and onnxruntime",
+};
 
 /// The process, ready for requests.
 pub struct Peers {
-    hold: Hold,
-    requests: ChildStdin,
-    answers: BufReader<ChildStdout>,
-    complaints: Option<JoinHandle<String>>,
+    process: Python,
     /// The peers' versions, in words.
     pub versions: String,
 }
@@ -75,34 +28,11 @@ impl Peers {
     /// # Errors
     /// If `python` cannot be started or lacks a package.
     pub fn start(python: &Path, threads: usize, hold: &Hold) -> Result<Self> {
-        let mut command = Command::new(python);
-        // A Ctrl-C in the terminal reaches us alone: we end the process, and do not take its death for a fault.
-        #[cfg(unix)]
-        std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        command
-            .arg("-c")
-            .arg(SCRIPT)
-            .arg(threads.to_string())
-            .env("OMP_NUM_THREADS", threads.to_string())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let (requests, answers, complaints) = hold.start(&mut command).with_context(|| {
-            format!(
-                "--peers: cannot start `{}` (a Python with torch, torchvision, onnx and onnxruntime)",
-                python.display()
-            )
-        })?;
-        let mut peers = Self {
-            hold: hold.clone(),
-            requests,
-            answers: BufReader::new(answers),
-            complaints: Some(std::thread::spawn(move || last_line(complaints))),
-            versions: String::new(),
-        };
-        let hello = peers.answer()?;
-        peers.versions = peers.expect("hello", &hello)?.to_owned();
-        Ok(peers)
+        let process = Python::start(python, SCRIPT, threads, hold)?;
+        Ok(Self {
+            versions: process.versions.clone(),
+            process,
+        })
     }
 
     /// Builds `arch` for every peer; their names. One that ends in `-int8` computes with integers.
@@ -111,8 +41,8 @@ impl Peers {
     /// If the process fails at it or has ended.
     pub fn load(&mut self, arch: &Arch) -> Result<Vec<String>> {
         let (side, batch) = (arch.image_size(), peer_batch(arch));
-        let ready = self.ask(&format!("load {arch} {side} {batch}"))?;
-        let names = self.expect("ready", &ready)?;
+        let ready = self.process.ask(&format!("load {arch} {side} {batch}"))?;
+        let names = expect("ready", &ready)?;
         Ok(names.split_whitespace().map(str::to_owned).collect())
     }
 
@@ -121,65 +51,13 @@ impl Peers {
     /// # Errors
     /// If the process fails at it or has ended.
     pub fn time(&mut self, name: &str, time: Duration) -> Result<f64> {
-        let answer = self.ask(&format!("time {name} {}", time.as_secs_f64()))?;
+        let request = format!("time {name} {}", time.as_secs_f64());
+        let answer = self.process.ask(&request)?;
         match answer.parse() {
             Ok(rate) if f64::is_finite(rate) && rate > 0.0 => Ok(rate),
             _ => bail!("--peers: {name} answered `{answer}`, which is no speed"),
         }
     }
-
-    fn ask(&mut self, request: &str) -> Result<String> {
-        if writeln!(self.requests, "{request}").is_err() {
-            return Err(self.ended());
-        }
-        self.answer()
-    }
-
-    fn answer(&mut self) -> Result<String> {
-        let mut line = String::new();
-        match self.answers.read_line(&mut line) {
-            Ok(0) | Err(_) => return Err(self.ended()),
-            Ok(_) => {}
-        }
-        let line = line.trim();
-        match line.strip_prefix("error ") {
-            Some(problem) => bail!("--peers: {problem}"),
-            None => Ok(line.to_owned()),
-        }
-    }
-
-    /// What follows `word` in an answer.
-    fn expect<'a>(&self, word: &str, answer: &'a str) -> Result<&'a str> {
-        let rest = answer.strip_prefix(word).map(str::trim);
-        rest.ok_or_else(|| anyhow!("--peers: expected `{word} ...`, found `{answer}`"))
-    }
-
-    /// The error of a process that is no more, with the last thing it said.
-    fn ended(&mut self) -> anyhow::Error {
-        let status = self.hold.stop().unwrap_or_else(|| "stopped".to_owned());
-        let said = self.complaints.take().and_then(|thread| thread.join().ok());
-        let said = said.filter(|said| !said.is_empty());
-        let said = said.map_or_else(String::new, |said| format!(": {said}"));
-        anyhow!("--peers: the process ended ({status}){said}")
-    }
-}
-
-impl Drop for Peers {
-    fn drop(&mut self) {
-        self.hold.stop();
-    }
-}
-
-/// The last line with something in it, read to the end so that the process never waits for its reader.
-fn last_line(stderr: ChildStderr) -> String {
-    let mut last = String::new();
-    for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
-        let line = String::from_utf8_lossy(&line);
-        if !line.trim().is_empty() {
-            last = line.trim().to_owned();
-        }
-    }
-    last
 }
 
 #[cfg(all(test, unix))]

@@ -15,6 +15,7 @@ use super::file::Folder;
 use super::operators;
 use super::proto;
 use super::view::View;
+use super::write::Integer;
 use crate::error::{Error, quoted};
 use crate::network::Network;
 use crate::op::Op;
@@ -341,6 +342,18 @@ impl Import {
             code.quant_min = code.quant_min.max(low.clamp(-70_000, 70_000) as i32);
             code.quant_max = code.quant_max.min(high.clamp(-70_000, 70_000) as i32);
         }
+    }
+
+    /// Whether a value has codes and the type of that number holds them all.
+    pub fn holds_codes(&self, value: Value, kind: i32) -> bool {
+        let Some(Some(code)) = self.codes.get(&value) else {
+            return false;
+        };
+        let found = Integer::ALL
+            .into_iter()
+            .find(|found| found.number() == kind);
+        let (low, high) = found.unwrap_or(Integer::Int32).range();
+        low <= code.quant_min && code.quant_max <= high
     }
 
     pub fn note(&mut self, note: String) {

@@ -25,7 +25,7 @@ use std::path::Path;
 
 pub use file::looks_like;
 pub use import::Imported;
-pub use write::{Attribute, Writer};
+pub use write::{Attribute, Integer, Writer};
 
 use crate::error::Error;
 

@@ -5,7 +5,6 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::io::Write;
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, View};
@@ -46,35 +45,10 @@ pub fn save_safetensors(
         .map_err(|error| file_error(path, &error))?;
     let bytes = safetensors::serialize(views, info).map_err(|error| file_error(path, &error))?;
 
-    let io_error = |source| Error::Io {
+    network::write_whole(path, &bytes).map_err(|source| Error::Io {
         path: path.to_owned(),
         source,
-    };
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new()
-        .prefix(".quantlab-")
-        .tempfile_in(folder)
-        .map_err(io_error)?;
-    file.write_all(&bytes).map_err(io_error)?;
-    file.as_file().sync_all().map_err(io_error)?;
-    readable_by_all(file.as_file()).map_err(io_error)?;
-    file.persist(path).map_err(|error| io_error(error.error))?;
-    Ok(())
-}
-
-/// A temporary file is private to its owner; a saved model is an ordinary file.
-#[cfg(unix)]
-fn readable_by_all(file: &std::fs::File) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    file.set_permissions(std::fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-fn readable_by_all(_: &std::fs::File) -> std::io::Result<()> {
-    Ok(())
+    })
 }
 
 fn file_error(path: &Path, reason: &dyn std::fmt::Display) -> Error {

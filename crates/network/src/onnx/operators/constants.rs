@@ -1,6 +1,6 @@
 //! Operators on constants alone, as exporters write them: shapes that are computed, weights behind a transpose or a quantizer.
 
-use super::{Call, axes, axis, parts, permutation, quantizers};
+use super::{Call, axes, axis, parts, permutation, quant, quantizers};
 use crate::onnx::constant::{Constant, Data, LARGEST, elements};
 
 /// The result of a node whose operands are constants; none where it is no operator for constants.
@@ -28,6 +28,7 @@ pub(super) fn fold(call: &Call<'_>) -> Option<Result<Constant, String>> {
         "Expand" => expand,
         "DequantizeLinear" => quantizers::values,
         "QuantizeLinear" => quantizers::codes,
+        "IntQuant" | "Quant" => quant::values,
         _ => return None,
     };
     Some(operator(call))

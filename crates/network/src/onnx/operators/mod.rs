@@ -8,6 +8,7 @@ mod normalization;
 mod parts;
 mod pointwise;
 mod pools;
+mod quant;
 mod quantizers;
 mod shapes;
 
@@ -42,6 +43,7 @@ const TABLE: &[(&str, Operator)] = &[
     ("HardSigmoid", pointwise::hard_sigmoid),
     ("HardSwish", pointwise::hard_swish),
     ("Identity", pointwise::identity),
+    ("IntQuant", quant::quantize),
     ("LeakyRelu", pointwise::leaky_relu),
     ("LogSoftmax", pointwise::softmax),
     ("MatMul", layers::matmul),
@@ -51,6 +53,7 @@ const TABLE: &[(&str, Operator)] = &[
     ("Mul", arithmetic::multiply),
     ("PRelu", pointwise::prelu),
     ("Pad", parts::pad),
+    ("Quant", quant::quantize),
     ("QuantizeLinear", quantizers::quantize),
     ("ReduceMax", pools::reduce_max),
     ("ReduceMean", pools::reduce_mean),
@@ -86,7 +89,11 @@ pub(crate) fn run(
     node: &proto::Node,
     folder: &Folder<'_>,
 ) -> Result<Vec<Known>, String> {
-    if !is_standard(&node.domain) {
+    let is_known = match node.op_type.as_str() {
+        "IntQuant" | "Quant" => quant::is_domain(&node.domain),
+        _ => is_standard(&node.domain),
+    };
+    if !is_known {
         return Err(format!(
             "an operator of the domain {}, which is not read",
             quoted(&node.domain)

@@ -189,6 +189,8 @@ pub(super) fn cast(import: &mut Import, call: &Call<'_>) -> Result<Vec<Known>, S
             import.element = to as i32;
             one(call.view(0)?.clone())
         }
+        // Between a QuantizeLinear and a DequantizeLinear, on the way to a type that can be clipped and back.
+        2..=6 if import.holds_codes(call.view(0)?.value, to as i32) => one(call.view(0)?.clone()),
         _ => Err(format!("to numbers of type {to}")),
     }
 }

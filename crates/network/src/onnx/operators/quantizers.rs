@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use crate::onnx::constant::{self, Constant, Data};
 use crate::onnx::import::{Import, Known};
+use crate::onnx::write::Integer;
 
 pub(super) fn quantize(import: &mut Import, call: &Call<'_>) -> Result<Vec<Known>, String> {
     let grid = grid(call, None)?;
@@ -34,15 +35,14 @@ fn result_type(call: &Call<'_>) -> Result<i32, String> {
 
 /// The ends of a type's codes.
 fn codes_of(kind: i32) -> Result<(i64, i64), String> {
-    Ok(match kind {
-        2 => (0, 255),
-        3 => (-128, 127),
-        4 => (0, 65_535),
-        5 => (-32_768, 32_767),
-        21 => (0, 15),
-        22 => (-8, 7),
-        _ => return Err(format!("codes of type {kind}")),
-    })
+    let found = Integer::ALL
+        .into_iter()
+        .find(|found| found.number() == kind);
+    // Biases alone have 32 bits, and are no codes to round to.
+    match found.filter(|found| *found != Integer::Int32) {
+        Some(found) => Ok((found.range().0.into(), found.range().1.into())),
+        None => Err(format!("codes of type {kind}")),
+    }
 }
 
 /// Bits of a type; 32 for one that only biases have.

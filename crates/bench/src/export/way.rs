@@ -1,0 +1,77 @@
+//! The forms that a network is written in.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+use network::write_whole;
+use quantize::{Form, QuantizedNet};
+
+/// How quantization stands in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Way {
+    /// ONNX with QuantizeLinear and DequantizeLinear, which runtimes fuse into integers; activations of 1 to 8 bits.
+    Qdq,
+    /// The same of operator set 21: activations of up to 16 bits, packed weights of up to 4.
+    Qdq21,
+    /// ONNX with Quant nodes of QONNX, for FINN and hls4ml; any number of bits.
+    Qonnx,
+    /// Integers, scales and zero points under compressed-tensors' names, and FILE.json that describes them.
+    Safetensors,
+    /// ONNX with rounded weights as plain float32.
+    Float,
+}
+
+impl Way {
+    /// The form of ONNX; none for integers alone.
+    fn form(self) -> Option<Form> {
+        match self {
+            Self::Qdq => Some(Form::Qdq),
+            Self::Qdq21 => Some(Form::Qdq21),
+            Self::Qonnx => Some(Form::Qonnx),
+            Self::Float => Some(Form::Float),
+            Self::Safetensors => None,
+        }
+    }
+
+    /// Fails for what ONNX Runtime does not read.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn check_peers(self) -> Result<()> {
+        match self {
+            Self::Qdq | Self::Qdq21 | Self::Float => Ok(()),
+            Self::Qonnx | Self::Safetensors => {
+                bail!("--peers runs ONNX Runtime, which reads --form qdq, qdq21 and float")
+            }
+        }
+    }
+
+    /// Writes `net` to `path`, whole or not at all, with `metadata`; the bytes of the file.
+    ///
+    /// # Errors
+    /// What the form does not have, by name; a folder that cannot be written.
+    pub fn write(
+        self,
+        net: &QuantizedNet,
+        metadata: &BTreeMap<String, String>,
+        path: &Path,
+    ) -> Result<Vec<u8>> {
+        let write = |path: &Path, bytes: &[u8]| {
+            write_whole(path, bytes).with_context(|| format!("cannot write {}", path.display()))
+        };
+        let file = match self.form() {
+            Some(form) => quantize::to_onnx(net, form, metadata)?,
+            None => {
+                let made = quantize::to_integers(net, metadata)?;
+                let mut beside = path.as_os_str().to_owned();
+                beside.push(".json");
+                write(Path::new(&beside), made.description.as_bytes())?;
+                made.tensors
+            }
+        };
+        write(path, &file)?;
+        Ok(file)
+    }
+}
