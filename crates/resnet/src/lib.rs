@@ -42,7 +42,7 @@ pub use checkpoint::{
 pub use error::Error;
 pub use export::{Form, to_onnx};
 pub use fold::fold;
-pub use graph::{network, topology};
+pub use graph::{network, topology, topology_named};
 pub use lower::{Epilogue, lower, lower_layer, lower_quantized};
 #[cfg(feature = "burn")]
 pub use module::{Block, Downsample, ResNet};
@@ -53,7 +53,7 @@ pub use quantize::{
     BiasPolicy, BnMode, Decision, LayerReport, QuantizedNet, WeightCodes, WeightQuantization,
     float_manifest, quantize,
 };
-pub use random::random_state;
+pub use random::{random_network, random_state};
 pub use sites::{
     ActivationQuantization, ShortcutPolicy, Site, SiteCodes, SiteRounding, SiteStatistics, Sites,
 };

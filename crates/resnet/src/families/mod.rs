@@ -1,10 +1,11 @@
 //! Networks that are recognised by the names and shapes of their tensors and are not in [`crate::Arch`]: what computes with them is
-//! read off these. A family is a file with one function and one line in [`FAMILIES`].
+//! read off these. A family is a file with its [`Family`] and one line in [`FAMILIES`].
 
 mod build;
 mod mobilenet_v2;
 mod residual;
 mod squeezenet;
+mod standard;
 mod vgg;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,30 +13,59 @@ use std::collections::{BTreeMap, BTreeSet};
 use network::Topology;
 
 pub(crate) use build::{Nodes, Shapes};
+use standard::Standard;
 
-/// A family: what networks of it are called, and the network that tensors of these names and shapes are, if they are one.
-type Family = (&'static str, fn(&Shapes) -> Option<Topology>);
+/// A family.
+struct Family {
+    /// What networks of it are called.
+    name: &'static str,
+    /// The network that tensors of these names and shapes are, if they are one.
+    topology: fn(&Shapes) -> Option<Topology>,
+    /// Those of its networks that have a name of their own.
+    standard: &'static [Standard],
+}
 
 const FAMILIES: [Family; 4] = [
-    ("resnet", residual::topology),
-    ("mobilenet_v2", mobilenet_v2::topology),
-    ("vgg", vgg::topology),
-    ("squeezenet", squeezenet::topology),
+    residual::FAMILY,
+    mobilenet_v2::FAMILY,
+    vgg::FAMILY,
+    squeezenet::FAMILY,
 ];
 
 /// The family that has exactly these tensors, and the network.
 pub(crate) fn recognise(shapes: &BTreeMap<String, Vec<usize>>) -> Option<(&'static str, Topology)> {
     let shapes = Shapes(shapes);
-    FAMILIES.iter().find_map(|(name, topology)| {
-        let found = topology(&shapes)?;
-        has_exactly(&found, shapes.0).then_some((*name, found))
+    FAMILIES.iter().find_map(|family| {
+        let found = (family.topology)(&shapes)?;
+        has_exactly(&found, shapes.0).then_some((family.name, found))
     })
 }
 
 /// What the families are called, for a message.
 pub(crate) fn names() -> String {
-    let names: Vec<_> = FAMILIES.iter().map(|(name, _)| *name).collect();
+    let names: Vec<_> = FAMILIES.iter().map(|family| family.name).collect();
     names.join(", ")
+}
+
+/// The network that has this name.
+pub(crate) fn named(name: &str) -> Option<Topology> {
+    let (_, topology) = recognise(&standard(name)?)?;
+    Some(topology)
+}
+
+/// The names that [`named`] knows.
+pub(crate) fn names_of_networks() -> impl Iterator<Item = &'static str> {
+    let all = FAMILIES.iter().flat_map(|family| family.standard);
+    all.map(|(name, _)| *name)
+}
+
+/// Names and shapes of the tensors of the network that has this name.
+fn standard(name: &str) -> Option<BTreeMap<String, Vec<usize>>> {
+    let mut all = FAMILIES.iter().flat_map(|family| family.standard);
+    let (_, fill) = all.find(|(own, _)| *own == name)?;
+    let mut tensors = standard::Tensors::default();
+    fill(&mut tensors);
+    Some(tensors.0)
 }
 
 fn has_exactly(topology: &Topology, shapes: &BTreeMap<String, Vec<usize>>) -> bool {
