@@ -148,6 +148,46 @@ fn peers_take_turns_with_us_and_ratios_are_printed() {
 }
 
 #[test]
+fn a_file_is_measured_under_its_name_beside_those_that_read_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("my net.safetensors");
+    let arch = resnet::Arch::parse("cifar-resnet20").unwrap();
+    let state = resnet::random_state(&arch, 3);
+    resnet::save_safetensors(&state, &file, &Default::default()).unwrap();
+    let out = folder.path().join("out");
+    let output = run(&[
+        "--models",
+        file.to_str().unwrap(),
+        "--peers",
+        &peer("peer.sh"),
+        "--out",
+        out.to_str().unwrap(),
+    ]);
+    assert!(output.status.success(), "{output:?}");
+    let rows: Vec<ThroughputRow> = read_rows(&out.join("throughput.csv")).unwrap();
+    let of = |model: &str, who: &str, metric: &str| {
+        let mut rows = rows.iter();
+        rows.find(|row| (&*row.model, &*row.who, &*row.metric) == (model, who, metric))
+            .map(|row| row.value)
+    };
+    // The peer's own batch, and no PyTorch for a file.
+    assert_eq!(of("my net", "onnxruntime", "images_at_once"), Some(1.0));
+    assert_eq!(of("my net", "pytorch", "images_at_once"), None);
+    assert_eq!(
+        of("cifar-resnet20", "pytorch", "images_at_once"),
+        Some(128.0)
+    );
+    let layers: Vec<LayerRow> = read_rows(&out.join("layers.csv")).unwrap();
+    assert!(layers.iter().any(|row| row.model == "my net"));
+    let markdown = text(out.join("throughput.md"));
+    assert!(
+        markdown.contains("--models cifar-resnet20,my net.safetensors"),
+        "{markdown}"
+    );
+    assert!(out.join("layers-my net-int8.svg").is_file());
+}
+
+#[test]
 fn what_cannot_be_done_is_one_line_and_status_1() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
@@ -170,7 +210,8 @@ fn what_cannot_be_done_is_one_line_and_status_1() {
 #[test]
 fn networks_and_numbers_that_make_no_sense_are_one_line_and_status_1() {
     for (option, value, word) in [
-        ("--models", "vgg16", "vgg16"),
+        ("--models", "vgg12", "vgg16_bn"),
+        ("--models", "none.onnx", "none.onnx"),
         ("--threads", "0", "1 to 1024"),
         ("--rounds", "0", "at least one"),
         ("--seconds", "nan", "--seconds"),

@@ -1,8 +1,11 @@
 //! `train`, whole: any network, to a file that everything else reads.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use engine::Function;
+use network::{Op, Topology};
 use resnet::{Checkpoint, load};
 use tempfile::TempDir;
 
@@ -38,7 +41,7 @@ fn a_network_that_is_no_resnet_is_trained_to_onnx_and_from_onnx() {
     let folder = TempDir::new().unwrap();
     let path = folder.path();
     let first = trained(path, "net.onnx", &["--arch", "cifar-mobilenet"]);
-    let expected = resnet::named("cifar-mobilenet", 10).unwrap();
+    let expected = resnet::topology_named("cifar-mobilenet").unwrap();
     assert_eq!(
         first.network.topology().nodes().len(),
         expected.nodes().len()
@@ -62,11 +65,21 @@ fn a_resnets_tensors_are_enough_and_another_networks_are_not() {
     let path = folder.path();
     let net = trained(path, "net.safetensors", &["--arch", "cifar-resnet20"]);
     assert_eq!(net.architecture, "cifar-resnet20");
-    let said = refusal(
-        path,
-        &["--arch", "cifar-mobilenet", "--out", "a.safetensors"],
-    );
+    let net = trained(path, "own.safetensors", &["--arch", "cifar-mobilenet"]);
+    assert_eq!(net.architecture, "cifar_mobilenet");
+    // The same tensors with another function between them.
+    let topology = resnet::topology_named("cifar-mobilenet").unwrap();
+    let mut nodes = topology.nodes().to_vec();
+    for node in nodes.iter_mut().filter(|node| node.name.ends_with(".relu")) {
+        node.op = Op::Function(Function::Silu);
+    }
+    let other = Topology::new(topology.input(), nodes).unwrap();
+    let other = resnet::random_network(other, 1).unwrap();
+    let file = quantize::float_onnx(&other, &BTreeMap::new()).unwrap();
+    std::fs::write(path.join("other.onnx"), file).unwrap();
+    let said = refusal(path, &["--arch", "other.onnx", "--out", "a.safetensors"]);
     assert!(said.contains("name it .onnx"), "{said}");
+    trained(path, "more.onnx", &["--arch", "other.onnx"]);
     let other = ["--arch", "cifar-mobilenet", "--init", "net.safetensors"];
     let said = refusal(path, &[&other[..], &["--out", "a.onnx"]].concat());
     assert!(

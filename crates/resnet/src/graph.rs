@@ -8,7 +8,7 @@ use network::{Network, Op, StateDict, Topology, Value};
 
 use crate::arch::{Arch, ConvUnit, Shortcut};
 use crate::error::Error;
-use crate::families::Nodes;
+use crate::families::{self, Nodes};
 
 /// The network of `arch` with the tensors of `state`, for images of the family's size. A convolution that has a bias and no BatchNorm
 /// in `state` has been folded.
@@ -25,6 +25,23 @@ pub fn network(arch: &Arch, state: StateDict) -> Result<Network, Error> {
 /// The topology of `arch`, no convolution folded, for images of the family's size.
 pub fn topology(arch: &Arch) -> Topology {
     build(arch, |_| false)
+}
+
+/// The topology called `name`: one of [`Arch::parse`], or a network that its family has a name for (`mobilenet_v2`, `vgg16`,
+/// `squeezenet1_1`, ...), as torchvision makes it, for images of 224 pixels and 1000 classes.
+///
+/// # Errors
+/// [`Error::UnknownArch`] with all names there are.
+pub fn topology_named(name: &str) -> Result<Topology, Error> {
+    match (Arch::parse(name), families::named(name)) {
+        (Ok(arch), _) => Ok(topology(&arch)),
+        (_, Some(topology)) => Ok(topology),
+        (Err(Error::UnknownArch { name, known }), None) => Err(Error::UnknownArch {
+            name,
+            known: families::names_of_networks().fold(known, |known, name| known + ", " + name),
+        }),
+        (Err(other), None) => Err(other),
+    }
 }
 
 fn build(arch: &Arch, folded: impl Fn(&ConvUnit) -> bool) -> Topology {

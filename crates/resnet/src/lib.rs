@@ -17,8 +17,8 @@ pub use checkpoint::{
     Checkpoint, Extra, Reading, Rename, load, load_as, read_tensors, save_safetensors,
 };
 pub use error::Error;
-pub use families::{is_told_by_tensors, named};
-pub use graph::{network, topology};
+pub use families::is_told_by_tensors;
+pub use graph::{network, topology, topology_named};
 #[cfg(feature = "burn")]
 pub use module::{Block, Downsample, ResNet};
-pub use random::random_state;
+pub use random::{random_network, random_state};

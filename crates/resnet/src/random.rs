@@ -3,13 +3,32 @@
 use quant_core::uniform;
 
 use crate::arch::Arch;
-use network::{HostTensor, StateDict};
+use crate::error::Error;
+use network::{HostTensor, Network, StateDict, Topology};
 
 /// Every tensor of `arch` with values drawn from `seed`: weights of the size that He initialisation gives, BatchNorm
 /// statistics away from 0 and 1 so that a mix-up shows.
 pub fn random_state(arch: &Arch, seed: u64) -> StateDict {
+    drawn(arch.expected(), seed)
+}
+
+/// The same for any network: a layer has a bias where there is no BatchNorm behind it.
+///
+/// # Errors
+/// None for a topology of this crate.
+pub fn random_network(topology: Topology, seed: u64) -> Result<Network, Error> {
+    let shapes = (0..topology.nodes().len()).flat_map(|id| {
+        let is_normalized = topology.node(id).op.is_layer() && topology.norm(id).is_some();
+        let wanted = topology.wanted(id);
+        wanted.filter(move |(_, _, optional)| !(is_normalized && *optional))
+    });
+    let tensors = drawn(shapes.map(|(name, shape, _)| (name, shape)), seed);
+    Ok(Network::new(topology, tensors)?)
+}
+
+fn drawn(shapes: impl IntoIterator<Item = (String, Vec<usize>)>, seed: u64) -> StateDict {
     let mut index = 0;
-    arch.expected()
+    shapes
         .into_iter()
         .map(|(name, shape)| {
             let n = shape.iter().product();

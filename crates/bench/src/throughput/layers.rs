@@ -75,15 +75,14 @@ pub fn layer_times(rig: &mut Rig<'_>, time: Duration) -> Result<Vec<LayerTime>> 
 #[cfg(test)]
 mod tests {
     use engine::Isa;
-    use resnet::Arch;
 
     use super::*;
-    use crate::throughput::{Precision, Subject};
+    use crate::throughput::{Model, Precision, Subject};
 
     #[test]
     fn shares_add_up_to_one_and_layers_stand_as_they_run() {
-        let arch = Arch::parse("cifar-resnet20").unwrap();
-        let subject = Subject::new(&arch, Precision::Float32, Isa::best());
+        let model = Model::parse("cifar-resnet20").unwrap();
+        let subject = Subject::new(&model, Precision::Float32, Isa::best());
         let subject = subject.unwrap();
         let mut rig = Rig::new(&subject.program, 2);
         let layers = layer_times(&mut rig, Duration::from_millis(20)).unwrap();

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 use indicatif::ProgressBar;
-use resnet::Arch;
 
 use super::layers::{LayerTime, layer_times};
 use super::machine::Machine;
+use super::model::Model;
 use super::peers::Peers;
 use super::rig::Rig;
 use super::settings::Settings;
@@ -42,16 +42,25 @@ pub struct Peak {
 /// One network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelResult {
-    /// The architecture.
-    pub arch: Arch,
+    /// Which.
+    pub model: Model,
     /// Operations for one image, a multiply-add counted as two.
     pub operations: u64,
     /// Images that each of our threads takes at once.
     pub group: usize,
+    /// Images that a peer takes at once.
+    pub peer_batch: usize,
     /// Ours and the peers'.
     pub series: Vec<Series>,
     /// Ours layer by layer, by precision.
     pub layers: Vec<(Precision, Vec<LayerTime>)>,
+}
+
+impl ModelResult {
+    /// Whether anyone else was measured with it.
+    pub fn has_peers(&self) -> bool {
+        self.series.iter().any(|series| series.who != OURS)
+    }
 }
 
 /// Rounds of one contestant.
@@ -113,17 +122,17 @@ pub fn measure(
     bar.set_length((settings.models.len() * settings.rounds) as u64);
     let mut peak = Peak::default();
     let mut models = Vec::new();
-    for arch in &settings.models {
-        bar.set_message(format!("{arch}: warm-up"));
+    for model in &settings.models {
+        bar.set_message(format!("{model}: warm-up"));
         models.push(measure_model(
             settings,
-            arch,
+            model,
             peers.as_mut(),
             &mut peak,
             bar,
         )?);
         if bar.is_hidden() {
-            eprintln!("{arch}: measured");
+            eprintln!("{model}: measured");
         }
     }
     bar.finish_and_clear();
@@ -171,14 +180,17 @@ struct PeerLane {
 
 fn measure_model(
     settings: &Settings,
-    arch: &Arch,
+    model: &Model,
     mut peers: Option<&mut Peers>,
     peak: &mut Peak,
     bar: &ProgressBar,
 ) -> Result<ModelResult> {
     let subjects = Precision::OURS
         .into_iter()
-        .map(|precision| Subject::new(arch, precision, settings.isa))
+        .map(|precision| {
+            let subject = Subject::new(model, precision, settings.isa);
+            subject.with_context(|| format!("{model} in {}", precision.name()))
+        })
         .collect::<Result<Vec<_>>>()?;
     let mut lanes = Vec::new();
     for subject in &subjects {
@@ -197,9 +209,12 @@ fn measure_model(
         });
     }
     let mut peer_lanes = Vec::new();
+    let mut batch = 0;
     if let Some(peers) = peers.as_deref_mut() {
-        bar.set_message(format!("{arch}: the peers build it"));
-        for name in peers.load(arch)? {
+        bar.set_message(format!("{model}: the peers build it"));
+        let names;
+        (batch, names) = peers.load(model)?;
+        for name in names {
             peers.time(&name, Duration::ZERO)?;
             peer_lanes.push(peer_lane(name, &lanes));
         }
@@ -212,11 +227,11 @@ fn measure_model(
                 .filter(|p| p.against == index)
                 .peekable();
             if against.peek().is_none() {
-                bar.set_message(format!("{arch}: {OURS}"));
+                bar.set_message(format!("{model}: {OURS}"));
                 lane.rates.push(lane.all.round()?);
             }
             for peer in against {
-                bar.set_message(format!("{arch}: {OURS} and {}", peer.name));
+                bar.set_message(format!("{model}: {OURS} and {}", peer.name));
                 let ours = lane.all.round()?;
                 let theirs = match peers.as_deref_mut() {
                     Some(peers) => peers.time(&peer.name, settings.round)?,
@@ -227,7 +242,7 @@ fn measure_model(
                 peer.ratios.push(ours / theirs);
             }
             if let Some(one) = &mut lane.one {
-                bar.set_message(format!("{arch}: {OURS}, one thread"));
+                bar.set_message(format!("{model}: {OURS}, one thread"));
                 let rate = one.round()?;
                 lane.rates_of_one.push(rate);
                 lane.scalings
@@ -236,7 +251,7 @@ fn measure_model(
         }
         bar.inc(1);
     }
-    bar.set_message(format!("{arch}: layer by layer"));
+    bar.set_message(format!("{model}: layer by layer"));
     let mut layers = Vec::new();
     for lane in &mut lanes {
         let times = layer_times(&mut lane.all, settings.round)?;
@@ -244,9 +259,10 @@ fn measure_model(
     }
     let first = lanes.first().ok_or_else(|| anyhow!("nothing to measure"))?;
     Ok(ModelResult {
-        arch: *arch,
+        model: model.clone(),
         operations: first.subject.operations(),
         group: first.subject.program.group(),
+        peer_batch: batch,
         series: series(settings.threads, &lanes, &peer_lanes),
         layers,
     })

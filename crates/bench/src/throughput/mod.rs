@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! command line -> settings -> measure -> Measured -> rows (CSV), tables (text, Markdown), place (files)
-//!                               |-> subject (a network), rig (our threads), layers (our timers)
+//!                               |-> model (a name or a file), subject (compiled), rig (our threads), layers (our timers)
 //!                               '-> peers (a Python process), machine (processor, memory)
 //! ```
 //!
@@ -13,6 +13,7 @@
 mod layers;
 mod machine;
 mod measure;
+mod model;
 mod peers;
 mod place;
 mod rig;
@@ -25,6 +26,7 @@ mod tables;
 pub use layers::{LayerTime, layer_times};
 pub use machine::Machine;
 pub use measure::{Measured, ModelResult, Peak, Ratio, Series, measure};
+pub use model::{Model, OnnxFile};
 pub use peers::Peers;
 pub use place::Place;
 pub use rig::Rig;

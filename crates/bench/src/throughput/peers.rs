@@ -4,15 +4,15 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
-use resnet::Arch;
+use anyhow::{Context, Result, anyhow, bail};
 
+use super::model::Model;
 use super::subject::peer_batch;
 use crate::python::{Hold, Python, Script, expect};
 
 const SCRIPT: Script = Script {
     text: include_str!("peers.py"),
-    packages: "torch, torchvision, onnx and onnxruntime",
+    packages: "onnx and onnxruntime, better torch and torchvision too",
 };
 
 /// The process, ready for requests.
@@ -35,15 +35,25 @@ impl Peers {
         })
     }
 
-    /// Builds `arch` for every peer; their names. One that ends in `-int8` computes with integers.
+    /// Builds `model` for every peer that can have it: how many images they take at once, and their names. One that ends in
+    /// `-int8` computes with integers.
     ///
     /// # Errors
-    /// If the process fails at it or has ended.
-    pub fn load(&mut self, arch: &Arch) -> Result<Vec<String>> {
-        let (side, batch) = (arch.image_size(), peer_batch(arch));
-        let ready = self.process.ask(&format!("load {arch} {side} {batch}"))?;
-        let names = expect("ready", &ready)?;
-        Ok(names.split_whitespace().map(str::to_owned).collect())
+    /// If the process fails at it or has ended; if the model cannot be given to it.
+    pub fn load(&mut self, model: &Model) -> Result<(usize, Vec<String>)> {
+        let batch = peer_batch(model.input);
+        // Lives until the peers have read it.
+        let file = model.onnx().context("--peers")?;
+        let request = match &file {
+            None => format!("load {model} {} {batch}", model.input.height),
+            Some(file) => format!("load_file {batch} {}", one_line(&file.path)?),
+        };
+        let ready = self.process.ask(&request)?;
+        let ready = expect("ready", &ready)?;
+        let mut words = ready.split_whitespace();
+        let batch = words.next().and_then(|batch| batch.parse().ok());
+        let batch = batch.ok_or_else(|| anyhow!("--peers: `ready {ready}` says no batch"))?;
+        Ok((batch, words.map(str::to_owned).collect()))
     }
 
     /// Images per second of the peer called `name`, from runs that last about `time`.
@@ -60,6 +70,12 @@ impl Peers {
     }
 }
 
+/// A path as a request takes it.
+fn one_line(path: &Path) -> Result<&str> {
+    let text = path.to_str().filter(|path| !path.contains('\n'));
+    text.ok_or_else(|| anyhow!("--peers: cannot name the file {path:?}: give it another name"))
+}
+
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
@@ -69,8 +85,8 @@ mod tests {
         Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/throughput/{name}.sh"))
     }
 
-    fn arch() -> Arch {
-        Arch::parse("cifar-resnet20").unwrap()
+    fn model() -> Model {
+        Model::parse("cifar-resnet20").unwrap()
     }
 
     fn start(name: &str) -> Result<Peers> {
@@ -81,7 +97,8 @@ mod tests {
     fn a_peer_is_asked_for_what_is_wanted_and_its_answer_is_the_rate() {
         let mut peers = start("peer").unwrap();
         assert_eq!(peers.versions, "fake 1.0 with 3 threads");
-        let names = peers.load(&arch()).unwrap();
+        let (batch, names) = peers.load(&model()).unwrap();
+        assert_eq!(batch, 128);
         assert_eq!(names, ["pytorch", "onnxruntime-int8"]);
         let rate = peers.time("pytorch", Duration::from_millis(250)).unwrap();
         assert_eq!(rate, 50.0);
@@ -93,9 +110,22 @@ mod tests {
     }
 
     #[test]
+    fn a_file_is_named_to_the_peers_and_timed_by_those_that_read_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("my net.safetensors");
+        let network = model().network().unwrap();
+        resnet::save_safetensors(network.tensors(), &file, &Default::default()).unwrap();
+        let mut peers = start("peer").unwrap();
+        let model = Model::parse(file.to_str().unwrap()).unwrap();
+        let (batch, names) = peers.load(&model).unwrap();
+        assert_eq!((batch, names), (1, vec!["onnxruntime".to_owned()]));
+        assert!(one_line(Path::new("a\nb")).is_err());
+    }
+
+    #[test]
     fn a_process_that_dies_gives_its_status_and_its_last_words() {
         let mut peers = start("mortal_peer").unwrap();
-        peers.load(&arch()).unwrap();
+        peers.load(&model()).unwrap();
         let error = peers
             .time("pytorch", Duration::ZERO)
             .unwrap_err()
@@ -124,7 +154,7 @@ mod tests {
         );
         let bare = error(&fake("bare_peer"));
         assert!(
-            bare.contains("No module named 'torch'") && bare.contains("pip install"),
+            bare.contains("No module named 'onnxruntime'") && bare.contains("pip install"),
             "{bare}"
         );
         let stranger = error(Path::new("/bin/echo"));

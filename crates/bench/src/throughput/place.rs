@@ -97,7 +97,7 @@ fn pictures(measured: &Measured) -> impl Iterator<Item = (String, String)> {
         .iter()
         .flat_map(|model| model.layers.iter().map(move |layers| (model, layers)));
     layers.filter_map(|(model, (precision, layers))| {
-        let name = format!("layers-{}-{}.svg", model.arch, precision.name());
+        let name = format!("layers-{}-{}.svg", model.model, precision.name());
         Some((name, picture(measured, model, *precision, layers)?))
     })
 }
@@ -119,7 +119,7 @@ fn picture(
     let threads = measured.settings.threads;
     let title = format!(
         "{}, {}, {threads} thread{}, {}",
-        model.arch,
+        model.model,
         precision.name(),
         if threads == 1 { "" } else { "s" },
         measured.settings.isa

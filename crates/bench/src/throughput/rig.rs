@@ -141,15 +141,14 @@ impl<'a> Rig<'a> {
 #[cfg(test)]
 mod tests {
     use engine::Isa;
-    use resnet::Arch;
 
     use super::*;
-    use crate::throughput::{Precision, Subject};
+    use crate::throughput::{Model, Precision, Subject};
 
     #[test]
     fn a_round_is_as_long_as_asked_and_every_thread_has_images_of_its_own() {
-        let arch = Arch::parse("cifar-resnet20").unwrap();
-        let subject = Subject::new(&arch, Precision::Float32, Isa::best());
+        let model = Model::parse("cifar-resnet20").unwrap();
+        let subject = Subject::new(&model, Precision::Float32, Isa::best());
         let subject = subject.unwrap();
         let mut rig = Rig::new(&subject.program, 2);
         assert_ne!(rig.workers[0].images, rig.workers[1].images);

@@ -4,7 +4,6 @@ use results::{LayerRow, ThroughputRow};
 
 use super::measure::{Measured, ModelResult, OURS, Series};
 use super::spread::Spread;
-use super::subject::peer_batch;
 
 impl Measured {
     /// The rows of `throughput.csv`: of every network everything that was counted, then the machine's own figures,
@@ -49,7 +48,7 @@ impl Measured {
         for model in &self.models {
             for (precision, layers) in &model.layers {
                 rows.extend(layers.iter().map(|layer| LayerRow {
-                    model: model.arch.name(),
+                    model: model.model.name.clone(),
                     precision: precision.name().to_owned(),
                     threads: self.settings.threads as u32,
                     layer: layer.layer.clone(),
@@ -73,7 +72,7 @@ impl Measured {
             ratio,
             scaling,
         } = series;
-        let name = model.arch.name();
+        let name = model.model.name.clone();
         let subject = [name.as_str(), precision.name(), who.as_str()];
         let mut rows = Vec::new();
         let mut push = |metric: &str, value: f64, unit: &str, n: usize| {
@@ -97,7 +96,7 @@ impl Measured {
         let at_once = if who == OURS {
             model.group
         } else {
-            peer_batch(&model.arch)
+            model.peer_batch
         };
         push("images_at_once", at_once as f64, "images", 1);
         if let Some(scaling) = scaling {

@@ -5,16 +5,18 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use engine::Isa;
-use resnet::Arch;
+
+use super::model::{self, Model};
 
 /// The part of the command line that decides what is measured.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Request {
-    /// Networks, by comma: `resnet18`, `resnet50`, `resnet20` (short for `cifar-resnet20`), ...
+    /// Networks, by comma: names, which get random weights (`resnet18`, `mobilenet_v2`, `vgg16`, `squeezenet1_1`, `resnet20` for
+    /// `cifar-resnet20`, ...; a wrong one is answered with all), and ONNX models or checkpoints (`net.onnx`, `net.pth`).
     #[arg(
         long,
         value_delimiter = ',',
-        value_name = "NAMES",
+        value_name = "NETWORKS",
         default_value = "resnet18,resnet50,cifar-resnet20"
     )]
     pub models: Vec<String>,
@@ -30,8 +32,8 @@ pub struct Request {
     /// Kernels: avx512, avx2, neon or portable; default: the fastest that the processor has.
     #[arg(long)]
     pub isa: Option<String>,
-    /// Measure PyTorch and ONNX Runtime in turn with quantlab, through this Python, which has the packages torch,
-    /// torchvision, onnx and onnxruntime.
+    /// Measure PyTorch and ONNX Runtime in turn with quantlab, through this Python, which has the packages onnx and
+    /// onnxruntime and, for networks by name and for PyTorch, torch and torchvision.
     #[arg(long, value_name = "PYTHON")]
     pub peers: Option<PathBuf>,
 }
@@ -40,7 +42,7 @@ pub struct Request {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// Networks, none twice.
-    pub models: Vec<Arch>,
+    pub models: Vec<Model>,
     /// Threads, at least 1.
     pub threads: usize,
     /// Rounds, at least 1.
@@ -60,19 +62,10 @@ impl Settings {
     /// Checks `request`.
     ///
     /// # Errors
-    /// A network that is not known, kernels that the processor lacks, a number out of its range; each says what is
-    /// allowed.
+    /// A network that is not known or cannot be read, kernels that the processor lacks, a number out of its range; each says
+    /// what is allowed.
     pub fn new(request: &Request) -> Result<Self> {
-        let mut models = Vec::new();
-        for name in &request.models {
-            let arch = parse_model(name.trim())?;
-            if !models.contains(&arch) {
-                models.push(arch);
-            }
-        }
-        if models.is_empty() {
-            bail!("--models names no network");
-        }
+        let models = model::parse_all(&request.models).context("--models")?;
         if let Some(threads) = request.threads
             && !(1..=MOST_THREADS).contains(&threads)
         {
@@ -110,7 +103,7 @@ impl Settings {
 
     /// The command that measures the same on another machine: of paths the names alone.
     pub fn command(&self) -> String {
-        let models: Vec<_> = self.models.iter().map(Arch::name).collect();
+        let models: Vec<_> = self.models.iter().map(Model::spelled).collect();
         let peers = self.peers.as_deref().and_then(Path::file_name);
         let peers = peers.map(|name| format!(" --peers {}", name.to_string_lossy()));
         format!(
@@ -123,13 +116,6 @@ impl Settings {
             peers.unwrap_or_default()
         )
     }
-}
-
-/// An architecture by its name; the CIFAR family's also without the family, whose depths no other has.
-fn parse_model(name: &str) -> Result<Arch> {
-    Arch::parse(name)
-        .or_else(|error| Arch::parse(&format!("cifar-{name}")).map_err(|_| error))
-        .context("--models")
 }
 
 #[cfg(test)]
@@ -155,13 +141,15 @@ mod tests {
 
     #[test]
     fn what_cannot_be_measured_is_refused_by_name_with_what_is_allowed() {
-        let model = refused(|r| r.models.push("vgg16".into()));
+        let model = refused(|r| r.models.push("vgg12".into()));
         assert!(
-            model.contains("vgg16") && model.contains("cifar-resnet20"),
+            model.contains("vgg12") && model.contains("cifar-resnet20"),
             "{model}"
         );
-        let empty = refused(|r| r.models = vec!["".into()]);
-        assert!(empty.contains("--models"), "{empty}");
+        for empty in [vec![], vec!["".into()]] {
+            let empty = refused(|r| r.models = empty.clone());
+            assert!(empty.contains("--models"), "{empty}");
+        }
         assert!(refused(|r| r.threads = Some(0)).contains("1 to 1024"));
         assert!(refused(|r| r.threads = Some(5000)).contains("5000"));
         assert!(refused(|r| r.rounds = 0).contains("--rounds"));
@@ -180,17 +168,6 @@ mod tests {
                 "{lacks}"
             );
         }
-    }
-
-    #[test]
-    fn short_names_mean_the_cifar_family_and_nothing_is_measured_twice() {
-        let mut request = request();
-        request.models = ["resnet20", " resnet50", "cifar-resnet20"]
-            .map(String::from)
-            .to_vec();
-        let settings = Settings::new(&request).unwrap();
-        let names: Vec<_> = settings.models.iter().map(Arch::name).collect();
-        assert_eq!(names, ["cifar-resnet20", "resnet50"]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! A network to be timed: its architecture with random weights, compiled.
+//! A network to be timed, compiled.
 
 use anyhow::Result;
-use engine::{Execution, IntegerArithmetic, Isa, Options, Program};
+use engine::{Execution, IntegerArithmetic, Isa, Options, Program, Shape};
 use network::Network;
 use quant_core::{
     ActivationRange, ActivationScheme, Bits, CodeRange, Granularity, Mapping, RangeMethod,
@@ -11,9 +11,10 @@ use quantize::{
     ActivationQuantization, BiasPolicy, BnMode, Epilogue, QuantizedNet, ShortcutPolicy,
     SiteStatistics, Sites, WeightQuantization,
 };
-use resnet::Arch;
 
-/// Seed of weights and images. Speed does not depend on the values as long as they are ordinary numbers.
+use super::model::Model;
+
+/// Seed of random weights and images. Speed does not depend on the values as long as they are ordinary numbers.
 pub(super) const SEED: u64 = 1;
 
 /// Element types that a network computes with.
@@ -47,14 +48,15 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// Compiles `arch`, its weights drawn from a fixed seed, for images of its family's size. Int8: weights symmetric per
-    /// channel, activations affine, the exact arithmetic.
+    /// Compiles `model` for images of its own size. Int8: weights symmetric per channel, activations affine, the exact
+    /// arithmetic.
     ///
     /// # Errors
-    /// As [`quantize::lower`] and [`Program::new`]: the processor lacks the instructions.
-    pub fn new(arch: &Arch, precision: Precision, isa: Isa) -> Result<Self> {
-        let network = resnet::network(arch, resnet::random_state(arch, SEED))?;
-        let size = [arch.image_size(); 2];
+    /// As [`Model::network`], [`quantize::lower`] and [`Program::new`]: the processor lacks the instructions, or the precision what
+    /// the network computes.
+    pub fn new(model: &Model, precision: Precision, isa: Isa) -> Result<Self> {
+        let network = model.network()?;
+        let size = [model.input.height, model.input.width];
         let graph = match precision {
             Precision::Float32 => quantize::lower(network, size, Epilogue::Fused)?,
             Precision::Int8 => {
@@ -79,7 +81,7 @@ impl Subject {
     }
 }
 
-/// `state` with weights and activations of 8 bits. Every site's range is made up: speed does not depend on it.
+/// `network` with weights and activations of 8 bits. Every site's range is made up: speed does not depend on it.
 fn eight_bits(network: &Network) -> Result<QuantizedNet> {
     let bits = Bits::new(8)?;
     let (codes, rounding) = (CodeRange::Narrow, Rounding::HalfEven);
@@ -116,10 +118,11 @@ fn eight_bits(network: &Network) -> Result<QuantizedNet> {
     Ok(net)
 }
 
-/// Images that a peer takes at once: enough to keep its threads busy, few enough for its memory.
-pub fn peer_batch(arch: &Arch) -> usize {
-    match arch.image_size() {
-        ..=32 => 256,
+/// Images that a peer shall take at once, where the network leaves it the choice: enough to keep its threads busy, few enough for its
+/// memory.
+pub fn peer_batch(input: Shape) -> usize {
+    match input.height * input.width {
+        ..=1024 => 256,
         _ => 16,
     }
 }
@@ -130,16 +133,16 @@ mod tests {
 
     #[test]
     fn operations_are_those_of_the_paper_and_every_precision_of_ours_compiles() {
-        let arch = Arch::parse("cifar-resnet20").unwrap();
+        let model = Model::parse("cifar-resnet20").unwrap();
         for precision in Precision::OURS {
-            let subject = Subject::new(&arch, precision, Isa::Portable);
+            let subject = Subject::new(&model, precision, Isa::Portable);
             let subject = subject.unwrap();
             assert_eq!(subject.precision, precision);
             // 41 million multiply-adds in He et al.'s ResNet-20.
             let millions = subject.operations() / 2_000_000;
             assert_eq!(millions, 40, "{}", subject.operations());
         }
-        assert_eq!(peer_batch(&arch), 256);
-        assert_eq!(peer_batch(&Arch::parse("resnet50").unwrap()), 16);
+        assert_eq!(peer_batch(model.input), 256);
+        assert_eq!(peer_batch(Model::parse("resnet50").unwrap().input), 16);
     }
 }

@@ -1,10 +1,11 @@
 //! A measurement for people: tables of 80 columns on a terminal, Markdown for a page.
 
+use engine::Shape;
 use report::{Grid, markdown_grid, text_grid};
 
 use super::layers::LayerTime;
 use super::measure::{Measured, ModelResult, OURS, Series};
-use super::subject::{Precision, peer_batch};
+use super::subject::Precision;
 
 /// Columns of a terminal.
 const WIDTH: usize = 80;
@@ -43,7 +44,7 @@ impl Measured {
             model.series.iter().map(|series| {
                 let gflops = series.rate.median * model.operations as f64 / 1e9;
                 let mut row = vec![
-                    model.arch.name(),
+                    model.model.name.clone(),
                     series.who.clone(),
                     series.precision.name().to_owned(),
                     series.threads.to_string(),
@@ -63,19 +64,18 @@ impl Measured {
     }
 
     fn network_text(&self, model: &ModelResult) -> String {
-        let side = model.arch.image_size();
+        let Shape { height, width, .. } = model.model.input;
         let mut text = format!(
-            "{}: {side}x{side} pixels, {} GFLOP an image\n",
-            model.arch,
+            "{}: {height}x{width} pixels, {} GFLOP an image\n",
+            model.model,
             short(model.operations as f64 / 1e9)
         );
-        let batch = peer_batch(&model.arch);
-        text += &match self.peers {
-            Some(_) => format!(
-                "images at once: {} in each thread of quantlab, {batch} in a peer\n\n",
-                model.group
+        text += &match model.has_peers() {
+            true => format!(
+                "images at once: {} in each thread of quantlab, {} in a peer\n\n",
+                model.group, model.peer_batch
             ),
-            None => format!("images at once: {} in each thread\n\n", model.group),
+            false => format!("images at once: {} in each thread\n\n", model.group),
         };
         let heads = [
             "who",
@@ -161,7 +161,7 @@ impl Measured {
         };
         format!(
             "{} {} layer by layer, {}\n\n{}",
-            model.arch,
+            model.model,
             precision.name(),
             threads(self.settings.threads),
             text_grid(&grid)
@@ -193,7 +193,8 @@ impl Measured {
             let batches: Vec<_> = self
                 .models
                 .iter()
-                .map(|model| format!("{} for {}", peer_batch(&model.arch), model.arch))
+                .filter(|model| model.has_peers())
+                .map(|model| format!("{} for {}", model.peer_batch, model.model))
                 .collect();
             notes.push(format!(
                 "Peers ({versions}) run batches: {}. Ratio, quantlab / it: the median of images/s of ours over theirs \
@@ -252,17 +253,16 @@ pub(super) mod tests {
     use std::time::Duration;
 
     use engine::{Isa, Shape};
-    use resnet::Arch;
 
     use super::*;
-    use crate::throughput::{Machine, Peak, Ratio, Settings, Spread};
+    use crate::throughput::{Machine, Model, Peak, Ratio, Settings, Spread};
 
     /// Two networks with peers on two threads.
     pub fn measured() -> Measured {
-        let arch = |name: &str| Arch::parse(name).unwrap();
+        let named = |name: &str| Model::parse(name).unwrap();
         Measured {
             settings: Settings {
-                models: vec![arch("resnet152"), arch("cifar-resnet20")],
+                models: vec![named("resnet152"), named("cifar-resnet20")],
                 threads: 2,
                 rounds: 5,
                 round: Duration::from_millis(1500),
@@ -283,13 +283,13 @@ pub(super) mod tests {
             },
             peers: Some("torch 2.15.0, onnxruntime 1.32.0".into()),
             models: vec![
-                model(arch("resnet152"), 1.0),
-                model(arch("cifar-resnet20"), 1234.5),
+                result(named("resnet152"), 1.0),
+                result(named("cifar-resnet20"), 1234.5),
             ],
         }
     }
 
-    fn model(arch: Arch, scale: f64) -> ModelResult {
+    fn result(model: Model, scale: f64) -> ModelResult {
         let spread = |median: f64| Spread {
             median,
             min: median * 0.97,
@@ -316,7 +316,8 @@ pub(super) mod tests {
             share: 1.0 / 3.0,
         };
         ModelResult {
-            arch,
+            peer_batch: super::super::subject::peer_batch(model.input),
+            model,
             operations: 8_178_000_000,
             group: 4,
             series: vec![

@@ -1,4 +1,4 @@
 #!/bin/sh
 # A Python without packages.
-echo "error No module named 'torch'; install them: pip install torch torchvision onnx onnxruntime"
+echo "error No module named 'onnxruntime'; install them: pip install onnx onnxruntime"
 exit 1

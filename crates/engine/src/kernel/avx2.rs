@@ -2,6 +2,7 @@
 
 #![cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
+use std::convert::identity;
 
 use crate::kernel::doubles::Doubles;
 use crate::kernel::float::{CHUNK, FloatKernels, Floats, peak_rounds};
@@ -138,6 +139,7 @@ pub(super) static FLOAT32: FloatKernels = FloatKernels {
     kernels: Kernels {
         lanes: 8,
         step: 1,
+        taps: 1,
         chunk: CHUNK,
         rows: 6,
         panels: &[panel_1, panel_2],
@@ -158,13 +160,14 @@ depthwise_fn!(
 pub(super) static SIMULATED: Kernels<Simulated> = Kernels {
     lanes: 8,
     step: 1,
+    taps: 1,
     chunk: simulated::CHUNK,
     rows: 6,
     panels: &[simulated_1, simulated_2],
     depthwise: simulated_depthwise,
 };
 
-/// Exact sums: even and odd bytes by themselves, so that no pair can pass 16 bits.
+/// Exact sums by `vpmaddwd`: even and odd bytes by themselves, extended to 16 bits.
 #[derive(Clone, Copy)]
 struct Exact;
 
@@ -177,9 +180,11 @@ struct Vnni;
 struct Saturating;
 
 macro_rules! integers {
-    ($name:ty, $dot:expr) => {
+    ($name:ty, $fours:ty, $weights:expr, $inputs:expr, $dot:expr) => {
         impl Integers for $name {
             type Register = __m256i;
+            type Fours = $fours;
+            type Pairs = __m256i;
             const LANES: usize = 8;
 
             // SAFETY, for all of these: the caller is compiled for AVX2 (and VNNI), and its pointers reach.
@@ -204,12 +209,32 @@ macro_rules! integers {
                 unsafe { _mm256_cvtepu8_epi32(_mm_loadl_epi64(from.cast())) }
             }
             #[inline(always)]
-            unsafe fn extend_signed(from: *const i8) -> __m256i {
-                unsafe { _mm256_cvtepi8_epi32(_mm_loadl_epi64(from.cast())) }
+            unsafe fn weight_fours(from: *const i8) -> $fours {
+                unsafe { $weights(_mm256_loadu_si256(from.cast())) }
             }
             #[inline(always)]
-            unsafe fn dot(sums: __m256i, u: __m256i, w: __m256i) -> __m256i {
+            unsafe fn input_fours(from: *const u8) -> $fours {
+                unsafe { $inputs(_mm256_set1_epi32(from.cast::<i32>().read_unaligned())) }
+            }
+            #[inline(always)]
+            unsafe fn dot_fours(sums: __m256i, u: $fours, w: $fours) -> __m256i {
                 unsafe { $dot(sums, u, w) }
+            }
+            #[inline(always)]
+            unsafe fn weight_pairs(from: *const i8) -> __m256i {
+                unsafe { _mm256_cvtepi8_epi16(_mm_loadu_si128(from.cast())) }
+            }
+            #[inline(always)]
+            unsafe fn input_pairs(first: *const u8, last: *const u8) -> __m256i {
+                unsafe {
+                    let (first, last) =
+                        (_mm_loadl_epi64(first.cast()), _mm_loadl_epi64(last.cast()));
+                    _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(first, last))
+                }
+            }
+            #[inline(always)]
+            unsafe fn dot_pairs(sums: __m256i, u: __m256i, w: __m256i) -> __m256i {
+                unsafe { _mm256_add_epi32(sums, _mm256_madd_epi16(u, w)) }
             }
 
             type Wide = Avx2;
@@ -248,16 +273,44 @@ macro_rules! integers {
         }
     };
 }
-integers!(Exact, exact_dot);
-integers!(Vnni, _mm256_dpbusd_avx_epi32);
-integers!(Saturating, saturating_dot);
+integers!(
+    Exact,
+    [__m256i; 2],
+    signed_halves,
+    unsigned_halves,
+    exact_dot
+);
+integers!(Vnni, __m256i, identity, identity, _mm256_dpbusd_avx_epi32);
+integers!(Saturating, __m256i, identity, identity, saturating_dot);
+
+/// The even bytes and the odd ones, each extended to 16 bits with its sign.
+///
+/// SAFETY: as for the functions above.
+#[inline(always)]
+unsafe fn signed_halves(w: __m256i) -> [__m256i; 2] {
+    unsafe {
+        let even = _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(w));
+        [even, _mm256_srai_epi16::<8>(w)]
+    }
+}
+
+/// The same with zeros.
+///
+/// SAFETY: as for the functions above.
+#[inline(always)]
+unsafe fn unsigned_halves(u: __m256i) -> [__m256i; 2] {
+    unsafe {
+        let even = _mm256_and_si256(u, _mm256_set1_epi16(0x00ff));
+        [even, _mm256_srli_epi16::<8>(u)]
+    }
+}
 
 /// SAFETY: as for the functions above.
 #[inline(always)]
-unsafe fn exact_dot(sums: __m256i, u: __m256i, w: __m256i) -> __m256i {
+unsafe fn exact_dot(sums: __m256i, u: [__m256i; 2], w: [__m256i; 2]) -> __m256i {
     unsafe {
-        let even = _mm256_and_si256(u, _mm256_set1_epi16(0x00ff));
-        saturating_dot(saturating_dot(sums, even, w), _mm256_xor_si256(u, even), w)
+        let [even, odd] = [0, 1].map(|i| _mm256_madd_epi16(u[i], w[i]));
+        _mm256_add_epi32(sums, _mm256_add_epi32(even, odd))
     }
 }
 

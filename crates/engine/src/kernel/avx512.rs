@@ -144,6 +144,7 @@ pub(super) static FLOAT32: FloatKernels = FloatKernels {
     kernels: Kernels {
         lanes: 16,
         step: 1,
+        taps: 1,
         chunk: CHUNK,
         rows: 12,
         panels: &[panel_1, panel_2],
@@ -164,6 +165,7 @@ depthwise_fn!(
 pub(super) static SIMULATED: Kernels<Simulated> = Kernels {
     lanes: 16,
     step: 1,
+    taps: 1,
     chunk: simulated::CHUNK,
     rows: 12,
     panels: &[simulated_1, simulated_2],
@@ -182,6 +184,8 @@ macro_rules! integers {
     ($name:ty, $dot:expr) => {
         impl Integers for $name {
             type Register = __m512i;
+            type Fours = __m512i;
+            type Pairs = __m512i;
             const LANES: usize = 16;
 
             // SAFETY, for all of these: the caller is compiled for AVX-512 F, BW and VNNI, and its pointers reach.
@@ -206,12 +210,34 @@ macro_rules! integers {
                 unsafe { _mm512_cvtepu8_epi32(_mm_loadu_si128(from.cast())) }
             }
             #[inline(always)]
-            unsafe fn extend_signed(from: *const i8) -> __m512i {
-                unsafe { _mm512_cvtepi8_epi32(_mm_loadu_si128(from.cast())) }
+            unsafe fn weight_fours(from: *const i8) -> __m512i {
+                unsafe { _mm512_loadu_si512(from.cast()) }
             }
             #[inline(always)]
-            unsafe fn dot(sums: __m512i, u: __m512i, w: __m512i) -> __m512i {
+            unsafe fn input_fours(from: *const u8) -> __m512i {
+                unsafe { _mm512_set1_epi32(from.cast::<i32>().read_unaligned()) }
+            }
+            #[inline(always)]
+            unsafe fn dot_fours(sums: __m512i, u: __m512i, w: __m512i) -> __m512i {
                 unsafe { $dot(sums, u, w) }
+            }
+            #[inline(always)]
+            unsafe fn weight_pairs(from: *const i8) -> __m512i {
+                unsafe { _mm512_cvtepi8_epi16(_mm256_loadu_si256(from.cast())) }
+            }
+            #[inline(always)]
+            unsafe fn input_pairs(first: *const u8, last: *const u8) -> __m512i {
+                unsafe {
+                    let (first, last) =
+                        (_mm_loadu_si128(first.cast()), _mm_loadu_si128(last.cast()));
+                    let low = _mm_unpacklo_epi8(first, last);
+                    let high = _mm_unpackhi_epi8(first, last);
+                    _mm512_cvtepu8_epi16(_mm256_set_m128i(high, low))
+                }
+            }
+            #[inline(always)]
+            unsafe fn dot_pairs(sums: __m512i, u: __m512i, w: __m512i) -> __m512i {
+                unsafe { _mm512_add_epi32(sums, _mm512_madd_epi16(u, w)) }
             }
 
             type Wide = Avx512;

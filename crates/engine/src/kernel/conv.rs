@@ -118,21 +118,13 @@ impl<A: Arithmetic> Convolution<A> {
                 .collect(),
         };
         let runs = runs(&elements);
-        let segments = segments(&runs, if depthwise { 1 } else { kernels.step });
-        let filled = match depthwise {
-            true => outputs.next_multiple_of(kernels.lanes),
-            false => makes.next_multiple_of(kernels.lanes),
-        };
+        let segments = segments(&runs, kernels.step);
         let chunks = match depthwise {
-            true => vec![Chunk {
-                start: 0,
-                steps: segments.iter().map(|s| s.steps).sum(),
-                segments: segments
-                    .iter()
-                    .flat_map(|s| (0..s.steps).map(|k| s.part(k..k + 1, 1)))
-                    .collect(),
-            }],
-            false => chunks(&segments, kernels.chunk, kernels.step, filled),
+            true => vec![taps_of(&elements, kernels.taps)],
+            false => {
+                let filled = makes.next_multiple_of(kernels.lanes);
+                chunks(&segments, kernels.chunk, kernels.step, filled)
+            }
         };
         let last = chunks
             .iter()
@@ -161,7 +153,7 @@ impl<A: Arithmetic> Convolution<A> {
             weights[source.part][(output * each + source.channel) * taps + source.tap]
         };
         conv.weights = match depthwise {
-            true => pack_depthwise(kernels.lanes, outputs, &elements, at),
+            true => pack_depthwise(kernels, outputs, &elements, at),
             false => conv.pack(&elements, &runs, at),
         };
         conv
@@ -316,18 +308,42 @@ impl<A: Arithmetic> Convolution<A> {
     }
 }
 
-/// `[tap][channels, filled up to whole vectors]`.
-fn pack_depthwise<W: Copy + Default>(
-    lanes: usize,
+/// A depthwise convolution's elements, `taps` for each multiplication: where the last has too few, its own last one again, which meets a
+/// weight of zero.
+fn taps_of(elements: &[Element], taps: usize) -> Chunk {
+    let mut segments: Vec<_> = elements
+        .iter()
+        .map(|element| Segment {
+            offset: element.offset,
+            steps: 1,
+        })
+        .collect();
+    if let Some(&last) = segments.last() {
+        segments.resize(segments.len().next_multiple_of(taps), last);
+    }
+    Chunk {
+        start: 0,
+        steps: segments.len(),
+        segments,
+    }
+}
+
+/// `[multiplication][channels, filled up to whole vectors][its taps]`, zeros where there is no weight.
+fn pack_depthwise<A: Arithmetic>(
+    kernels: &Kernels<A>,
     channels: usize,
     elements: &[Element],
-    at: impl Fn(usize, Source) -> W,
-) -> Buffer<W> {
-    let filled = channels.next_multiple_of(lanes);
-    let mut packed = Buffer::new(elements.len() * filled);
-    for (row, element) in packed.as_mut().chunks_exact_mut(filled).zip(elements) {
-        for (channel, place) in row.iter_mut().enumerate().take(channels) {
-            *place = at(channel, element.source);
+    at: impl Fn(usize, Source) -> A::Weight,
+) -> Buffer<A::Weight> {
+    let Kernels { lanes, taps, .. } = *kernels;
+    let row = channels.next_multiple_of(lanes) * taps;
+    let mut packed = Buffer::new(elements.len().div_ceil(taps) * row);
+    let rows = packed.as_mut().chunks_exact_mut(row);
+    for (row, elements) in rows.zip(elements.chunks(taps)) {
+        for (channel, places) in row.chunks_exact_mut(taps).enumerate().take(channels) {
+            for (place, element) in places.iter_mut().zip(elements) {
+                *place = at(channel, element.source);
+            }
         }
     }
     packed

@@ -69,6 +69,9 @@ pub(crate) enum RuleArithmetic {
 const CHUNK: usize = 288;
 /// Inputs that one multiplication takes.
 const STEP: usize = 4;
+/// Taps that one multiplication of a depthwise convolution takes. None of its products is next to another in [`Accumulator`]'s sense, and
+/// one alone fits 16 bits: with saturation and without, the sums are the same.
+const TAPS: usize = 2;
 
 impl Arithmetic for Integer {
     type In = u8;
@@ -135,21 +138,33 @@ impl Rule {
 /// # Safety
 /// As for [`Lanes`].
 pub(super) trait Integers: Copy + Sized + 'static {
-    /// `LANES` times an i32, or four bytes.
+    /// `LANES` times an i32.
     type Register: Copy;
+    /// `LANES` times four weights or inputs.
+    type Fours: Copy;
+    /// `LANES` times two weights or inputs.
+    type Pairs: Copy;
     const LANES: usize;
 
     unsafe fn zero() -> Self::Register;
     unsafe fn load(from: *const i32) -> Self::Register;
     unsafe fn store(to: *mut i32, x: Self::Register);
-    /// An i32, or four bytes, the same in every lane.
+    /// The same in every lane.
     unsafe fn splat(x: i32) -> Self::Register;
     /// `LANES` bytes, each extended to a lane with zeros.
     unsafe fn extend_unsigned(from: *const u8) -> Self::Register;
-    /// `LANES` bytes, each extended to a lane with its sign.
-    unsafe fn extend_signed(from: *const i8) -> Self::Register;
-    /// In each lane, to `sums` the four products of unsigned bytes `u` and signed bytes `w`.
-    unsafe fn dot(sums: Self::Register, u: Self::Register, w: Self::Register) -> Self::Register;
+    /// Weights, four for each lane.
+    unsafe fn weight_fours(from: *const i8) -> Self::Fours;
+    /// Four inputs, the same in every lane.
+    unsafe fn input_fours(from: *const u8) -> Self::Fours;
+    /// In each lane, to `sums` the four products of inputs `u` and weights `w`.
+    unsafe fn dot_fours(sums: Self::Register, u: Self::Fours, w: Self::Fours) -> Self::Register;
+    /// Weights, two for each lane.
+    unsafe fn weight_pairs(from: *const i8) -> Self::Pairs;
+    /// For each lane an input from `first` and one from `last`.
+    unsafe fn input_pairs(first: *const u8, last: *const u8) -> Self::Pairs;
+    /// In each lane, to `sums` the two products of inputs `u` and weights `w`, exactly.
+    unsafe fn dot_pairs(sums: Self::Register, u: Self::Pairs, w: Self::Pairs) -> Self::Register;
 
     /// As many doubles as a register has lanes.
     type Wide: Doubles;
@@ -172,9 +187,11 @@ pub(super) struct Whole<I>(PhantomData<I>);
 impl<I: Integers> Lanes for Whole<I> {
     type Of = Integer;
     type Acc = I::Register;
-    type Factor = I::Register;
+    type Factor = I::Fours;
     const LANES: usize = I::LANES;
     const STEP: usize = STEP;
+    const TAPS: usize = TAPS;
+    type Apart = I::Pairs;
     const WRITTEN_OUT: usize = 1;
 
     // SAFETY, for all of these: they only pass on what the caller promises.
@@ -196,24 +213,28 @@ impl<I: Integers> Lanes for Whole<I> {
         unsafe { I::store(to, sums) }
     }
     #[inline(always)]
-    unsafe fn weights(from: *const i8) -> I::Register {
-        unsafe { I::load(from.cast()) }
+    unsafe fn weights(from: *const i8) -> I::Fours {
+        unsafe { I::weight_fours(from) }
     }
     #[inline(always)]
-    unsafe fn weights_apart(from: *const i8) -> I::Register {
-        unsafe { I::extend_signed(from) }
+    unsafe fn weights_apart(from: *const i8) -> I::Pairs {
+        unsafe { I::weight_pairs(from) }
     }
     #[inline(always)]
-    unsafe fn spread(from: *const u8) -> I::Register {
-        unsafe { I::splat(from.cast::<i32>().read_unaligned()) }
+    unsafe fn spread(from: *const u8) -> I::Fours {
+        unsafe { I::input_fours(from) }
     }
     #[inline(always)]
-    unsafe fn inputs(from: *const u8) -> I::Register {
-        unsafe { I::extend_unsigned(from) }
+    unsafe fn inputs(first: *const u8, last: *const u8) -> I::Pairs {
+        unsafe { I::input_pairs(first, last) }
     }
     #[inline(always)]
-    unsafe fn multiply_add(sums: I::Register, a: I::Register, b: I::Register) -> I::Register {
-        unsafe { I::dot(sums, a, b) }
+    unsafe fn multiply_add(sums: I::Register, a: I::Fours, b: I::Fours) -> I::Register {
+        unsafe { I::dot_fours(sums, a, b) }
+    }
+    #[inline(always)]
+    unsafe fn multiply_apart(sums: I::Register, a: I::Pairs, b: I::Pairs) -> I::Register {
+        unsafe { I::dot_pairs(sums, a, b) }
     }
     #[inline(always)]
     unsafe fn is_short(post: &IntegerPost<'_>) -> bool {
@@ -321,6 +342,7 @@ pub(super) const fn kernels(
     Kernels {
         lanes,
         step: STEP,
+        taps: TAPS,
         chunk: CHUNK,
         rows,
         panels,

@@ -124,6 +124,7 @@ pub(super) static FLOAT32: FloatKernels = FloatKernels {
     kernels: Kernels {
         lanes: 4,
         step: 1,
+        taps: 1,
         chunk: CHUNK,
         rows: 6,
         panels: &[panel_1, panel_2, panel_3, panel_4],
@@ -146,6 +147,7 @@ depthwise_fn!(
 pub(super) static SIMULATED: Kernels<Simulated> = Kernels {
     lanes: 4,
     step: 1,
+    taps: 1,
     chunk: simulated::CHUNK,
     rows: 6,
     panels: &[simulated_1, simulated_2, simulated_3, simulated_4],
@@ -164,6 +166,8 @@ macro_rules! integers {
     ($name:ty, $dot:expr) => {
         impl Integers for $name {
             type Register = int32x4_t;
+            type Fours = int32x4_t;
+            type Pairs = int16x8_t;
             const LANES: usize = 4;
 
             // SAFETY, for all of these: the caller is compiled for NEON (and the dot product), and its pointers reach.
@@ -173,8 +177,7 @@ macro_rules! integers {
             }
             #[inline(always)]
             unsafe fn load(from: *const i32) -> int32x4_t {
-                // Weights are bytes.
-                unsafe { vreinterpretq_s32_u8(vld1q_u8(from.cast())) }
+                unsafe { vld1q_s32(from) }
             }
             #[inline(always)]
             unsafe fn store(to: *mut i32, x: int32x4_t) {
@@ -192,15 +195,35 @@ macro_rules! integers {
                 }
             }
             #[inline(always)]
-            unsafe fn extend_signed(from: *const i8) -> int32x4_t {
+            unsafe fn weight_fours(from: *const i8) -> int32x4_t {
+                unsafe { vreinterpretq_s32_s8(vld1q_s8(from)) }
+            }
+            #[inline(always)]
+            unsafe fn input_fours(from: *const u8) -> int32x4_t {
+                unsafe { vdupq_n_s32(from.cast::<i32>().read_unaligned()) }
+            }
+            #[inline(always)]
+            unsafe fn dot_fours(sums: int32x4_t, u: int32x4_t, w: int32x4_t) -> int32x4_t {
+                unsafe { $dot(sums, vreinterpretq_u8_s32(u), vreinterpretq_s8_s32(w)) }
+            }
+            #[inline(always)]
+            unsafe fn weight_pairs(from: *const i8) -> int16x8_t {
+                unsafe { vmovl_s8(vld1_s8(from)) }
+            }
+            #[inline(always)]
+            unsafe fn input_pairs(first: *const u8, last: *const u8) -> int16x8_t {
                 unsafe {
-                    let four = vcreate_s8(from.cast::<u32>().read_unaligned().into());
-                    vmovl_s16(vget_low_s16(vmovl_s8(four)))
+                    let four =
+                        |from: *const u8| vcreate_u8(from.cast::<u32>().read_unaligned().into());
+                    vreinterpretq_s16_u16(vmovl_u8(vzip1_u8(four(first), four(last))))
                 }
             }
             #[inline(always)]
-            unsafe fn dot(sums: int32x4_t, u: int32x4_t, w: int32x4_t) -> int32x4_t {
-                unsafe { $dot(sums, vreinterpretq_u8_s32(u), vreinterpretq_s8_s32(w)) }
+            unsafe fn dot_pairs(sums: int32x4_t, u: int16x8_t, w: int16x8_t) -> int32x4_t {
+                unsafe {
+                    let low = vmull_s16(vget_low_s16(u), vget_low_s16(w));
+                    vaddq_s32(sums, vpaddq_s32(low, vmull_high_s16(u, w)))
+                }
             }
 
             type Wide = Neon;

@@ -78,6 +78,7 @@ pub(super) static FLOAT32: FloatKernels = FloatKernels {
     kernels: Kernels {
         lanes: 4,
         step: 1,
+        taps: 1,
         chunk: CHUNK,
         rows: 4,
         panels: &[panel_1, panel_2],
@@ -94,6 +95,7 @@ depthwise_fn!(simulated_depthwise, Simulate<Portable>);
 pub(super) static SIMULATED: Kernels<Simulated> = Kernels {
     lanes: 4,
     step: 1,
+    taps: 1,
     chunk: simulated::CHUNK,
     rows: 4,
     panels: &[simulated_1, simulated_2],
@@ -112,6 +114,8 @@ macro_rules! integers {
     ($name:ty, $dot:expr) => {
         impl Integers for $name {
             type Register = [i32; 4];
+            type Fours = [[u8; 4]; 4];
+            type Pairs = [[i32; 2]; 4];
             const LANES: usize = 4;
 
             // SAFETY, where there is something to promise: the caller's pointers reach.
@@ -136,15 +140,36 @@ macro_rules! integers {
                 unsafe { from.cast::<[u8; 4]>().read_unaligned() }.map(i32::from)
             }
             #[inline(always)]
-            unsafe fn extend_signed(from: *const i8) -> [i32; 4] {
-                unsafe { from.cast::<[i8; 4]>().read_unaligned() }.map(i32::from)
+            unsafe fn weight_fours(from: *const i8) -> [[u8; 4]; 4] {
+                unsafe { from.cast::<[[u8; 4]; 4]>().read_unaligned() }
             }
             #[inline(always)]
-            unsafe fn dot(sums: [i32; 4], u: [i32; 4], w: [i32; 4]) -> [i32; 4] {
+            unsafe fn input_fours(from: *const u8) -> [[u8; 4]; 4] {
+                [unsafe { from.cast::<[u8; 4]>().read_unaligned() }; 4]
+            }
+            #[inline(always)]
+            unsafe fn dot_fours(sums: [i32; 4], u: [[u8; 4]; 4], w: [[u8; 4]; 4]) -> [i32; 4] {
                 std::array::from_fn(|lane| {
-                    let (u, w) = (u[lane].to_ne_bytes(), w[lane].to_ne_bytes());
+                    let (u, w) = (u[lane], w[lane]);
                     let product = |i: usize| i32::from(u[i]) * i32::from(w[i] as i8);
                     sums[lane].wrapping_add($dot(product))
+                })
+            }
+            #[inline(always)]
+            unsafe fn weight_pairs(from: *const i8) -> [[i32; 2]; 4] {
+                unsafe { from.cast::<[[i8; 2]; 4]>().read_unaligned() }.map(|w| w.map(i32::from))
+            }
+            #[inline(always)]
+            unsafe fn input_pairs(first: *const u8, last: *const u8) -> [[i32; 2]; 4] {
+                let four = |from: *const u8| unsafe { from.cast::<[u8; 4]>().read_unaligned() };
+                let (first, last) = (four(first), four(last));
+                std::array::from_fn(|lane| [first[lane], last[lane]].map(i32::from))
+            }
+            #[inline(always)]
+            unsafe fn dot_pairs(sums: [i32; 4], u: [[i32; 2]; 4], w: [[i32; 2]; 4]) -> [i32; 4] {
+                std::array::from_fn(|lane| {
+                    let [first, last] = [0, 1].map(|i| u[lane][i] * w[lane][i]);
+                    sums[lane].wrapping_add(first + last)
                 })
             }
 

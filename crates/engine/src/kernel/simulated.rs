@@ -50,6 +50,8 @@ impl<F: Floats> Lanes for Simulate<F> {
     type Factor = F::Register;
     const LANES: usize = F::LANES;
     const STEP: usize = 1;
+    const TAPS: usize = 1;
+    type Apart = F::Register;
     const WRITTEN_OUT: usize = 0;
 
     // SAFETY, for all of these: they only pass on what the caller promises.
@@ -88,11 +90,15 @@ impl<F: Floats> Lanes for Simulate<F> {
         unsafe { F::load_splat(from) }
     }
     #[inline(always)]
-    unsafe fn inputs(from: *const f32) -> F::Register {
-        unsafe { F::load(from) }
+    unsafe fn inputs(first: *const f32, _: *const f32) -> F::Register {
+        unsafe { F::load(first) }
     }
     #[inline(always)]
     unsafe fn multiply_add(sums: F::Register, a: F::Register, b: F::Register) -> F::Register {
+        unsafe { F::multiply_add(a, b, sums) }
+    }
+    #[inline(always)]
+    unsafe fn multiply_apart(sums: F::Register, a: F::Register, b: F::Register) -> F::Register {
         unsafe { F::multiply_add(a, b, sums) }
     }
     #[inline(always)]

@@ -34,6 +34,10 @@ pub(crate) trait Lanes: Copy + Sized + 'static {
     const LANES: usize;
     /// Input channels that one multiplication takes.
     const STEP: usize;
+    /// Taps that one multiplication takes where a lane is a channel of its own: 1 or 2.
+    const TAPS: usize;
+    /// A register, or several, of weights or of inputs where a lane is a channel of its own.
+    type Apart: Copy;
 
     /// Zero in every lane.
     unsafe fn zero() -> Self::Acc;
@@ -45,14 +49,19 @@ pub(crate) trait Lanes: Copy + Sized + 'static {
     unsafe fn pause(to: *mut <Self::Of as Arithmetic>::Sum, sums: Self::Acc, first: bool);
     /// `LANES * STEP` weights.
     unsafe fn weights(from: *const <Self::Of as Arithmetic>::Weight) -> Self::Factor;
-    /// `LANES` weights, one for each lane, where a lane is a channel of its own.
-    unsafe fn weights_apart(from: *const <Self::Of as Arithmetic>::Weight) -> Self::Factor;
+    /// `LANES * TAPS` weights, those of a channel's taps side by side.
+    unsafe fn weights_apart(from: *const <Self::Of as Arithmetic>::Weight) -> Self::Apart;
     /// `STEP` inputs, the same in every lane.
     unsafe fn spread(from: *const <Self::Of as Arithmetic>::In) -> Self::Factor;
-    /// `LANES` inputs, one for each lane, where a lane is a channel of its own.
-    unsafe fn inputs(from: *const <Self::Of as Arithmetic>::In) -> Self::Factor;
+    /// `LANES` inputs of each of `TAPS` taps: with one, the first alone is read.
+    unsafe fn inputs(
+        first: *const <Self::Of as Arithmetic>::In,
+        last: *const <Self::Of as Arithmetic>::In,
+    ) -> Self::Apart;
     /// `sums + a * b`.
     unsafe fn multiply_add(sums: Self::Acc, a: Self::Factor, b: Self::Factor) -> Self::Acc;
+    /// `sums + a * b`, the products of a lane's taps together.
+    unsafe fn multiply_apart(sums: Self::Acc, a: Self::Apart, b: Self::Apart) -> Self::Acc;
     /// Panels of up to so many vectors have a short epilogue written out for every register of a tile; elsewhere its
     /// constants would take registers away from the sums.
     const WRITTEN_OUT: usize;
@@ -128,9 +137,9 @@ pub(crate) struct DepthwiseJob<'a, A: Arithmetic> {
     pub input: *const A::In,
     /// For each output pixel, its first tap.
     pub taps: &'a [u32],
-    /// The taps, from there.
+    /// The taps, from there, as many as make whole multiplications.
     pub segments: &'a [Segment],
-    /// `[tap][channels, filled up to whole vectors]`.
+    /// `[multiplication][channels, filled up to whole vectors][its taps]`.
     pub weights: *const A::Weight,
     /// The output map.
     pub out: *mut A::In,
@@ -154,6 +163,8 @@ pub(crate) struct Kernels<A: Arithmetic> {
     pub lanes: usize,
     /// Input channels that one multiplication takes.
     pub step: usize,
+    /// Taps that one multiplication of a depthwise convolution takes.
+    pub taps: usize,
     /// The most multiplications of a tile in one chunk.
     pub chunk: usize,
     /// Output pixels in a tile.
@@ -177,6 +188,7 @@ macro_rules! unrolled {
         })*
     };
 }
+pub(super) use unrolled;
 
 /// Channels in the widest panel.
 pub(super) const WIDEST: usize = 32;

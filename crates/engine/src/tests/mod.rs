@@ -2,6 +2,7 @@
 
 mod arithmetic;
 mod buffers;
+mod depthwise;
 mod float;
 mod quantized;
 mod random;

@@ -12,17 +12,21 @@
 //! Layers are called `stem.conv`, `block1.expand`, `block1.depthwise`, `block1.project`, `head.conv` and `classifier`, their
 //! BatchNorms `stem.bn`, `block1.expand_bn` and so on.
 
-use engine::Window;
 use network::{Op, Topology, Value};
 
-use super::Nodes;
+use super::standard::Tensors;
+use super::{Family, Nodes, Shapes};
+
+pub(super) const FAMILY: Family = Family {
+    name: "cifar_mobilenet",
+    topology,
+    standard: &[("cifar-mobilenet", tensors)],
+};
 
 const RELU6: Op = Op::Clip {
     low: 0.0,
     high: 6.0,
 };
-const STEM: usize = 16;
-const HEAD: usize = 256;
 /// Expansion, channels, stride.
 const BLOCKS: [(usize, usize, usize); 8] = [
     (1, 16, 1),
@@ -35,71 +39,80 @@ const BLOCKS: [(usize, usize, usize); 8] = [
     (4, 64, 1),
 ];
 
-pub(super) fn topology(classes: usize) -> Option<Topology> {
+fn topology(shapes: &Shapes<'_>) -> Option<Topology> {
     let mut nodes = Nodes::default();
-    let window = |size, stride| Window::square(size, stride, size / 2);
-    let mut x = layer(
+    let (mut x, mut channels) = (Value::Input, 3);
+    (x, channels) = layer(
         &mut nodes,
-        ("stem", "conv", "bn"),
-        Value::Input,
-        (STEM, 1, window(3, 1)),
-        true,
-    );
-    let mut channels = STEM;
-    for (index, (expansion, outputs, stride)) in BLOCKS.into_iter().enumerate() {
+        shapes,
+        ["stem", "conv", "bn"],
+        (1, true),
+        (x, channels),
+    )?;
+    for (index, (expansion, _, stride)) in BLOCKS.into_iter().enumerate() {
         let block = format!("block{}", index + 1);
-        let wide = expansion * channels;
-        let part = |nodes: &mut Nodes, part: &str, x, op, clips| {
-            layer(nodes, (&block, part, &format!("{part}_bn")), x, op, clips)
+        let mut part = |part: &str, how, x| {
+            layer(
+                &mut nodes,
+                shapes,
+                [&block, part, &format!("{part}_bn")],
+                how,
+                x,
+            )
         };
-        let mut y = x;
+        let mut y = (x, channels);
         if expansion > 1 {
-            y = part(&mut nodes, "expand", y, (wide, 1, window(1, 1)), true);
+            y = part("expand", (1, true), y)?;
         }
-        y = part(
-            &mut nodes,
-            "depthwise",
-            y,
-            (wide, wide, window(3, stride)),
-            true,
-        );
-        y = part(&mut nodes, "project", y, (outputs, 1, window(1, 1)), false);
+        y = part("depthwise", (stride, true), y)?;
+        let (y, outputs) = part("project", (1, false), y)?;
         x = match stride == 1 && outputs == channels {
             true => nodes.push(format!("{block}.add"), Op::Add, &[x, y]),
             false => y,
         };
         channels = outputs;
     }
-    x = layer(
+    (x, _) = layer(
         &mut nodes,
-        ("head", "conv", "bn"),
-        x,
-        (HEAD, 1, window(1, 1)),
-        true,
-    );
+        shapes,
+        ["head", "conv", "bn"],
+        (1, true),
+        (x, channels),
+    )?;
     x = nodes.push("avgpool", Op::GlobalAvgPool, &[x]);
-    nodes.push("classifier", Op::Linear { outputs: classes }, &[x]);
+    nodes.linear(shapes, "classifier", x)?;
     nodes.topology(32)
 }
 
-/// A convolution of so many outputs, groups and that window, its BatchNorm and, if it `clips`, its ReLU6.
+/// A convolution of that stride, its BatchNorm and, if it is to be clipped, its ReLU6.
 fn layer(
     nodes: &mut Nodes,
-    (block, conv, norm): (&str, &str, &str),
-    x: Value,
-    (outputs, groups, window): (usize, usize, Window),
-    clips: bool,
-) -> Value {
-    let op = Op::Conv {
-        outputs,
-        groups,
-        window,
-    };
-    let conv = format!("{block}.{conv}");
-    let y = nodes.push(conv.clone(), op, &[x]);
-    let y = nodes.norm(format!("{block}.{norm}"), y);
-    match clips {
-        true => nodes.push(format!("{conv}.relu"), RELU6, &[y]),
-        false => y,
+    shapes: &Shapes<'_>,
+    [block, conv, norm]: [&str; 3],
+    (stride, is_clipped): (usize, bool),
+    x: (Value, usize),
+) -> Option<(Value, usize)> {
+    let [conv, norm] = [conv, norm].map(|part| format!("{block}.{part}"));
+    let (y, channels) = nodes.conv(shapes, (&conv, &norm), stride, x)?;
+    Some(match is_clipped {
+        true => (nodes.push(format!("{conv}.relu"), RELU6, &[y]), channels),
+        false => (y, channels),
+    })
+}
+
+fn tensors(all: &mut Tensors) {
+    all.normalized("stem", ["conv", "bn"], [16, 3, 3, 3]);
+    let mut channels = 16;
+    for (index, (expansion, outputs, _)) in BLOCKS.into_iter().enumerate() {
+        let block = format!("block{}", index + 1);
+        let wide = expansion * channels;
+        if expansion > 1 {
+            all.normalized(&block, ["expand", "expand_bn"], [wide, channels, 1, 1]);
+        }
+        all.normalized(&block, ["depthwise", "depthwise_bn"], [wide, 1, 3, 3]);
+        all.normalized(&block, ["project", "project_bn"], [outputs, wide, 1, 1]);
+        channels = outputs;
     }
+    all.normalized("head", ["conv", "bn"], [256, channels, 1, 1]);
+    all.linear("classifier", [10, 256]);
 }

@@ -4,7 +4,14 @@
 
 use network::{Op, Topology, Value};
 
-use super::{Nodes, Shapes};
+use super::standard::Tensors;
+use super::{Family, Nodes, Shapes};
+
+pub(super) const FAMILY: Family = Family {
+    name: "mobilenet_v2",
+    topology,
+    standard: &[("mobilenet_v2", tensors)],
+};
 
 const RELU6: Op = Op::Clip {
     low: 0.0,
@@ -12,7 +19,7 @@ const RELU6: Op = Op::Clip {
 };
 const STRIDED: [usize; 4] = [2, 4, 7, 14];
 
-pub(super) fn topology(shapes: &Shapes<'_>) -> Option<Topology> {
+fn topology(shapes: &Shapes<'_>) -> Option<Topology> {
     let mut nodes = Nodes::default();
     let stem = ("features.0.0", "features.0.1");
     let (x, mut channels) = nodes.conv(shapes, stem, 2, (Value::Input, 3))?;
@@ -60,4 +67,36 @@ fn inverted(
         }
         false => (y, to),
     })
+}
+
+/// Width 1: the paper's table 2, a row for each (expansion, channels, blocks).
+fn tensors(all: &mut Tensors) {
+    let rows = [
+        (1, 16, 1),
+        (6, 24, 2),
+        (6, 32, 3),
+        (6, 64, 4),
+        (6, 96, 3),
+        (6, 160, 3),
+        (6, 320, 1),
+    ];
+    all.normalized("features.0", ["0", "1"], [32, 3, 3, 3]);
+    let (mut channels, mut index) = (32, 1);
+    for (expansion, to, blocks) in rows {
+        for _ in 0..blocks {
+            let block = format!("features.{index}.conv");
+            let hidden = channels * expansion;
+            if expansion == 1 {
+                all.normalized(&block, ["0.0", "0.1"], [hidden, 1, 3, 3]);
+                all.normalized(&block, ["1", "2"], [to, hidden, 1, 1]);
+            } else {
+                all.normalized(&block, ["0.0", "0.1"], [hidden, channels, 1, 1]);
+                all.normalized(&block, ["1.0", "1.1"], [hidden, 1, 3, 3]);
+                all.normalized(&block, ["2", "3"], [to, hidden, 1, 1]);
+            }
+            (channels, index) = (to, index + 1);
+        }
+    }
+    all.normalized("features.18", ["0", "1"], [1280, 320, 1, 1]);
+    all.linear("classifier.1", [1000, 1280]);
 }

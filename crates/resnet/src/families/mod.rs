@@ -1,5 +1,5 @@
 //! Networks that are recognised by the names and shapes of their tensors and are not in [`crate::Arch`]: what computes with them is
-//! read off these. A family is a file with one function and one line in [`FAMILIES`].
+//! read off these. A family is a file with its [`Family`] and one line in [`FAMILIES`].
 
 mod build;
 mod cifar_mobilenet;
@@ -8,6 +8,7 @@ mod mobilenet_v2;
 mod preact;
 mod residual;
 mod squeezenet;
+mod standard;
 mod vgg;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,46 +16,29 @@ use std::collections::{BTreeMap, BTreeSet};
 use network::{StateDict, Topology};
 
 use crate::arch::Arch;
-use crate::error::Error;
 
 pub(crate) use build::{Nodes, Shapes};
 pub(crate) use lone::settle;
+use standard::Standard;
 
-/// A family: what networks of it are called, and the network that tensors of these names and shapes are, if they are one.
-type Family = (&'static str, fn(&Shapes) -> Option<Topology>);
-
-const FAMILIES: [Family; 5] = [
-    ("resnet", residual::topology),
-    ("preact_resnet", preact::topology),
-    ("mobilenet_v2", mobilenet_v2::topology),
-    ("vgg", vgg::topology),
-    ("squeezenet", squeezenet::topology),
-];
-
-/// Networks by name that no checkpoint is needed for: the name, and the network with that many classes.
-type Named = (&'static str, fn(usize) -> Option<Topology>);
-
-const NAMED: [Named; 1] = [("cifar-mobilenet", cifar_mobilenet::topology)];
-
-/// The network that is called `name`, of an architecture or a family, with `classes` classes.
-///
-/// # Errors
-/// [`Error::UnknownArch`] with the names that there are.
-pub fn named(name: &str, classes: usize) -> Result<Topology, Error> {
-    let found = NAMED.iter().find(|(own, _)| *own == name);
-    if let Some(found) = found.and_then(|(_, topology)| topology(classes)) {
-        return Ok(found);
-    }
-    match Arch::parse(name) {
-        Ok(arch) => Ok(crate::topology(&arch.with_classes(classes))),
-        Err(Error::UnknownArch { name, known }) => {
-            let more: Vec<&str> = NAMED.iter().map(|(name, _)| *name).collect();
-            let known = format!("{known}, {}", more.join(", "));
-            Err(Error::UnknownArch { name, known })
-        }
-        Err(other) => Err(other),
-    }
+/// A family.
+struct Family {
+    /// What networks of it are called.
+    name: &'static str,
+    /// The network that tensors of these names and shapes are, if they are one.
+    topology: fn(&Shapes) -> Option<Topology>,
+    /// Those of its networks that have a name of their own.
+    standard: &'static [Standard],
 }
+
+const FAMILIES: [Family; 6] = [
+    residual::FAMILY,
+    preact::FAMILY,
+    mobilenet_v2::FAMILY,
+    cifar_mobilenet::FAMILY,
+    vgg::FAMILY,
+    squeezenet::FAMILY,
+];
 
 /// Whether a file of `state` alone, without a word on what computes with it, is read as the network `topology`.
 pub fn is_told_by_tensors(topology: &Topology, state: &StateDict) -> bool {
@@ -67,16 +51,37 @@ pub fn is_told_by_tensors(topology: &Topology, state: &StateDict) -> bool {
 /// The family that has exactly these tensors, and the network.
 pub(crate) fn recognise(shapes: &BTreeMap<String, Vec<usize>>) -> Option<(&'static str, Topology)> {
     let shapes = Shapes(shapes);
-    FAMILIES.iter().find_map(|(name, topology)| {
-        let found = topology(&shapes)?;
-        has_exactly(&found, shapes.0).then_some((*name, found))
+    FAMILIES.iter().find_map(|family| {
+        let found = (family.topology)(&shapes)?;
+        has_exactly(&found, shapes.0).then_some((family.name, found))
     })
 }
 
 /// What the families are called, for a message.
 pub(crate) fn names() -> String {
-    let names: Vec<_> = FAMILIES.iter().map(|(name, _)| *name).collect();
+    let names: Vec<_> = FAMILIES.iter().map(|family| family.name).collect();
     names.join(", ")
+}
+
+/// The network that has this name.
+pub(crate) fn named(name: &str) -> Option<Topology> {
+    let (_, topology) = recognise(&standard(name)?)?;
+    Some(topology)
+}
+
+/// The names that [`named`] knows.
+pub(crate) fn names_of_networks() -> impl Iterator<Item = &'static str> {
+    let all = FAMILIES.iter().flat_map(|family| family.standard);
+    all.map(|(name, _)| *name)
+}
+
+/// Names and shapes of the tensors of the network that has this name.
+fn standard(name: &str) -> Option<BTreeMap<String, Vec<usize>>> {
+    let mut all = FAMILIES.iter().flat_map(|family| family.standard);
+    let (_, fill) = all.find(|(own, _)| *own == name)?;
+    let mut tensors = standard::Tensors::default();
+    fill(&mut tensors);
+    Some(tensors.0)
 }
 
 fn has_exactly(topology: &Topology, shapes: &BTreeMap<String, Vec<usize>>) -> bool {

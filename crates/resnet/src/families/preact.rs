@@ -12,9 +12,15 @@
 
 use network::{Op, Topology, Value};
 
-use super::{Nodes, Shapes};
+use super::{Family, Nodes, Shapes};
 
-pub(super) fn topology(shapes: &Shapes<'_>) -> Option<Topology> {
+pub(super) const FAMILY: Family = Family {
+    name: "preact_resnet",
+    topology,
+    standard: &[],
+};
+
+fn topology(shapes: &Shapes<'_>) -> Option<Topology> {
     let mut nodes = Nodes::default();
     let &[_, 3, 3, 3] = shapes.weight("conv1")? else {
         return None;

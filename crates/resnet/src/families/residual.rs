@@ -8,9 +8,32 @@
 use engine::Window;
 use network::{Op, Topology, Value};
 
-use super::{Nodes, Shapes};
+use super::standard::Tensors;
+use super::{Family, Nodes, Shapes};
 
-pub(super) fn topology(shapes: &Shapes<'_>) -> Option<Topology> {
+pub(super) const FAMILY: Family = Family {
+    name: "resnet",
+    topology,
+    standard: &[
+        ("resnext50_32x4d", |all| {
+            bottlenecks(all, [3, 4, 6, 3], 32, 4)
+        }),
+        ("resnext101_32x8d", |all| {
+            bottlenecks(all, [3, 4, 23, 3], 32, 8)
+        }),
+        ("resnext101_64x4d", |all| {
+            bottlenecks(all, [3, 4, 23, 3], 64, 4)
+        }),
+        ("wide_resnet50_2", |all| {
+            bottlenecks(all, [3, 4, 6, 3], 1, 128)
+        }),
+        ("wide_resnet101_2", |all| {
+            bottlenecks(all, [3, 4, 23, 3], 1, 128)
+        }),
+    ],
+};
+
+fn topology(shapes: &Shapes<'_>) -> Option<Topology> {
     let mut nodes = Nodes::default();
     let &[_, 3, kernel, _] = shapes.weight("conv1")? else {
         return None;
@@ -87,4 +110,27 @@ fn residual(
     };
     let sum = nodes.push(format!("{block}.add"), Op::Add, &[y, shortcut]);
     Some((nodes.push(format!("{block}.relu"), Op::RELU, &[sum]), own))
+}
+
+/// `blocks` in each stage, whose 3x3 convolutions have `groups` groups of, in the first stage, `width` channels.
+fn bottlenecks(all: &mut Tensors, blocks: [usize; 4], groups: usize, width: usize) {
+    all.weight("conv1", [64, 3, 7, 7]);
+    all.norm("bn1", 64);
+    let mut channels = 64;
+    for (stage, blocks) in blocks.into_iter().enumerate() {
+        let (each, to) = (width << stage, 256 << stage);
+        let middle = groups * each;
+        for i in 0..blocks {
+            let block = format!("layer{}.{i}", stage + 1);
+            all.normalized(&block, ["conv1", "bn1"], [middle, channels, 1, 1]);
+            all.normalized(&block, ["conv2", "bn2"], [middle, each, 3, 3]);
+            all.normalized(&block, ["conv3", "bn3"], [to, middle, 1, 1]);
+            if i == 0 {
+                let way = ["downsample.0", "downsample.1"];
+                all.normalized(&block, way, [to, channels, 1, 1]);
+            }
+            channels = to;
+        }
+    }
+    all.linear("fc", [1000, channels]);
 }

@@ -6,11 +6,25 @@ use engine::Window;
 use network::{Op, Topology, Value};
 
 use super::build::ceiled;
-use super::{Nodes, Shapes};
+use super::standard::Tensors;
+use super::{Family, Nodes, Shapes};
+
+pub(super) const FAMILY: Family = Family {
+    name: "squeezenet",
+    topology,
+    standard: &[
+        ("squeezenet1_0", |all| {
+            tensors(all, [96, 3, 7, 7], [3, 4, 5, 7, 8, 9, 10, 12]);
+        }),
+        ("squeezenet1_1", |all| {
+            tensors(all, [64, 3, 3, 3], [3, 4, 6, 7, 9, 10, 11, 12]);
+        }),
+    ],
+};
 
 const SIDE: usize = 224;
 
-pub(super) fn topology(shapes: &Shapes<'_>) -> Option<Topology> {
+fn topology(shapes: &Shapes<'_>) -> Option<Topology> {
     let mut nodes = Nodes::default();
     let &[outputs, 3, kernel, _] = shapes.weight("features.0")? else {
         return None;
@@ -49,4 +63,20 @@ pub(super) fn topology(shapes: &Shapes<'_>) -> Option<Topology> {
     let y = nodes.push("classifier.2", Op::RELU, &[y]);
     nodes.push("classifier.3", Op::GlobalAvgPool, &[y]);
     nodes.topology(SIDE)
+}
+
+/// The stem, and where the fire modules stand: two of each width.
+fn tensors(all: &mut Tensors, stem: [usize; 4], fires: [usize; 8]) {
+    all.conv("features.0", stem);
+    let mut channels = stem[0];
+    for (n, index) in fires.into_iter().enumerate() {
+        let module = format!("features.{index}");
+        let squeeze = 16 * (n / 2 + 1);
+        let expand = 4 * squeeze;
+        all.conv(&format!("{module}.squeeze"), [squeeze, channels, 1, 1]);
+        all.conv(&format!("{module}.expand1x1"), [expand, squeeze, 1, 1]);
+        all.conv(&format!("{module}.expand3x3"), [expand, squeeze, 3, 3]);
+        channels = 2 * expand;
+    }
+    all.conv("classifier.1", [1000, channels, 1, 1]);
 }

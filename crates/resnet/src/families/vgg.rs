@@ -7,9 +7,25 @@
 use engine::Window;
 use network::{Op, Topology, Value};
 
-use super::{Nodes, Shapes};
+use super::standard::Tensors;
+use super::{Family, Nodes, Shapes};
 
-pub(super) fn topology(shapes: &Shapes<'_>) -> Option<Topology> {
+pub(super) const FAMILY: Family = Family {
+    name: "vgg",
+    topology,
+    standard: &[
+        ("vgg11", |all| tensors(all, [1, 1, 2, 2, 2], false)),
+        ("vgg13", |all| tensors(all, [2, 2, 2, 2, 2], false)),
+        ("vgg16", |all| tensors(all, [2, 2, 3, 3, 3], false)),
+        ("vgg19", |all| tensors(all, [2, 2, 4, 4, 4], false)),
+        ("vgg11_bn", |all| tensors(all, [1, 1, 2, 2, 2], true)),
+        ("vgg13_bn", |all| tensors(all, [2, 2, 2, 2, 2], true)),
+        ("vgg16_bn", |all| tensors(all, [2, 2, 3, 3, 3], true)),
+        ("vgg19_bn", |all| tensors(all, [2, 2, 4, 4, 4], true)),
+    ],
+};
+
+fn topology(shapes: &Shapes<'_>) -> Option<Topology> {
     let mut nodes = Nodes::default();
     let indices: Vec<usize> = (0..128)
         .filter(|i| matches!(shapes.weight(&format!("features.{i}")), Some([_, _, _, _])))
@@ -52,4 +68,23 @@ pub(super) fn topology(shapes: &Shapes<'_>) -> Option<Topology> {
     let pixels = inputs.checked_div(channels)?;
     let side = (1..=32).find(|side| side * side == pixels)?;
     nodes.topology(side << pools)
+}
+
+/// The paper's table 1: `convs` convolutions in front of each pool.
+fn tensors(all: &mut Tensors, convs: [usize; 5], normalized: bool) {
+    let (mut channels, mut index) = (3, 0);
+    for (to, convs) in [64, 128, 256, 512, 512].into_iter().zip(convs) {
+        for _ in 0..convs {
+            all.conv(&format!("features.{index}"), [to, channels, 3, 3]);
+            if normalized {
+                all.norm(&format!("features.{}", index + 1), to);
+            }
+            // Behind the convolution its BatchNorm, if it has one, and a ReLU.
+            (channels, index) = (to, index + 2 + usize::from(normalized));
+        }
+        index += 1;
+    }
+    all.linear("classifier.0", [4096, channels * 49]);
+    all.linear("classifier.3", [4096, 4096]);
+    all.linear("classifier.6", [1000, 4096]);
 }

@@ -25,19 +25,21 @@ impl Subject {
     /// The network `arch`, a name or a file whose network is meant and not its numbers, for the images of `train`.
     pub fn new(arch: &str, train: &Dataset) -> Result<Self> {
         let classes = train.classes().len();
+        let said = format!("--arch {arch}");
         let (name, topology) = if is_path(arch) {
-            of_file(Path::new(arch), classes)?
+            of_file(Path::new(arch), classes, &said)?
         } else {
-            (arch.to_owned(), resnet::named(arch, classes)?)
+            let topology = resnet::topology_named(arch)?;
+            (arch.to_owned(), for_classes(topology, classes, &said)?)
         };
         let size = [train.height(), train.width()];
         let [height, width] = size;
         let topology = topology
             .at(size)
-            .with_context(|| format!("--arch {arch}: images of {height} x {width} pixels"))?;
+            .with_context(|| format!("{said}: images of {height} x {width} pixels"))?;
         let input = topology.input();
         if input.channels != 3 {
-            bail!("--arch {arch}: it reads {input}, and images have 3 channels");
+            bail!("{said}: it reads {input}, and images have 3 channels");
         }
         Ok(Self {
             name,
@@ -96,7 +98,7 @@ impl Subject {
         }
         let network = Network::new(self.topology.clone(), weights.clone())?;
         let file = quantize::float_onnx(&network, metadata)?;
-        std::fs::write(out, file).with_context(|| format!("--out {}", out.display()))
+        network::write_whole(out, &file).with_context(|| format!("--out {}", out.display()))
     }
 }
 
@@ -106,20 +108,23 @@ fn is_onnx(path: &Path) -> bool {
 }
 
 /// The network of a file for so many classes, and its name: the file's, and what tells it from others of that name.
-fn of_file(path: &Path, classes: usize) -> Result<(String, Topology)> {
-    let said = || format!("--arch {}", path.display());
-    let found = resnet::load(path, None).with_context(said)?;
+fn of_file(path: &Path, classes: usize, said: &str) -> Result<(String, Topology)> {
+    let found = resnet::load(path, None).with_context(|| said.to_owned())?;
     let (topology, _) = found.network.into_parts();
-    let topology = match topology.classes() == classes {
-        true => topology,
-        false => topology.with_classes(classes).with_context(|| {
-            format!(
-                "{}: its result is no fully connected layer's, which could be given the {classes} classes of the image set",
-                said()
-            )
-        })?,
-    };
+    let topology = for_classes(topology, classes, said)?;
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let digest = topology.sha256();
     Ok((format!("{stem} {}", &digest[..12]), topology))
+}
+
+/// The network for so many classes.
+fn for_classes(topology: Topology, classes: usize, said: &str) -> Result<Topology> {
+    if topology.classes() == classes {
+        return Ok(topology);
+    }
+    topology.with_classes(classes).with_context(|| {
+        format!(
+            "{said}: its result is no fully connected layer's, which could be given the {classes} classes of the image set"
+        )
+    })
 }
