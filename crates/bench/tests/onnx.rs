@@ -460,10 +460,10 @@ fn what_is_exported_and_read_as_stored_has_the_same_codes_everywhere() {
             (8, Form::Qdq),
             (4, Form::Qdq),
             (4, Form::Qdq21),
-            (12, Form::Qdq21),
+            (10, Form::Qdq21),
             (8, Form::Qonnx),
             (3, Form::Qonnx),
-            (12, Form::Qonnx),
+            (10, Form::Qonnx),
         ] {
             let how = bits_of(bits);
             let net = quantized(&checkpoint, &how, Some(&seen)).unwrap();

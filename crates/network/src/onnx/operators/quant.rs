@@ -134,3 +134,71 @@ fn along(call: &Call<'_>, index: usize, shape: Option<&[usize]>) -> Result<Vec<f
         )),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use engine::Shape;
+
+    use crate::onnx::{Attribute, Writer, read};
+
+    const DOMAIN: &str = "qonnx.custom_op.general";
+
+    /// What the images are rounded to in a file with one Quant node, or why it is refused.
+    fn quant(
+        (domain, mode): (&str, &'static str),
+        [scale, zero, bits]: [f32; 3],
+        [signed, narrow]: [i64; 2],
+    ) -> Result<engine::Code, String> {
+        let mut writer = Writer::new("test", "images", Shape::new(3, 2, 2));
+        for (name, value) in [("scale", scale), ("zero", zero), ("bits", bits)] {
+            writer.floats(name, &[], &[value]);
+        }
+        let attributes = vec![
+            ("signed", Attribute::Int(signed)),
+            ("narrow", Attribute::Int(narrow)),
+            ("rounding_mode", Attribute::Text(mode)),
+        ];
+        let inputs = ["images", "scale", "zero", "bits"];
+        writer.node_of(domain, "Quant", &inputs, "x", attributes);
+        writer.node("GlobalAveragePool", &["x"], "pool", Vec::new());
+        writer.node("Flatten", &["pool"], "y", vec![("axis", Attribute::Int(1))]);
+        let file = writer.finish(("y", 3), 13, &[(DOMAIN, 1)], &BTreeMap::new());
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("net.onnx");
+        std::fs::write(&path, file).unwrap();
+        let found = read(&path).map_err(|error| error.to_string())?;
+        Ok(found.codes[engine::INPUT])
+    }
+
+    #[test]
+    fn the_codes_of_an_activation_follow_from_bits_sign_and_narrowness() {
+        let ends = |bits, sign| {
+            let code = quant((DOMAIN, "ROUND"), [0.5, 1.0, bits], sign).unwrap();
+            assert_eq!((code.scale, code.zero_point), (0.5, 1));
+            (code.quant_min, code.quant_max)
+        };
+        assert_eq!(ends(4.0, [0, 0]), (0, 15));
+        assert_eq!(ends(4.0, [0, 1]), (0, 14));
+        assert_eq!(ends(4.0, [1, 0]), (-8, 7));
+        assert_eq!(ends(4.0, [1, 1]), (-7, 7));
+        assert_eq!(ends(16.0, [0, 0]), (0, 65_535));
+    }
+
+    #[test]
+    fn what_is_no_quantizer_that_is_read_is_refused_in_one_line() {
+        let usual = (DOMAIN, "ROUND");
+        for (kind, numbers, part) in [
+            ((DOMAIN, "CEIL"), [0.5, 0.0, 8.0], "rounding_mode CEIL"),
+            (("elsewhere", "ROUND"), [0.5, 0.0, 8.0], "domain"),
+            (usual, [0.0, 0.0, 8.0], "a scale of 0"),
+            (usual, [0.5, 0.25, 8.0], "a zero point of 0.25"),
+            (usual, [0.5, 0.0, 2.5], "2.5 bits"),
+            (usual, [0.5, 0.0, 17.0], "an activation of 17 bits"),
+        ] {
+            let line = quant(kind, numbers, [1, 0]).unwrap_err();
+            assert!(line.contains(part) && !line.contains('\n'), "{line}");
+        }
+    }
+}
