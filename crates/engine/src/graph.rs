@@ -167,6 +167,8 @@ pub struct Node {
     pub others: Vec<String>,
     /// A value of the output's shape that is added; for convolutions, linear layers and [`Op::Identity`].
     pub add: Option<String>,
+    /// Whether that is the first of the two summands. Only ONNX Runtime's arithmetic, which rounds on the way, asks.
+    pub is_added_first: bool,
     /// What comes last; for the same.
     pub clip: Option<Clip>,
     /// What its value is rounded to; absent: it stays real.
@@ -184,6 +186,7 @@ impl Node {
             op,
             others: Vec::new(),
             add: None,
+            is_added_first: false,
             clip: None,
             code: None,
             inner: None,

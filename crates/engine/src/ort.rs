@@ -3,11 +3,11 @@
 //! | node | rule | ONNX Runtime's file |
 //! |---|---|---|
 //! | convolution, linear layer | `round(float(sum + bias) * M)`, `M = s_in * scale / s_out` | `mlas/lib/quantize.cpp` |
-//! | addition | `round(fma(a, A, fma(b, B, z_out - (A z_a + B z_b))))`, `A = s_a / s_out`, `B = s_b / s_out`, stored codes a and b | `mlas/lib/qladd.cpp` |
+//! | addition | `round(fma(a, A, fma(b, B, z_out - fma(A, z_a, B z_b))))`, `A = s_a / s_out`, `B = s_b / s_out`, stored codes a and b | `mlas/lib/qladd.cpp` |
 //! | average pool | `round(float(sum) * M)`, `M = s_in / (s_out * count)` | `mlas/lib/qlgavgpool.cpp` |
 //! | product | `round(float(product) * M)`, `M = s_in * s_other / s_out` | `mlas/lib/qlmul.cpp` |
 //!
-//! Every step is float32 and rounded. The first summand is the node's own.
+//! Every step is float32 and rounded.
 
 use crate::epilogue::{Coded, Surroundings, lengthen};
 use crate::error::Error;
@@ -26,10 +26,11 @@ pub(crate) struct OnnxRuntime {
 
 #[derive(Clone, Copy, Debug)]
 struct Add {
-    own: f32,
-    other: f32,
-    /// Stored zero points of the summands and of the sum.
+    /// A and B, and the stored zero points of the summands and of the sum.
+    scales: [f32; 2],
     zeros: [f32; 3],
+    /// Whether a is what is added, and b the node's own.
+    is_added_first: bool,
     last: [f32; 2],
 }
 
@@ -65,11 +66,19 @@ impl OnnxRuntime {
             Op::Multiply => vec![input.scale * around.must(around.other)?.scale / own.scale],
             _ => vec![input.scale / own.scale],
         };
-        let add = add.map(|other| Add {
-            own: own.scale / output.scale,
-            other: other.scale / output.scale,
-            zeros: [own, other, output].map(|code| stored(code) as f32),
-            last: real(last),
+        let is_added_first = node.is_added_first;
+        let add = add.map(|other| {
+            let [a, b] = if is_added_first {
+                [other, own]
+            } else {
+                [own, other]
+            };
+            Add {
+                scales: [a, b].map(|code| code.scale / output.scale),
+                zeros: [a, b, output].map(|code| stored(code) as f32),
+                is_added_first,
+                last: real(last),
+            }
         });
         lengthen(&mut multiplier);
         Ok(Self {
@@ -99,14 +108,58 @@ impl OnnxRuntime {
                 .round_ties_even();
         }
         if let (Some(add), Some(other)) = (self.add, other) {
-            let [own_zero, other_zero, zero] = add.zeros;
-            let constant = zero - (add.own * own_zero + add.other * other_zero);
-            let (a, b) = (value + own_zero, other as f32 + other_zero);
-            let sum = a.mul_add(add.own, b.mul_add(add.other, constant));
+            let ([scale_a, scale_b], [zero_a, zero_b, zero]) = (add.scales, add.zeros);
+            let constant = zero - scale_a.mul_add(zero_a, scale_b * zero_b);
+            let other = other as f32;
+            let [a, b] = if add.is_added_first {
+                [other, value]
+            } else {
+                [value, other]
+            };
+            let sum = (a + zero_a).mul_add(scale_a, (b + zero_b).mul_add(scale_b, constant));
             let code = sum.round_ties_even() - zero;
             let [low, high] = add.last;
             value = code.clamp(low, high);
         }
         value as i32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Stored codes of two summands and what QLinearAdd of ONNX Runtime 1.32 makes of them, from a MobileNetV2, where another
+    /// order of the operands or another rounding of the constant gives another code.
+    const SUMS: [[i32; 3]; 5] = [
+        [82, 47, 23],
+        [119, 113, 124],
+        [143, 117, 145],
+        [180, 183, 246],
+        [58, 43, 3],
+    ];
+
+    #[test]
+    fn a_sum_has_onnx_runtimes_code_whichever_summand_is_the_nodes_own() {
+        let scales = [1_060_048_989, 1_066_585_808].map(f32::from_bits);
+        let zeros = [131, 115, 135];
+        for is_added_first in [false, true] {
+            let arithmetic = OnnxRuntime {
+                multiplier: Vec::new(),
+                first: None,
+                add: Some(Add {
+                    scales,
+                    zeros: zeros.map(|zero| zero as f32),
+                    is_added_first,
+                    last: [-135.0, 120.0],
+                }),
+            };
+            for [a, b, sum] in SUMS {
+                let (a, b) = (a - zeros[0], b - zeros[1]);
+                let (own, other) = if is_added_first { (b, a) } else { (a, b) };
+                let found = arithmetic.apply(own, 0, Some(other));
+                assert_eq!(found + zeros[2], sum, "{a} + {b}");
+            }
+        }
     }
 }

@@ -283,6 +283,7 @@ impl Build<'_> {
         node.code = self.code(site);
         if let Some(rest) = rest {
             node.add = Some(self.name(rest).added);
+            node.is_added_first = topology.node(unit.head).inputs[0] == rest;
             node.inner = self.code(name);
         }
         if let (Some(clip), Epilogue::Separate, None) = (unit.clip, self.epilogue, &self.codes) {
@@ -304,9 +305,11 @@ impl Build<'_> {
 
     /// An addition of its own.
     fn sum(&mut self, unit: &Unit, one: Value, other: Value) {
-        let name = &self.topology.node(unit.head).name;
+        let node = self.topology.node(unit.head);
+        let (name, is_added_first) = (&node.name, node.inputs[0] != one);
         let (one, other) = (self.name(one).added, self.name(other).added);
         let mut node = Node::new(name, one, Op::Identity).plus(other);
+        node.is_added_first = is_added_first;
         node.clip = self.clip(unit);
         node.code = self.code(name);
         self.finish(unit.tail(), node, name);
