@@ -89,9 +89,11 @@ fn experiments_on_the_shipped_model_plan_and_their_checks_have_runs() {
         [
             ("activations", 61),
             ("arithmetic", 21),
+            ("depthwise", 21),
             ("granularity", 41),
             ("integer", 17),
             ("qat", 5),
+            ("qat-depthwise", 5),
             ("ranges", 61),
             ("shortcut", 10),
             ("weight-bits", 9),

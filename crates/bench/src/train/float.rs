@@ -1,14 +1,14 @@
 //! A network in float as a [`Learner`].
 
 use burn::nn::loss::CrossEntropyLossConfig;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 use network::StateDict;
 use network::{Network, Topology};
 use train::{Tensors, forward_float};
 
 use super::TrainError;
 use super::learner::{Batch, Learner};
-use super::step::{Gradients, has_not_finite, judge};
+use super::step::{Gradients, first_not_finite};
 use crate::device::Target;
 use crate::executable::Executable;
 
@@ -36,14 +36,7 @@ impl Learner for FloatNet {
         let loss = CrossEntropyLossConfig::new()
             .init(device)
             .forward(logits.clone(), batch.labels(device));
-        let gradients = tensors.gradients(&loss.backward())?;
-        let (loss_sum, correct) = judge(logits, batch.labels)?;
-        Ok(Gradients {
-            gradients,
-            running: measured.into_state()?,
-            loss_sum,
-            correct,
-        })
+        Gradients::of(loss, (logits, measured), &tensors, batch.labels)
     }
 
     fn network(
@@ -63,14 +56,9 @@ impl Learner for FloatNet {
         device: &Device,
     ) -> Option<String> {
         let tensors = Tensors::new(weights, device);
-        let mut first = None;
-        let mut probe = |name: &str, x: &Tensor<4>| {
-            if first.is_none() && has_not_finite(x) {
-                first = Some(name.to_owned());
-            }
-        };
         // Whether the pass succeeds does not matter: what it saw on the way does.
-        let _ = forward_float(&self.0, &tensors, batch.images(device), &mut probe);
-        first
+        first_not_finite(|probe| {
+            let _ = forward_float(&self.0, &tensors, batch.images(device), probe);
+        })
     }
 }

@@ -17,7 +17,7 @@ use train::qat::{Phase, Qat};
 use train::{OnDevice, Tensors};
 
 use super::learner::{Batch, Learner};
-use super::step::{Gradients, has_not_finite, judge};
+use super::step::{Gradients, first_not_finite};
 use super::{QatConfig, TrainError};
 use crate::device::Target;
 use crate::executable::Executable;
@@ -115,14 +115,7 @@ impl Learner for QatNet {
             }
             None => loss,
         };
-        let gradients = tensors.gradients(&loss.backward())?;
-        let (loss_sum, correct) = judge(logits, batch.labels)?;
-        Ok(Gradients {
-            gradients,
-            running: measured.into_state()?,
-            loss_sum,
-            correct,
-        })
+        Gradients::of(loss, (logits, measured), &tensors, batch.labels)
     }
 
     fn network(
@@ -147,17 +140,12 @@ impl Learner for QatNet {
         device: &Device,
     ) -> Option<String> {
         let tensors = Tensors::new(weights, device);
-        let mut first = None;
-        let mut probe = |name: &str, x: &Tensor<4>| {
-            if first.is_none() && has_not_finite(x) {
-                first = Some(name.to_owned());
-            }
-        };
         let (images, phase) = (batch.images(device), self.phase(batch.step));
         // Whether the pass succeeds does not matter: what it saw on the way does.
-        let _ = self
-            .qat
-            .forward_probed(weights, &tensors, images, phase, &mut probe);
-        first
+        first_not_finite(|probe| {
+            let _ = self
+                .qat
+                .forward_probed(weights, &tensors, images, phase, probe);
+        })
     }
 }

@@ -25,6 +25,8 @@ use network::StateDict;
 use quantize::names;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
+use train::{Measured, Probe, Tensors};
+
 use super::TrainError;
 use super::learner::{Batch, Learner};
 use crate::evaluate::outcome;
@@ -164,15 +166,45 @@ impl Engine {
     }
 }
 
+impl Gradients {
+    /// Of `loss`, which came of `logits`; `measured` is what the pass saw on the way.
+    pub(super) fn of(
+        loss: Tensor<1>,
+        (logits, measured): (Tensor<2>, Measured),
+        tensors: &Tensors,
+        labels: &[u16],
+    ) -> Result<Self, TrainError> {
+        let gradients = tensors.gradients(&loss.backward())?;
+        let (loss_sum, correct) = judge(logits, labels)?;
+        Ok(Self {
+            gradients,
+            running: measured.into_state()?,
+            loss_sum,
+            correct,
+        })
+    }
+}
+
+/// The first name that `pass` shows with a value that is NaN or infinite.
+pub(super) fn first_not_finite(pass: impl FnOnce(Probe<'_>)) -> Option<String> {
+    let mut first = None;
+    pass(&mut |name: &str, x: &Tensor<4>| {
+        if first.is_none() && has_not_finite(x) {
+            first = Some(name.to_owned());
+        }
+    });
+    first
+}
+
 /// Whether a value is NaN or infinite.
-pub(super) fn has_not_finite(x: &Tensor<4>) -> bool {
+fn has_not_finite(x: &Tensor<4>) -> bool {
     let data = x.clone().inner().try_into_data().ok();
     let data = data.and_then(|data| data.try_to_vec::<f32>().ok());
     data.is_none_or(|values| values.iter().any(|v| !v.is_finite()))
 }
 
 /// Cross-entropy summed over a batch, in nats, and how many of its images were recognised.
-pub(super) fn judge(logits: Tensor<2>, labels: &[u16]) -> Result<(f64, usize), TrainError> {
+fn judge(logits: Tensor<2>, labels: &[u16]) -> Result<(f64, usize), TrainError> {
     let worker = |e: &dyn std::fmt::Debug| TrainError::Worker(format!("{e:?}"));
     let [_, classes] = logits.dims();
     let logits = logits

@@ -17,6 +17,18 @@ impl Shapes<'_> {
         self.0.get(&format!("{layer}.weight")).map(Vec::as_slice)
     }
 
+    /// A residual block's convolutions `conv1`, `conv2`, ..., and which of them has its stride: the first of 3x3 (torchvision's
+    /// "v1.5").
+    pub fn convs(&self, block: &str) -> Option<(Vec<String>, usize)> {
+        let names = (1..).map(|j| format!("{block}.conv{j}"));
+        let convs: Vec<String> = names
+            .take_while(|conv| self.weight(conv).is_some())
+            .collect();
+        let is_wide = |conv: &String| matches!(self.weight(conv), Some([_, _, 3, 3]));
+        let strided = convs.iter().position(is_wide)?;
+        Some((convs, strided))
+    }
+
     /// The first of these layers that is there.
     pub fn first<'n>(&self, layers: &[&'n str]) -> Option<&'n str> {
         layers

@@ -70,17 +70,12 @@ fn residual(
     (stride, last): (usize, Option<&str>),
     (x, channels): (Value, usize),
 ) -> Option<(Value, usize)> {
-    let convs: Vec<String> = (1..)
-        .map(|j| format!("{block}.conv{j}"))
-        .take_while(|conv| shapes.weight(conv).is_some())
-        .collect();
-    let is_wide = |conv: &&String| matches!(shapes.weight(conv), Some([_, _, 3, 3]));
-    let strided = convs.iter().find(is_wide)?.clone();
+    let (convs, strided) = shapes.convs(block)?;
     let first = activated(nodes, &format!("{block}.bn1"), (x, channels));
     let (mut y, mut own) = (first, channels);
-    for (j, conv) in (2..).zip(&convs) {
-        let stride = if *conv == strided { stride } else { 1 };
-        let norm = format!("{block}.bn{j}");
+    for (j, conv) in convs.iter().enumerate() {
+        let stride = if j == strided { stride } else { 1 };
+        let norm = format!("{block}.bn{}", j + 2);
         (y, own) = nodes.conv(shapes, (conv, &norm), stride, (y, own))?;
         if shapes.weight(&norm).is_some() {
             y = nodes.push(format!("{conv}.relu"), Op::RELU, &[y]);

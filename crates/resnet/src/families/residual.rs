@@ -71,16 +71,10 @@ fn residual(
     stride: usize,
     (x, channels): (Value, usize),
 ) -> Option<(Value, usize)> {
-    let convs: Vec<String> = (1..)
-        .map(|j| format!("{block}.conv{j}"))
-        .take_while(|conv| shapes.weight(conv).is_some())
-        .collect();
-    // On the first 3x3 convolution: torchvision's "v1.5".
-    let is_wide = |conv: &&String| matches!(shapes.weight(conv), Some([_, _, 3, 3]));
-    let strided = convs.iter().find(is_wide)?.clone();
+    let (convs, strided) = shapes.convs(block)?;
     let (mut y, mut own) = (x, channels);
     for (j, conv) in convs.iter().enumerate() {
-        let stride = if *conv == strided { stride } else { 1 };
+        let stride = if j == strided { stride } else { 1 };
         let norm = format!("{block}.bn{}", j + 1);
         (y, own) = nodes.conv(shapes, (conv, &norm), stride, (y, own))?;
         if j + 1 < convs.len() {
