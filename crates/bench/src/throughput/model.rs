@@ -200,7 +200,7 @@ mod tests {
     fn what_is_no_network_is_one_line_that_names_it() {
         let unknown = refused(&["resnet18", "vgg12"]);
         assert!(
-            unknown.contains("'vgg12'") && unknown.contains("mobilenet_v2, vgg11"),
+            unknown.contains("'vgg12'") && unknown.contains("mobilenet_v2, cifar-mobilenet, vgg11"),
             "{unknown}"
         );
         assert!(refused(&[""]).contains("unknown architecture"));
