@@ -37,6 +37,16 @@ impl Agreement {
     }
 }
 
+/// `net` for images of `size`, each of its values made by a node of its own.
+pub(crate) fn each_value(
+    net: &QuantizedNet,
+    size: [usize; 2],
+    options: Options,
+) -> Result<Program> {
+    let graph = quantize::lower_quantized(net.clone(), size, Epilogue::Separate)?;
+    Ok(Program::new(graph, options)?)
+}
+
 /// Compares the simulation of `net` with its execution in `integers`, on all of `images`; one entry for each node, in
 /// execution order. `cancelled` ends it early, with an error.
 pub fn compare(
@@ -48,15 +58,16 @@ pub fn compare(
 ) -> Result<Vec<Agreement>> {
     let size = [images.height(), images.width()];
     let classes = net.topology.classes();
-    let program = |execution| -> Result<Program> {
-        let graph = quantize::lower_quantized(net.clone(), size, Epilogue::Separate)?;
-        Ok(Program::new(
-            graph,
+    let program = |execution| {
+        let options = Options::default();
+        each_value(
+            net,
+            size,
             Options {
                 execution,
-                ..Options::default()
+                ..options
             },
-        )?)
+        )
     };
     let (simulated, integer) = (program(Execution::Simulate)?, program(integers)?);
     let group = simulated.group();

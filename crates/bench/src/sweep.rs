@@ -146,6 +146,10 @@ impl Sweep<'_> {
         let Some(folder) = self.export.filter(|_| !run.is_baseline()) else {
             return Ok(());
         };
+        // Before the run is read: most of a sweep that is made again are there.
+        if folder.has(self.experiment, &run.run_id) {
+            return Ok(());
+        }
         let finished = match finished {
             Some(finished) => finished,
             None => self.store.read(self.experiment, &run.run_id)?,

@@ -86,6 +86,12 @@ impl Op {
         high: f32::INFINITY,
     };
 
+    /// min(max(x, 0), 6).
+    pub const RELU6: Op = Op::Clip {
+        low: 0.0,
+        high: 6.0,
+    };
+
     /// Whether it can read so many values.
     pub fn reads(&self, operands: usize) -> bool {
         match self {

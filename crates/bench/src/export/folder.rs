@@ -25,7 +25,17 @@ impl ExportFolder {
         Ok(Self(path.to_owned()))
     }
 
-    /// Writes the network of `run`, which has `finished`; a file that is there already stays. Parameters as in [`network_of`].
+    /// Where the network of a run goes.
+    fn file(&self, experiment: &str, run_id: &str) -> PathBuf {
+        self.0.join(format!("{experiment}-{run_id}.onnx"))
+    }
+
+    /// Whether that of a run is there already.
+    pub fn has(&self, experiment: &str, run_id: &str) -> bool {
+        self.file(experiment, run_id).is_file()
+    }
+
+    /// Writes the network of `run`, which has `finished`. Parameters as in [`network_of`].
     ///
     /// # Errors
     /// What the form does not have, by name; a folder that cannot be written.
@@ -36,11 +46,7 @@ impl ExportFolder {
         (trainings, gathered, threads): (&Path, &Gathered, usize),
         cancelled: &AtomicBool,
     ) -> Result<()> {
-        let name = format!("{}-{}.onnx", finished.row.experiment, run.run_id);
-        let path = self.0.join(name);
-        if path.is_file() {
-            return Ok(());
-        }
+        let path = self.file(&finished.row.experiment, &run.run_id);
         let net = network_of(run, trainings, gathered, threads, cancelled)?;
         let settings = stored::columns(&run.config);
         Way::Qdq.write(&net, &facts(run, &settings, Hits::of(finished)), &path)?;

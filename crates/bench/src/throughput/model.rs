@@ -9,6 +9,7 @@ use network::{Network, Topology};
 use tempfile::NamedTempFile;
 
 use super::subject::SEED;
+use crate::cli::is_path;
 
 /// A network that there is.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,7 +47,7 @@ impl Model {
             Err(unknown) => unknown,
         };
         // What has an ending or lies in a folder was meant to be a file, also where there is none.
-        if !path.is_file() && path.extension().is_none() && path.components().count() < 2 {
+        if !path.is_file() && !is_path(text) {
             return Err(unknown.into());
         }
         let stem = path.file_stem().and_then(|stem| stem.to_str());

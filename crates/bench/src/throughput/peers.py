@@ -1,6 +1,6 @@
 """What a user would run instead, timed on request.
 
-Started as `python -c THIS THREADS`. Requests come line by line on stdin, every request gets one line on stdout:
+Started as `python -c ANSWERS+THIS THREADS` (`python/answers.py`). Requests come line by line on stdin, every request gets one line on stdout:
 
     (start)                  hello torch 2.x, onnxruntime 1.x
     load ARCH SIDE BATCH     ready BATCH NAME NAME ... builds the network of ARCH for SIDE x SIDE pixels
@@ -10,18 +10,6 @@ Started as `python -c THIS THREADS`. Requests come line by line on stdin, every 
 
 Without torch and torchvision a network that has only a name is ready for nobody. Ends when stdin does.
 """
-import os
-import sys
-
-# Libraries print where they like; the answers have the real stdout for themselves.
-answers = os.fdopen(os.dup(1), "w", buffering=1)
-os.dup2(2, 1)
-
-
-def answer(text):
-    print(" ".join(str(text).split()), file=answers, flush=True)
-
-
 try:
     import contextlib
     import copy

@@ -1,6 +1,5 @@
 //! A network in float as a [`Learner`].
 
-use burn::nn::loss::CrossEntropyLossConfig;
 use burn::tensor::Device;
 use network::StateDict;
 use network::{Network, Topology};
@@ -33,9 +32,7 @@ impl Learner for FloatNet {
         let tensors = Tensors::new(weights, device);
         let images = batch.images(device);
         let (logits, measured) = forward_float(&self.0, &tensors, images, &mut |_, _| {})?;
-        let loss = CrossEntropyLossConfig::new()
-            .init(device)
-            .forward(logits.clone(), batch.labels(device));
+        let loss = batch.cross_entropy(logits.clone());
         Gradients::of(loss, (logits, measured), &tensors, batch.labels)
     }
 

@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use burn::nn::loss::CrossEntropyLossConfig;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use network::StateDict;
 
@@ -46,6 +47,13 @@ impl<'a> Batch<'a> {
         let labels = self.labels.iter().map(|&y| i64::from(y)).collect();
         let data = TensorData::new(labels, [self.labels.len()]);
         Tensor::from_data(data, device)
+    }
+
+    /// The mean cross-entropy of `logits`, `[n, classes]`, on their device.
+    pub fn cross_entropy(&self, logits: Tensor<2>) -> Tensor<1> {
+        let device = logits.device();
+        let loss = CrossEntropyLossConfig::new().init(&device);
+        loss.forward(logits, self.labels(&device))
     }
 }
 

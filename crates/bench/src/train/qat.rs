@@ -7,7 +7,6 @@
 //! (Hinton et al. 2015, arXiv 1503.02531; for quantized networks Mishra and Marr 2018, arXiv 1711.05852.) T^2 keeps the size of the
 //! gradients. The loss that rows report is CE(z, y) alone, so that runs with and without it can be compared.
 
-use burn::nn::loss::CrossEntropyLossConfig;
 use burn::tensor::activation::{log_softmax, softmax};
 use burn::tensor::{Device, Tensor};
 use engine::Execution;
@@ -105,9 +104,7 @@ impl Learner for QatNet {
         let phase = self.phase(batch.step);
         let images = batch.images(device);
         let (logits, measured) = self.qat.forward(weights, &tensors, images, phase)?;
-        let loss = CrossEntropyLossConfig::new()
-            .init(device)
-            .forward(logits.clone(), batch.labels(device));
+        let loss = batch.cross_entropy(logits.clone());
         let loss = match &self.teacher {
             Some(teacher) => {
                 let distance = teacher.distance(batch, logits.clone())?;

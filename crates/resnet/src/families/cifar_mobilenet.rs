@@ -23,10 +23,6 @@ pub(super) const FAMILY: Family = Family {
     standard: &[("cifar-mobilenet", tensors)],
 };
 
-const RELU6: Op = Op::Clip {
-    low: 0.0,
-    high: 6.0,
-};
 /// Expansion, channels, stride.
 const BLOCKS: [(usize, usize, usize); 8] = [
     (1, 16, 1),
@@ -95,7 +91,10 @@ fn layer(
     let [conv, norm] = [conv, norm].map(|part| format!("{block}.{part}"));
     let (y, channels) = nodes.conv(shapes, (&conv, &norm), stride, x)?;
     Some(match is_clipped {
-        true => (nodes.push(format!("{conv}.relu"), RELU6, &[y]), channels),
+        true => (
+            nodes.push(format!("{conv}.relu"), Op::RELU6, &[y]),
+            channels,
+        ),
         false => (y, channels),
     })
 }

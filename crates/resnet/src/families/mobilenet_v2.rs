@@ -13,17 +13,13 @@ pub(super) const FAMILY: Family = Family {
     standard: &[("mobilenet_v2", tensors)],
 };
 
-const RELU6: Op = Op::Clip {
-    low: 0.0,
-    high: 6.0,
-};
 const STRIDED: [usize; 4] = [2, 4, 7, 14];
 
 fn topology(shapes: &Shapes<'_>) -> Option<Topology> {
     let mut nodes = Nodes::default();
     let stem = ("features.0.0", "features.0.1");
     let (x, mut channels) = nodes.conv(shapes, stem, 2, (Value::Input, 3))?;
-    let mut x = nodes.push("features.0.2", RELU6, &[x]);
+    let mut x = nodes.push("features.0.2", Op::RELU6, &[x]);
     let mut block = 1;
     while shapes
         .weight(&format!("features.{block}.conv.0.0"))
@@ -34,7 +30,7 @@ fn topology(shapes: &Shapes<'_>) -> Option<Topology> {
     }
     let [conv, norm, relu] = [0, 1, 2].map(|part| format!("features.{block}.{part}"));
     (x, _) = nodes.conv(shapes, (&conv, &norm), 1, (x, channels))?;
-    x = nodes.push(relu, RELU6, &[x]);
+    x = nodes.push(relu, Op::RELU6, &[x]);
     x = nodes.push("avgpool", Op::GlobalAvgPool, &[x]);
     nodes.linear(shapes, "classifier.1", x)?;
     nodes.topology(224)
@@ -56,7 +52,7 @@ fn inverted(
         let names = [0, 1, 2].map(|i| part(&format!("{step}.{i}")));
         let stride = if step + 1 == steps { stride } else { 1 };
         (y, own) = nodes.conv(shapes, (&names[0], &names[1]), stride, (y, own))?;
-        y = nodes.push(&names[2], RELU6, &[y]);
+        y = nodes.push(&names[2], Op::RELU6, &[y]);
     }
     let (conv, norm) = (part(&steps.to_string()), part(&(steps + 1).to_string()));
     let (y, to) = nodes.conv(shapes, (&conv, &norm), 1, (y, own))?;

@@ -184,12 +184,8 @@ impl Pass<'_> {
         let batch = Tensor::cat(vec![x.clone().min(), x.max()], 0);
         let momentum = self.qat.spec.range_momentum;
         let new = old * momentum + batch * (1.0 - momentum);
-        self.measure(&name, new);
+        self.measured.push(&name, new);
         Ok(())
-    }
-
-    pub(super) fn measure(&mut self, name: &str, value: Tensor<1>) {
-        self.measured.push(name, value);
     }
 }
 

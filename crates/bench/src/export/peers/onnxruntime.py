@@ -1,6 +1,6 @@
 """What ONNX Runtime makes of an exported file, on request.
 
-Started as `python -c THIS THREADS`. Requests come line by line on stdin, every request gets one line on stdout:
+Started as `python -c ANSWERS+THIS THREADS` (`python/answers.py`). Requests come line by line on stdin, every request gets one line on stdout:
 
     (start)                  hello onnxruntime 1.x
     load FOLDER              ready MODE INTEGERS WATCHED MODE INTEGERS WATCHED values NAME ...
@@ -13,18 +13,6 @@ Started as `python -c THIS THREADS`. Requests come line by line on stdin, every 
 
 Ends when stdin does.
 """
-import os
-import sys
-
-# Libraries print where they like; the answers have the real stdout for themselves.
-answers = os.fdopen(os.dup(1), "w", buffering=1)
-os.dup2(2, 1)
-
-
-def answer(text):
-    print(" ".join(str(text).split()), file=answers, flush=True)
-
-
 try:
     import numpy as np
     import onnx

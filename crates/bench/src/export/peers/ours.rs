@@ -9,9 +9,10 @@ use engine::{
     Execution, IntegerArithmetic, Multiplier, Options, Program, Requantize, WHOLE_GROUPS, Workspace,
 };
 use network::Value;
-use quantize::{Epilogue, QuantizedNet, Sites, Units};
+use quantize::{QuantizedNet, Sites, Units};
 
 use super::Predictions;
+use crate::agreement::each_value;
 use crate::device::Target;
 use crate::evaluate::evaluate;
 use crate::executable::Executable;
@@ -35,14 +36,13 @@ fn executions(net: &QuantizedNet, size: [usize; 2]) -> Vec<(&'static str, Execut
 }
 
 fn program(net: &QuantizedNet, size: [usize; 2], execution: Execution) -> Result<Program> {
-    let graph = quantize::lower_quantized(net.clone(), size, Epilogue::Separate)?;
     let options = Options {
         execution,
         // An observer sees a group's value at once.
         large: WHOLE_GROUPS,
         ..Options::default()
     };
-    Ok(Program::new(graph, options)?)
+    each_value(net, size, options)
 }
 
 /// The classes of all images in each execution.
