@@ -86,3 +86,15 @@ pub enum Error {
         available: String,
     },
 }
+
+/// That a slice has the length it must have.
+pub(crate) fn expect(what: &'static str, found: usize, expected: usize) -> Result<(), Error> {
+    match found == expected {
+        true => Ok(()),
+        false => Err(Error::Length {
+            what,
+            found,
+            expected,
+        }),
+    }
+}

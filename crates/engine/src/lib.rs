@@ -19,8 +19,10 @@ mod gemmlowp;
 mod graph;
 mod kernel;
 mod layout;
+mod moments;
 mod ort;
 mod plan;
+mod planar;
 mod pool;
 mod program;
 #[cfg(test)]
@@ -38,5 +40,6 @@ pub use function::Function;
 pub use gather::{Axis, Gather};
 pub use graph::{Clip, Code, Conv, Graph, INPUT, Linear, Node, Op};
 pub use kernel::{Accumulator, Isa, peak};
+pub use moments::{Moments, Products};
 pub use program::{Execution, NodeInfo, Observation, Options, Program, WHOLE_GROUPS, Workspace};
 pub use shape::{Padding, Shape, Window};

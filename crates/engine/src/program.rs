@@ -219,12 +219,99 @@ impl Program {
                 run!(typed, memory, Simulated)
             }
             (Numbers::Integer(typed), Memories::Integer(memory)) => run!(typed, memory, Integer),
-            _ => Err(Error::Length {
-                what: "workspace of another program",
-                found: 0,
-                expected: 1,
-            }),
+            _ => Err(another()),
         }
+    }
+
+    /// Takes in up to [`Program::group`] images, for [`Program::step`]; how many.
+    ///
+    /// # Errors
+    /// As [`Program::run`]; [`Error::Arithmetic`] for a program that runs some nodes image by image ([`Options::large`]).
+    pub fn enter(&self, workspace: &mut Workspace, images: &[f32]) -> Result<usize, Error> {
+        match (&self.numbers, &mut workspace.memory) {
+            (Numbers::Float(typed), Memories::Float(memory)) => typed.begin(memory, images),
+            (Numbers::Simulated(typed), Memories::Simulated(memory)) => typed.begin(memory, images),
+            (Numbers::Integer(typed), Memories::Integer(memory)) => typed.begin(memory, images),
+            _ => Err(another()),
+        }
+    }
+
+    /// Runs the node number `node` on the `count` images that the workspace took in, and shows its value. All nodes before it
+    /// have run.
+    ///
+    /// # Errors
+    /// [`Error::Length`] for the workspace of another program.
+    pub fn step(
+        &self,
+        workspace: &mut Workspace,
+        (node, count): (usize, usize),
+        observe: &mut dyn FnMut(Observation<'_>),
+    ) -> Result<(), Error> {
+        macro_rules! step {
+            ($typed:expr, $memory:expr, $kind:ident) => {
+                $typed.step($memory, (node, count), &mut |seen| {
+                    observe(Observation {
+                        node: seen.node,
+                        seen: Sight::$kind(seen),
+                    })
+                })
+            };
+        }
+        match (&self.numbers, &mut workspace.memory) {
+            (Numbers::Float(typed), Memories::Float(memory)) => step!(typed, memory, Float),
+            (Numbers::Simulated(typed), Memories::Simulated(memory)) => {
+                step!(typed, memory, Simulated)
+            }
+            (Numbers::Integer(typed), Memories::Integer(memory)) => step!(typed, memory, Integer),
+            _ => return Err(another()),
+        }
+        Ok(())
+    }
+
+    /// What the node number `node`, which is the next to run, reads first: the value in real numbers, `[count, c, h, w]`.
+    ///
+    /// # Errors
+    /// [`Error::Length`] for the workspace of another program.
+    pub fn operand(
+        &self,
+        workspace: &Workspace,
+        (node, count): (usize, usize),
+    ) -> Result<Vec<f32>, Error> {
+        match (&self.numbers, &workspace.memory) {
+            (Numbers::Float(typed), Memories::Float(memory)) => {
+                Ok(typed.operand(memory, node, count))
+            }
+            (Numbers::Simulated(typed), Memories::Simulated(memory)) => {
+                Ok(typed.operand(memory, node, count))
+            }
+            (Numbers::Integer(typed), Memories::Integer(memory)) => {
+                Ok(typed.operand(memory, node, count))
+            }
+            _ => Err(another()),
+        }
+    }
+
+    /// Takes the node number `node` from `graph`, which differs from the program's own in weights alone. For float32 and for
+    /// [`Execution::Simulate`].
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where the graph has other values, or codes where there were none.
+    pub fn renew(&mut self, graph: Graph, node: usize) -> Result<(), Error> {
+        let isa = self.isa;
+        match &mut self.numbers {
+            Numbers::Float(typed) => typed.renew(graph, node, isa),
+            Numbers::Simulated(typed) => typed.renew(graph, node, isa),
+            Numbers::Integer(typed) => typed.renew(graph, node, isa),
+        }
+    }
+}
+
+/// The error for a workspace that does not belong to the program.
+fn another() -> Error {
+    Error::Length {
+        what: "workspace of another program",
+        found: 0,
+        expected: 1,
     }
 }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::buffer::Buffer;
 use crate::domain::{Domain, IntegerArithmetic};
 use crate::epilogue::Surroundings;
-use crate::error::Error;
+use crate::error::{Error, expect};
 use crate::gather::Gather;
 use crate::graph::{Code, Conv, Graph, Op, Placed};
 use crate::kernel::{Convolution, Geometry, Isa, Kernels};
@@ -202,7 +202,8 @@ impl<D: Domain> Typed<D> {
         results: &mut [f32],
         observe: &mut dyn FnMut(Seen<'_, D>),
     ) -> Result<(), Error> {
-        let n = self.check(memory, images, results)?;
+        let n = self.check(memory, images)?;
+        expect("results", results.len(), n * self.output.len())?;
         let Memory { buffers, sums } = memory;
         let all = Images { first: 0, count: n };
         if self.early == 0 {
@@ -271,18 +272,66 @@ impl<D: Domain> Typed<D> {
         }
     }
 
-    fn check(&self, memory: &Memory<D>, images: &[f32], results: &[f32]) -> Result<usize, Error> {
-        let n = images.len() / self.input.len();
-        let length = |what, found, expected| match found == expected {
-            true => Ok(()),
-            false => Err(Error::Length {
-                what,
-                found,
-                expected,
-            }),
+    /// See [`crate::Program::enter`].
+    pub fn begin(&self, memory: &mut Memory<D>, images: &[f32]) -> Result<usize, Error> {
+        let count = self.check(memory, images)?;
+        if self.early > 0 {
+            return Err(Error::Arithmetic {
+                detail: "node by node goes with whole groups of images alone".into(),
+            });
+        }
+        self.enter(Images { first: 0, count }, images, &mut memory.buffers);
+        Ok(count)
+    }
+
+    /// See [`crate::Program::step`].
+    pub fn step(
+        &self,
+        memory: &mut Memory<D>,
+        (node, count): (usize, usize),
+        observe: &mut dyn FnMut(Seen<'_, D>),
+    ) {
+        let Memory { buffers, sums } = memory;
+        let images = Images { first: 0, count };
+        self.walk(node..node + 1, images, buffers, sums.as_mut(), observe);
+    }
+
+    /// See [`crate::Program::operand`].
+    pub fn operand(&self, memory: &Memory<D>, node: usize, count: usize) -> Vec<f32> {
+        let value = self.steps[node].input;
+        let code = self.codes[value];
+        let layout = &self.layouts[value];
+        let values = memory.buffers[self.plan.buffer[value]].as_slice();
+        let mut planar = vec![0.0; count * layout.shape.len()];
+        layout.write_planar(count, values, &mut planar, |x| D::leave(code, x));
+        planar
+    }
+
+    /// See [`crate::Program::renew`].
+    pub fn renew(&mut self, mut graph: Graph, node: usize, isa: Isa) -> Result<(), Error> {
+        let renewed = layouts(&graph, size_of::<D::In>());
+        let codes: Vec<_> = (0..renewed.len()).map(|value| graph.code(value)).collect();
+        if renewed != self.layouts || codes != self.codes {
+            return Err(Error::Shape {
+                node: self.steps[node].name.clone(),
+                detail: "the other graph has other values".into(),
+            });
+        }
+        let arithmetic = IntegerArithmetic::default();
+        let context = Context {
+            kernels: D::kernels(isa, arithmetic),
+            layouts: &self.layouts,
+            codes: &self.codes,
+            images: self.group,
+            arithmetic,
         };
-        length("images", images.len(), n * self.input.len())?;
-        length("results", results.len(), n * self.output.len())?;
+        self.steps[node] = context.step(graph.nodes.swap_remove(node), node + 1)?;
+        Ok(())
+    }
+
+    fn check(&self, memory: &Memory<D>, images: &[f32]) -> Result<usize, Error> {
+        let n = images.len() / self.input.len();
+        expect("images", images.len(), n * self.input.len())?;
         if !(1..=self.group).contains(&n) {
             return Err(Error::Images {
                 found: n,

@@ -78,40 +78,56 @@ impl Outer {
     /// Adds one image's pixels to `sums`, or, with `first`, puts them there. `input` is planar as `rows` says;
     /// `gradients` has for each panel `[pixel][its channels]`. Panics where a slice is too short.
     pub fn add(&self, input: &[f32], gradients: &[f32], sums: &mut [f32], first: bool) {
-        assert!(input.len() >= self.reach);
         assert!(gradients.len() >= self.pixels * self.filled());
         assert!(sums.len() >= self.sums());
         for panel in self.panels() {
             let (start, width) = (panel.start, panel.len());
             let gradients = &gradients[start * self.pixels..][..width * self.pixels];
             let sums = &mut sums[start * self.rows.len()..][..width * self.rows.len()];
-            for chunk in &self.chunks {
-                let job = Job {
-                    input: input.as_ptr(),
-                    taps: &self.rows,
-                    segments: std::slice::from_ref(chunk),
-                    weights: gradients[chunk.offset * width..][..chunk.steps * width].as_ptr(),
-                    sums: sums.as_mut_ptr(),
-                    first: first && chunk.offset == 0,
-                    last: false,
-                    // Only a last chunk has an epilogue, which would need these.
-                    out: std::ptr::null_mut(),
-                    places: &[],
-                    pixel: 0,
-                    channel: 0,
-                    channels: width,
-                    post: Post {
-                        scale: &[],
-                        shift: &[],
-                        add: None,
-                        clip: Clip::NONE,
-                    },
-                };
-                // SAFETY: `kernels` belongs to an instruction set that the processor has (`float32`). Gradients and sums
-                // were just sliced to what the panel takes; `reach`, computed from all rows and pixels, was compared
-                // above. Sums of float32 begin at zero without a look at `post`, and no chunk is the last.
-                unsafe { (self.kernels.panels[width / self.kernels.lanes - 1])(&job) };
-            }
+            self.add_panel(width, 0, (input, gradients), sums, first);
+        }
+    }
+
+    /// [`Outer::add`] for one panel of `width` channels and the rows from `from` on: `gradients` has `[pixel][its channels]`,
+    /// `sums` `[row][its channels]`. Panics where a slice is too short, or no panel is so wide.
+    pub fn add_panel(
+        &self,
+        width: usize,
+        from: usize,
+        (input, gradients): (&[f32], &[f32]),
+        sums: &mut [f32],
+        first: bool,
+    ) {
+        let rows = &self.rows[from..];
+        assert!(input.len() >= self.reach);
+        assert!(sums.len() >= rows.len() * width);
+        let panel = self.kernels.panels[width / self.kernels.lanes - 1];
+        for chunk in &self.chunks {
+            let job = Job {
+                input: input.as_ptr(),
+                taps: rows,
+                segments: std::slice::from_ref(chunk),
+                weights: gradients[chunk.offset * width..][..chunk.steps * width].as_ptr(),
+                sums: sums.as_mut_ptr(),
+                first: first && chunk.offset == 0,
+                last: false,
+                // Only a last chunk has an epilogue, which would need these.
+                out: std::ptr::null_mut(),
+                places: &[],
+                pixel: 0,
+                channel: 0,
+                channels: width,
+                post: Post {
+                    scale: &[],
+                    shift: &[],
+                    add: None,
+                    clip: Clip::NONE,
+                },
+            };
+            // SAFETY: `kernels` belongs to an instruction set that the processor has (`float32`). Gradients were just sliced to
+            // what the chunk takes, the length of sums and `reach`, computed from all rows and pixels, were compared above. Sums
+            // of float32 begin at zero without a look at `post`, and no chunk is the last.
+            unsafe { panel(&job) };
         }
     }
 }

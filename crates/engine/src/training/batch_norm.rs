@@ -15,7 +15,8 @@
 
 use rayon::prelude::*;
 
-use super::{expect, images_per_task};
+use super::images_per_task;
+use crate::error::expect;
 use crate::error::Error;
 
 /// Values whose sum is made in float32.

@@ -9,8 +9,9 @@
 
 use rayon::prelude::*;
 
-use super::planar::{to_channels_last, to_planar};
-use super::{expect, images_per_task};
+use crate::planar::{to_channels_last, to_planar};
+use super::images_per_task;
+use crate::error::expect;
 use crate::buffer::Buffer;
 use crate::error::Error;
 use crate::graph::Clip;

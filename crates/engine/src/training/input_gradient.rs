@@ -15,8 +15,7 @@
 //! is multiplied by the zeros that a convolution over a stretched map would have.
 
 use super::conv::{Conv2d, Pass};
-use super::expect;
-use crate::error::Error;
+use crate::error::{Error, expect};
 use crate::kernel::Geometry;
 use crate::layout::{Layout, Table};
 use crate::shape::{Padding, Shape, Window};

@@ -9,7 +9,6 @@
 mod batch_norm;
 mod conv;
 mod input_gradient;
-mod planar;
 #[cfg(test)]
 mod tests;
 mod weight_gradient;
@@ -17,7 +16,6 @@ mod weight_gradient;
 pub use batch_norm::{BatchNorm, BatchNormGradients, Statistics, clipped, masked};
 pub use conv::Conv2d;
 
-use crate::error::Error;
 
 /// An image's share of a thread's work is some of these; more of them cost room, fewer cost calls.
 fn images_per_task(images: usize) -> usize {
@@ -25,16 +23,4 @@ fn images_per_task(images: usize) -> usize {
     images
         .div_ceil(2 * rayon::current_num_threads().max(1))
         .max(1)
-}
-
-/// That a slice has the length it must have.
-fn expect(what: &'static str, found: usize, expected: usize) -> Result<(), Error> {
-    match found == expected {
-        true => Ok(()),
-        false => Err(Error::Length {
-            what,
-            found,
-            expected,
-        }),
-    }
 }

@@ -21,10 +21,9 @@
 use rayon::prelude::*;
 
 use super::conv::Conv2d;
-use super::expect;
-use super::planar::to_channels_last;
+use crate::planar::to_channels_last;
 use crate::buffer::Buffer;
-use crate::error::Error;
+use crate::error::{Error, expect};
 use crate::kernel::Outer;
 use crate::shape::{Shape, Window};
 
@@ -154,7 +153,7 @@ impl Conv2d {
             let sums = &total[panel.start * depth..][..panel.len() * depth];
             let channels = outputs.min(panel.end) - panel.start;
             let dw = &mut dw[panel.start * depth..][..channels * depth];
-            super::planar::to_planar((sums, panel.len()), (dw, depth), channels, depth);
+            crate::planar::to_planar((sums, panel.len()), (dw, depth), channels, depth);
         }
         Ok(())
     }

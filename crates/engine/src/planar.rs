@@ -11,7 +11,7 @@ const SIDE: usize = 8;
 const ROWS: usize = 64;
 
 /// `to[p * pitch + c] = from[c * plane + p]` for `channels` channels and `pixels` pixels.
-pub(super) fn to_channels_last(
+pub(crate) fn to_channels_last(
     (from, plane): (&[f32], usize),
     (to, pitch): (&mut [f32], usize),
     channels: usize,
@@ -21,7 +21,7 @@ pub(super) fn to_channels_last(
 }
 
 /// `to[c * plane + p] = from[p * pitch + c]`, likewise.
-pub(super) fn to_planar(
+pub(crate) fn to_planar(
     (from, pitch): (&[f32], usize),
     (to, plane): (&mut [f32], usize),
     channels: usize,
