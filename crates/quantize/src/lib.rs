@@ -9,20 +9,24 @@
 //! Every pass is a function over the graph of a [`network::Topology`] and knows no family. What is quantized stands beside the graph,
 //! by names of values.
 
+mod equalize;
 mod error;
 mod export;
 mod fold;
 mod lower;
+mod moments;
 pub mod names;
 mod quantize;
 mod sites;
 mod stored;
 mod units;
 
+pub use equalize::{ClipPolicy, Equalization, Equalized, Moved, Reach, equalize};
 pub use error::Error;
 pub use export::{Form, Integers, float_onnx, to_integers, to_onnx};
 pub use fold::{BatchNorm, fold};
 pub use lower::{Epilogue, lower, lower_layer, lower_quantized};
+pub use moments::{analytic_correction, expected_inputs};
 pub use quantize::{
     BiasPolicy, BnMode, Decision, LayerReport, QuantizedNet, WeightCodes, WeightQuantization,
     float_manifest, float_sites, own_bits, quantize,
