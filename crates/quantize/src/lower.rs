@@ -237,15 +237,20 @@ impl Build<'_> {
             Operation::Gather(gather) => Op::Gather(gather.clone()),
             _ => Op::Identity,
         };
-        let code = match input == INPUT {
-            true => self.code(INPUT),
-            false => {
-                let made_by = self.nodes.iter().find(|node| node.name == input);
-                made_by.and_then(|node| node.code)
-            }
-        };
+        let code = self.code_of(&input);
         let node = Node::new(name, input, op);
         self.nodes.push(Node { code, ..node });
+    }
+
+    /// The codes of a node that is there already, or of the images.
+    fn code_of(&self, made_by: &str) -> Option<Code> {
+        match made_by == INPUT {
+            true => self.code(INPUT),
+            false => {
+                let made_by = self.nodes.iter().find(|node| node.name == made_by);
+                made_by.and_then(|node| node.code)
+            }
+        }
     }
 
     /// An operation without numbers of its own, and with nothing fused.
@@ -264,19 +269,19 @@ impl Build<'_> {
         let inputs = node.inputs.iter().map(|&input| self.name(input).added);
         let mut inputs = inputs.collect::<Vec<_>>().into_iter();
         let mut input = inputs.next().unwrap_or_else(|| INPUT.to_owned());
-        if let (Op::ClipEach(_), Some(_)) = (&op, &self.codes) {
-            // Its codes are those of its input: what has others gets these first.
+        let code = self.code(&node.name);
+        let first = code.filter(|_| !self.is_forked(&node.name));
+        if matches!(op, Op::ClipEach(_)) && self.code_of(&input) != first {
+            // It keeps the codes of what it reads: that gets the others first.
             let name = format!("{}.codes", node.name);
             let mut rounded = Node::new(&name, input, Op::Identity);
-            rounded.code = self
-                .code(&node.name)
-                .filter(|_| !self.is_forked(&node.name));
+            rounded.code = first;
             self.nodes.push(rounded);
             input = name;
         }
         let mut lowered = Node::new(&node.name, input, op).with(inputs);
         lowered.clip = clip(&node.op);
-        lowered.code = self.code(&node.name);
+        lowered.code = code;
         self.finish(head, None, lowered, &node.name);
     }
 
