@@ -24,7 +24,7 @@ use dataset::{Dataset, Record, Sampling, Source};
 use engine::{Execution, IntegerArithmetic, Isa, Multiplier, Options, Program, Requantize};
 use network::Network;
 use network::onnx::{self, Imported};
-use quantize::{BiasPolicy, Epilogue, Equalization, Form, QuantizedNet};
+use quantize::{BiasPolicy, Epilogue, Equalization, Form, QuantizedNet, Reach};
 use safetensors::SafeTensors;
 use tempfile::TempDir;
 
@@ -128,9 +128,11 @@ fn networks_of_every_family_have_onnx_runtimes_logits() {
 
 /// `network` with its BatchNorms folded and its layers equalized.
 fn equalized(network: &Network) -> Network {
-    quantize::equalize(network, &Equalization::default())
-        .unwrap()
-        .network
+    let how = Equalization {
+        reach: Reach::Sums,
+        ..Equalization::default()
+    };
+    quantize::equalize(network, &how).unwrap().network
 }
 
 /// Operators that are left out.

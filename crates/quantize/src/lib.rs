@@ -1,9 +1,9 @@
-//! Passes over a network: BatchNorm folded, quantizers placed, weights and activations quantized, the whole lowered for the CPU
-//! engine or written for other runtimes.
+//! Passes over a network: BatchNorm folded, layers equalized, quantizers placed, weights and activations quantized, the whole lowered
+//! for the CPU engine or written for other runtimes.
 //!
 //! ```text
-//! network::Network --fold, quantize--> QuantizedNet --lower_quantized--> engine::Graph
-//!                                           └--to_onnx--> an ONNX file
+//! network::Network --fold, equalize, quantize--> QuantizedNet --lower_quantized--> engine::Graph
+//!                                                     └--to_onnx--> an ONNX file
 //! ```
 //!
 //! Every pass is a function over the graph of a [`network::Topology`] and knows no family. What is quantized stands beside the graph,

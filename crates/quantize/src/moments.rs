@@ -1,4 +1,4 @@
-//! What values are on average, read off the BatchNorms alone, without an image (Nagel et al. 2019, section 4.2 and appendix C), and what
+//! What values are on average, read off the BatchNorms alone, without an image (Nagel et al. 2019, section 4.2 and the appendix on clipped normals), and what
 //! rounded weights do to a layer's average output.
 //!
 //! Behind a BatchNorm a channel has the mean beta and the deviation |gamma|; it is taken as normal. From there on, channel by channel:

@@ -90,6 +90,10 @@ impl Channels {
             | Op::Function(Function::LeakyRelu { .. }) => self.tie_all(read, made, 0),
             // Zeros stay zeros.
             Op::Subsample { before, .. } => self.tie_all(read, made, *before),
+            Op::Add if how.reach != Reach::Sums => {
+                node.inputs.iter().for_each(|&x| self.fix(x));
+                self.fix(made);
+            }
             Op::Add => node.inputs.iter().for_each(|&x| self.tie_all(x, made, 0)),
             Op::Concat => {
                 let mut before = 0;

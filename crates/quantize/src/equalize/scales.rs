@@ -12,7 +12,7 @@ use super::regions::Region;
 use crate::quantize::Decision;
 
 /// Sweeps at most.
-const MOST: usize = 200;
+const MOST: usize = 1000;
 /// Where |ln s| stays below it, nothing moves any more.
 const STILL: f64 = 1e-4;
 /// No channel is divided or multiplied by more, so that biases stay finite.

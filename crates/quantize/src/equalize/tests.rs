@@ -163,13 +163,13 @@ fn named(name: &str, side: usize) -> Topology {
 
 #[test]
 fn the_function_stays_through_every_operation_that_scales() {
-    let all = Equalization::default();
+    let [all, regions, pairs] =
+        [Reach::Sums, Reach::Regions, Reach::Pairs].map(|reach| Equalization {
+            reach,
+            ..Equalization::default()
+        });
     let kept = Equalization {
         clip: ClipPolicy::Keep,
-        ..all
-    };
-    let pairs = Equalization {
-        reach: Reach::Pairs,
         ..all
     };
     for (name, topology) in [
@@ -177,13 +177,12 @@ fn the_function_stays_through_every_operation_that_scales() {
         ("mixed", mixed()),
         ("cifar-resnet20", named("cifar-resnet20", 32)),
         ("cifar-resnet20-b", named("cifar-resnet20-b", 32)),
-        ("resnet50", named("resnet50", 32)),
         ("squeezenet1_1", named("squeezenet1_1", 64)),
         ("mobilenet_v2", named("mobilenet_v2", 32)),
     ] {
         let network = uneven(topology, 5);
         let before = logits(&network);
-        for how in [all, kept, pairs] {
+        for how in [all, regions, pairs, kept] {
             let after = equalize(&network, &how).unwrap();
             let moved = after.inputs.values().flat_map(|moved| &moved.scale);
             let moved = moved.filter(|&&s| s != 1.0).count();
@@ -372,4 +371,28 @@ fn a_border_and_a_reader_that_is_no_layer_keep_biases_where_they_are() {
     let after = equalize(&network, &how).unwrap();
     assert!(after.manifest.iter().all(|line| line.kind != "absorbed"));
     assert!(distance(&logits(&after.network), &logits(&network)) <= 1e-5);
+}
+
+#[test]
+fn what_is_added_up_shares_a_scale_or_keeps_its_own() {
+    let network = uneven(named("cifar-resnet20", 32), 6);
+    for (reach, shared) in [(Reach::Sums, true), (Reach::Regions, false)] {
+        let how = Equalization {
+            reach,
+            ..Equalization::default()
+        };
+        let after = equalize(&network, &how).unwrap();
+        let [block, inside] = ["layer1.1.conv1", "layer1.1.conv2"].map(|layer| {
+            let scale = &after.inputs[layer].scale;
+            scale.iter().any(|&s| s != 1.0)
+        });
+        assert_eq!((block, inside), (shared, true), "{reach}");
+        let readers = ["layer1.1.conv1", "layer1.2.conv1"].map(|layer| &after.inputs[layer]);
+        assert_eq!(readers[0], readers[1]);
+        // In front of the classifier are the last sum and its pool.
+        assert_eq!(
+            after.inputs["linear"].scale.iter().any(|&s| s != 1.0),
+            shared
+        );
+    }
 }

@@ -19,10 +19,13 @@ pub enum ClipPolicy {
 /// Which layers are equalized together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reach {
-    /// All whose channels meet: through pools, concatenations and additions, one scale for all that is added up.
-    Regions,
     /// Two convolutions with nothing but clipping and borders between them, the first read by nobody else, as in Nagel et al. 2019.
     Pairs,
+    /// All whose channels meet, through pools, concatenations and whatever else scales, fully connected layers too; not through
+    /// additions.
+    Regions,
+    /// Through additions as well: one scale of a channel for all that is added up and for all who read the sum.
+    Sums,
 }
 
 impl ClipPolicy {
@@ -41,13 +44,14 @@ impl ClipPolicy {
 
 impl Reach {
     /// Every reach.
-    pub const ALL: [Self; 2] = [Self::Regions, Self::Pairs];
+    pub const ALL: [Self; 3] = [Self::Pairs, Self::Regions, Self::Sums];
 
     /// Its spelling in experiments and results.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Regions => "regions",
             Self::Pairs => "pairs",
+            Self::Regions => "regions",
+            Self::Sums => "sums",
         }
     }
 }
@@ -83,7 +87,7 @@ impl FromStr for Reach {
         found.ok_or_else(|| Error::Setting {
             key: "equalize.reach",
             value: quoted(text),
-            allowed: "regions, pairs",
+            allowed: "pairs, regions, sums",
         })
     }
 }
