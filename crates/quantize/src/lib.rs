@@ -9,6 +9,7 @@
 //! Every pass is a function over the graph of a [`network::Topology`] and knows no family. What is quantized stands beside the graph,
 //! by names of values.
 
+mod correct;
 mod equalize;
 mod error;
 mod export;
@@ -21,6 +22,7 @@ mod sites;
 mod stored;
 mod units;
 
+pub use correct::BiasCorrection;
 pub use equalize::{ClipPolicy, Equalization, Equalized, Moved, Reach, equalize};
 pub use error::Error;
 pub use export::{Form, Integers, float_onnx, to_integers, to_onnx};
