@@ -263,10 +263,8 @@ pub(crate) static AXES: [Axis; 37] = {
         .prefix("bias "),
         axis("BN", Weights, |c| text(&c.bn), &["kept", "folded"]).prefix("BN "),
         // That nothing was done is a value, too.
-        axis("equalization", Weights, equalization, &["none"]).moot(Some(DEFAULT)),
-        axis("bias correction", Network, correction, &["none"])
-            .prefix("bias correction ")
-            .moot(Some(DEFAULT)),
+        axis("equalization", Weights, equalization, &[NONE]).prefix("equalized "),
+        axis("bias correction", Network, correction, &[NONE]).prefix("bias correction "),
         axis(
             "shortcut",
             Network,

@@ -38,7 +38,7 @@ pub(crate) fn image_size(c: &Config) -> String {
 /// How layers were equalized: how far, what happened to clippings, and whether biases went along.
 pub(crate) fn equalization(c: &Config) -> String {
     if c.is_float() {
-        return DEFAULT.into();
+        return String::new();
     }
     let Some(_) = c.equalize.as_ref().filter(|word| !word.is_empty()) else {
         return NONE.into();
@@ -56,7 +56,7 @@ pub(crate) fn equalization(c: &Config) -> String {
 /// What biases make up for.
 pub(crate) fn correction(c: &Config) -> String {
     match text(&c.bias_correction) {
-        _ if c.is_float() => DEFAULT.into(),
+        _ if c.is_float() => String::new(),
         word if word.is_empty() => NONE.into(),
         word => word,
     }
