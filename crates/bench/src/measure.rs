@@ -27,7 +27,7 @@ use crate::executable::Executable;
 use crate::plan::PlannedRun;
 #[cfg(feature = "burn")]
 use crate::qat::Job;
-use crate::quantized::quantized;
+use crate::quantized::{float, quantized};
 use crate::settings::{ModelFile, Quantization, Source, Training};
 use crate::sources::TestSet;
 use crate::throughput::Spread;
@@ -62,7 +62,7 @@ struct Course {
     lost: Vec<LostChannels>,
 }
 
-/// Statistics of activation sites by the hashes of weights and calibration images: gathered once for all runs of a sweep.
+/// Statistics of activation sites by weights (their hash, and how they are equalized) and calibration images: gathered once for all runs of a sweep.
 #[derive(Default)]
 pub struct Gathered(Mutex<HashMap<(String, String), Arc<SiteStatistics>>>);
 
@@ -70,21 +70,22 @@ pub struct Gathered(Mutex<HashMap<(String, String), Arc<SiteStatistics>>>);
 pub const TRAINED: &str = "trained.safetensors";
 
 impl Gathered {
-    /// Those of `checkpoint` on `images`, gathered on `threads` threads unless they are known.
+    /// Those of the network of `checkpoint` that `how` quantizes on `images`, gathered on `threads` threads unless they are known.
     pub fn of(
         &self,
-        checkpoint: &Checkpoint,
+        (checkpoint, how): (&Checkpoint, &Quantization),
         images: &TestSet,
         threads: usize,
         cancelled: &AtomicBool,
     ) -> Result<Arc<SiteStatistics>> {
-        let key = (checkpoint.sha256.clone(), images.sha256.clone());
+        let weights = format!("{} {:?}", checkpoint.sha256, how.equalization);
+        let key = (weights, images.sha256.clone());
         let known = || self.0.lock().map_err(|_| anyhow!("a worker died"));
         if let Some(statistics) = known()?.get(&key) {
             return Ok(statistics.clone());
         }
-        let network = &checkpoint.network;
-        let statistics = Arc::new(collect(network, &images.data, threads, cancelled)?);
+        let network = float(checkpoint, how)?;
+        let statistics = Arc::new(collect(&network, &images.data, threads, cancelled)?);
         known()?.insert(key, statistics.clone());
         Ok(statistics)
     }
@@ -173,7 +174,7 @@ impl Bench<'_> {
             return self.train(run, how, training, course);
         }
         let images = run.calibration.as_ref();
-        let statistics = images.map(|images| self.statistics(run, images));
+        let statistics = images.map(|images| self.statistics(run, how, images));
         quantized(
             &run.model.checkpoint,
             how,
@@ -195,7 +196,7 @@ impl Bench<'_> {
             .as_ref()
             .context("there are no training images")?;
         let statistics = match &run.calibration {
-            Some(images) => self.statistics(run, images)?,
+            Some(images) => self.statistics(run, how, images)?,
             None => Arc::new(SiteStatistics::new()),
         };
         let folder = self.trainings.join(&run.run_id);
@@ -227,8 +228,13 @@ impl Bench<'_> {
         anyhow::bail!("method = qat: {}", crate::device::WITHOUT_BURN)
     }
 
-    fn statistics(&self, run: &PlannedRun, images: &TestSet) -> Result<Arc<SiteStatistics>> {
-        let checkpoint = &run.model.checkpoint;
+    fn statistics(
+        &self,
+        run: &PlannedRun,
+        how: &Quantization,
+        images: &TestSet,
+    ) -> Result<Arc<SiteStatistics>> {
+        let checkpoint = (&run.model.checkpoint, how);
         self.gathered
             .of(checkpoint, images, self.threads, self.cancelled)
     }

@@ -6,6 +6,7 @@
 
 mod applies;
 mod columns;
+mod equalization;
 mod input;
 mod keys;
 mod model;
@@ -19,7 +20,9 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, anyhow, bail};
 use engine::Execution;
 use quant_core::{Bits, Granularity};
-use quantize::{ActivationQuantization, BiasPolicy, BnMode, WeightQuantization};
+use quantize::{
+    ActivationQuantization, BiasCorrection, BiasPolicy, BnMode, Equalization, WeightQuantization,
+};
 use results::Config;
 use toml::de::DeValue;
 
@@ -90,6 +93,10 @@ pub struct Quantization {
     pub weights: WeightQuantization,
     /// Activations; absent where they stay in float.
     pub activations: Option<Activations>,
+    /// What happens to the network before; absent: nothing.
+    pub equalization: Option<Equalization>,
+    /// What biases make up for.
+    pub bias_correction: BiasCorrection,
     /// What quantized activations are computed in.
     pub execution: Execution,
     /// Where weights and quantizers come from.
@@ -182,6 +189,9 @@ impl Cell {
         let range = if learned { "mse" } else { "minmax" };
         let activations = read.activations(seed, range, [first_bits, last_bits])?;
         let execution = read.execution()?;
+        let equalization = read.equalization()?;
+        let bias_correction = read.parsed_plainly("bias_correction")?;
+        let bias_correction = bias_correction.unwrap_or(BiasCorrection::None);
         let linear = match method.as_str() {
             "linear" => true,
             "ptq" | "qat" | "stored" | "float" => false,
@@ -201,6 +211,11 @@ impl Cell {
             does_not_apply!("{key} does not apply here; leave it out");
         }
         let (quantization, mut config) = if method == "stored" {
+            if equalization.is_some() || bias_correction != BiasCorrection::None {
+                does_not_apply!(
+                    "method = stored: the file's quantizers are those of its own weights; leave equalize and bias_correction out"
+                );
+            }
             let quantization = Quantization {
                 weights: WeightQuantization {
                     scheme: None,
@@ -210,6 +225,8 @@ impl Cell {
                     bn: BnMode::Folded,
                 },
                 activations: None,
+                equalization: None,
+                bias_correction: BiasCorrection::None,
                 execution,
                 source: Source::Stored,
             };
@@ -224,6 +241,8 @@ impl Cell {
             (None, float_config(&device))
         } else {
             let quantized = activations.is_some();
+            let is_corrected = bias_correction != BiasCorrection::None;
+            let is_folded = equalization.is_some() || is_corrected;
             let weights = WeightQuantization {
                 scheme,
                 first_bits,
@@ -233,12 +252,17 @@ impl Cell {
                     (false, true) => BiasPolicy::Int32,
                     (false, false) => BiasPolicy::Float,
                 }),
-                bn: bn.unwrap_or(match (quantized && !linear) || method == "qat" {
-                    true => BnMode::Folded,
-                    false => BnMode::Kept,
-                }),
+                bn: bn.unwrap_or(
+                    match (quantized && !linear) || method == "qat" || is_folded {
+                        true => BnMode::Folded,
+                        false => BnMode::Kept,
+                    },
+                ),
             };
             check_bias(&weights, quantized)?;
+            if is_folded {
+                equalization::check(&weights, &method, is_corrected)?;
+            }
             let source = match method.as_str() {
                 "qat" => {
                     training.check(&weights, activations.as_ref())?;
@@ -249,6 +273,8 @@ impl Cell {
             let quantization = Quantization {
                 weights,
                 activations,
+                equalization,
+                bias_correction,
                 execution,
                 source,
             };

@@ -90,6 +90,7 @@ fn experiments_on_the_shipped_model_plan_and_their_checks_have_runs() {
             ("activations", 61),
             ("arithmetic", 21),
             ("depthwise", 21),
+            ("equalization", 33),
             ("granularity", 41),
             ("integer", 17),
             ("qat-depthwise", 5),

@@ -176,7 +176,10 @@ impl Epilogue {
             from = from.and(around.other);
         }
         // Codes of these go through tables, or stay.
-        if matches!(node.op, Op::Function(_) | Op::Concat | Op::Gather(_)) {
+        if matches!(
+            node.op,
+            Op::Function(_) | Op::Concat | Op::Gather(_) | Op::ClipEach(_)
+        ) {
             from = None;
         }
         // The unit of the first line: identities have no first line of their own.

@@ -115,6 +115,8 @@ pub enum Op {
     Concat,
     /// Channels, rows and columns of the input, chosen.
     Gather(Gather),
+    /// `min(max(x, low), high)`, each channel by ends of its own.
+    ClipEach(Vec<Clip>),
     /// The input itself: with [`Node::add`] and [`Node::clip`], an addition and a ReLU of their own.
     Identity,
 }
@@ -126,9 +128,13 @@ impl Op {
         Self::AvgPool { window, counted }
     }
 
-    /// Whether it hands numbers on as they are, so that they keep their codes.
+    /// Whether what it makes keeps the codes of what it reads: it hands numbers on as they are, or cuts them off, and codes between
+    /// the codes of the ends are those of the numbers between the ends.
     pub fn is_copy(&self) -> bool {
-        matches!(self, Op::MaxPool(_) | Op::Subsample { .. } | Op::Gather(_))
+        matches!(
+            self,
+            Op::MaxPool(_) | Op::Subsample { .. } | Op::Gather(_) | Op::ClipEach(_)
+        )
     }
 }
 
@@ -478,9 +484,12 @@ fn output_shape(node: &Node, input: Shape, others: &[Shape]) -> Result<Shape, Er
     if !fuses && (node.add.is_some() || node.clip.is_some()) {
         return fail("only convolutions, linear layers and identities add or clip".into());
     }
-    if let Some(Clip { low, high }) = node.clip
-        && (low.is_nan() || high.is_nan() || low > high)
-    {
+    let each = match &node.op {
+        Op::ClipEach(each) => &each[..],
+        _ => &[],
+    };
+    let wrong = |Clip { low, high }: &Clip| low.is_nan() || high.is_nan() || low > high;
+    if let Some(Clip { low, high }) = node.clip.iter().chain(each).find(|clip| wrong(clip)) {
         return fail(format!("clips to {low} .. {high}"));
     }
     let wanted = match node.op {
@@ -600,6 +609,10 @@ fn output_shape(node: &Node, input: Shape, others: &[Shape]) -> Result<Shape, Er
             Ok(shape) => shape,
             Err(detail) => return fail(detail),
         },
+        Op::ClipEach(each) => {
+            check_len(node, "clippings", each.len(), Some(input.channels))?;
+            input
+        }
         Op::Function(_) | Op::Identity => input,
     };
     let fits = shape

@@ -215,6 +215,21 @@ pub(crate) fn gather<T: Copy>(
     }
 }
 
+/// Every number no less and no more than its channel's ends; a NaN stays one.
+pub(crate) fn clip_each<T: Copy + PartialOrd>(
+    ends: &[[T; 2]],
+    images: usize,
+    input: (&[T], &Layout),
+    output: (&mut [T], &Layout),
+) {
+    identity(images, input, None, output, |own, _, out| {
+        for ((out, &x), &[low, high]) in out.iter_mut().zip(own).zip(ends) {
+            let above = if x < low { low } else { x };
+            *out = if above > high { high } else { above };
+        }
+    });
+}
+
 /// What a number becomes on its way from one value to another.
 pub(crate) enum Map<D: Domain> {
     /// Itself.

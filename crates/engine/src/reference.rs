@@ -230,6 +230,12 @@ fn element(op: &Op, (input, others): (&Map<'_>, &[Map<'_>]), [c, y, x]: [usize; 
                 },
             }
         }
+        Op::ClipEach(each) => {
+            let Clip { low, high } = each[c];
+            let mut own = input.own([c, y, x]);
+            own.value = own.value.clamp(low.into(), high.into());
+            own
+        }
         Op::Identity => input.own([c, y, x]),
     }
 }

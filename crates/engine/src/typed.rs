@@ -7,7 +7,7 @@ use crate::domain::{Domain, IntegerArithmetic};
 use crate::epilogue::Surroundings;
 use crate::error::{Error, expect};
 use crate::gather::Gather;
-use crate::graph::{Code, Conv, Graph, Op, Placed};
+use crate::graph::{Clip, Code, Conv, Graph, Op, Placed};
 use crate::kernel::{Convolution, Geometry, Isa, Kernels};
 use crate::layout::{Layout, Table};
 use crate::plan::{self, Plan, plan};
@@ -58,6 +58,8 @@ enum Work<D: Domain> {
     Concat(Vec<Map<D>>),
     Multiply,
     Gather(Gather, D::In),
+    /// Each channel's ends as they are stored.
+    ClipEach(Vec<[D::In; 2]>),
     Identity,
 }
 
@@ -400,6 +402,7 @@ impl<D: Domain> Typed<D> {
                 pool::multiply::<D>(finish, images, input, other, output);
             }
             Work::Gather(gather, fill) => pool::gather((gather, *fill), images, input, output),
+            Work::ClipEach(ends) => pool::clip_each(ends, images, input, output),
             Work::Subsample { stride, before } => {
                 pool::subsample((*stride, *before), zero, images, input, output);
             }
@@ -514,6 +517,11 @@ impl<D: Domain> Context<'_, D> {
             Op::Gather(gather) => {
                 let fill = D::enter(self.codes[input], gather.fill);
                 Work::Gather(gather.clone(), fill)
+            }
+            Op::ClipEach(each) => {
+                let code = self.codes[input];
+                let ends = |clip: &Clip| [clip.low, clip.high].map(|end| D::enter(code, end));
+                Work::ClipEach(each.iter().map(ends).collect())
             }
             &Op::Subsample { stride, before, .. } => Work::Subsample { stride, before },
             Op::Identity | Op::Linear(_) => Work::Identity,

@@ -58,6 +58,10 @@ fn words(op: &Op) -> String {
         Op::Linear { outputs } => format!("linear {outputs}"),
         Op::BatchNorm { epsilon } => format!("batch_norm {:016x}", epsilon.to_bits()),
         Op::Clip { low, high } => format!("clip {} {}", bits(*low), bits(*high)),
+        Op::ClipEach(ends) => {
+            let each = ends.iter().flatten().map(|&end| bits(end));
+            format!("clip_each {}", each.collect::<Vec<_>>().join(" "))
+        }
         Op::MaxPool(window) => format!("max_pool {}", of_window(window)),
         Op::AvgPool { window, counted } => {
             format!("avg_pool {} {}", of_window(window), of_padding(*counted))

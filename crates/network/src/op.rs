@@ -36,6 +36,8 @@ pub enum Op {
         /// The largest.
         high: f32,
     },
+    /// The same with ends of each channel's own, low and high.
+    ClipEach(Vec<[f32; 2]>),
     /// The largest value in the window; pixels outside the map do not count.
     MaxPool(Window),
     /// The mean over the window. Of the pixels outside the map those within `counted` count as zeros, the others not at all.
@@ -106,6 +108,11 @@ impl Op {
         matches!(self, Op::Conv { .. } | Op::Linear { .. })
     }
 
+    /// Whether it cuts numbers off and does nothing else.
+    pub fn clips(&self) -> bool {
+        matches!(self, Op::Clip { .. } | Op::ClipEach(_))
+    }
+
     /// Whether it hands numbers on as they are, so that they keep their codes.
     pub fn is_copy(&self) -> bool {
         matches!(self, Op::MaxPool(_) | Op::Subsample { .. } | Op::Gather(_))
@@ -171,6 +178,19 @@ impl Op {
             }
             Op::Clip { low, high } if low.is_nan() || high.is_nan() || low > high => {
                 Err(format!("clips to {low} .. {high}"))
+            }
+            Op::ClipEach(ends) if ends.len() != x.channels => {
+                Err(format!("clips {} channels of {}", ends.len(), x.channels))
+            }
+            Op::ClipEach(ends) => {
+                // Written so that a NaN is found too.
+                let wrong = ends
+                    .iter()
+                    .find(|[low, high]| low.partial_cmp(high).is_none_or(|o| o.is_gt()));
+                match wrong {
+                    Some([low, high]) => Err(format!("clips to {low} .. {high}")),
+                    None => Ok(x),
+                }
             }
             Op::BatchNorm { .. } | Op::Clip { .. } => Ok(x),
             Op::MaxPool(window) | Op::AvgPool { window, .. } => {

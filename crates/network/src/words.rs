@@ -21,6 +21,7 @@ impl fmt::Display for Op {
             Op::BatchNorm { .. } => f.write_str("batch norm"),
             op if *op == Op::RELU => f.write_str("relu"),
             Op::Clip { low, high } => write!(f, "clip {low} to {high}"),
+            Op::ClipEach(_) => f.write_str("clip, each channel by itself"),
             Op::MaxPool(window) => write!(f, "max pool {}", Words(window)),
             Op::AvgPool { window, .. } => write!(f, "average pool {}", Words(window)),
             Op::GlobalAvgPool => f.write_str("global average pool"),

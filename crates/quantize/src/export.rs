@@ -169,6 +169,11 @@ impl Export<'_> {
         self.sites.code(site, codes, *policy)
     }
 
+    fn is_forked(&self, site: &str) -> bool {
+        let activations = self.net.activations.as_ref();
+        activations.is_some_and(|(_, policy)| self.sites.is_forked(site, *policy))
+    }
+
     /// What a layer reads is rounded to.
     fn input_code(&self, layer: &str) -> Option<Code> {
         self.code(self.sites.inputs.get(layer)?)
@@ -179,8 +184,7 @@ impl Export<'_> {
         let Some(code) = self.code(site) else {
             return Ok(Names::one(raw));
         };
-        let policy = self.net.activations.as_ref().map(|(_, policy)| *policy);
-        let forked = policy.is_some_and(|policy| self.sites.is_forked(site, policy));
+        let forked = self.is_forked(site);
         let name = match (forked, site == engine::INPUT) {
             (true, _) => rounding_node(site),
             (_, true) => format!("{IMAGES}.quantized"),
@@ -261,6 +265,11 @@ impl Export<'_> {
             self.names[unit.tail()] = Some(made);
             return Ok(());
         }
+        let is_flat = match node.op {
+            Op::Linear { .. } => true,
+            Op::Conv { .. } => false,
+            _ => reads.iter().all(|names| names.flat),
+        };
         let raw = format!("{}.raw", node.name);
         match &node.op {
             op if op.is_layer() => self.layer(unit.head, &reads[0], &raw)?,
@@ -271,6 +280,9 @@ impl Export<'_> {
                     "{} counts a part of its padding (ceil_mode with count_include_pad)",
                     node.name
                 )));
+            }
+            Op::ClipEach(ends) => {
+                self.clip_each(ends, None, (&reads[0].added, is_flat), &raw)?;
             }
             op => {
                 let added: Vec<&str> = reads.iter().map(|names| names.added.as_str()).collect();
@@ -283,16 +295,56 @@ impl Export<'_> {
         }
         if let Some(clip) = unit.clip {
             let name = format!("{}.raw", topology.node(clip).name);
-            self.plain(&topology.node(clip).op, &[&last], &name);
+            match &topology.node(clip).op {
+                Op::ClipEach(ends) => {
+                    let code = self
+                        .code(&node.name)
+                        .filter(|_| !self.is_forked(&node.name));
+                    self.clip_each(ends, code, (&last, is_flat), &name)?;
+                }
+                op => self.plain(op, &[&last], &name),
+            }
             last = name;
         }
         let mut names = self.site(&node.name, &last)?;
-        names.flat = match node.op {
-            Op::Linear { .. } => true,
-            Op::Conv { .. } => false,
-            _ => reads.iter().all(|names| names.flat),
-        };
+        names.flat = is_flat;
         self.names[unit.tail()] = Some(names);
+        Ok(())
+    }
+
+    /// Ends of each channel's own, `[n, c]` where the value is `flat`. With a code it is rounded in between, codes being clipped like
+    /// the numbers: a runtime looks for a layer, its ReLU and a quantizer behind one another.
+    fn clip_each(
+        &mut self,
+        ends: &[[f32; 2]],
+        code: Option<Code>,
+        (x, flat): (&str, bool),
+        raw: &str,
+    ) -> Result<(), Error> {
+        let [least, most, above, open] =
+            ["low", "high", "above", "open"].map(|part| format!("{raw}.{part}"));
+        let shape = [1, ends.len(), 1, 1];
+        let shape = if flat { &shape[..2] } else { &shape[..] };
+        let each = |end: usize| ends.iter().map(|ends| ends[end]).collect::<Vec<f32>>();
+        let (lows, highs) = (each(0), each(1));
+        let same = lows.iter().all(|&low| low == lows[0]);
+        let mut last = x;
+        if same && lows[0].is_finite() {
+            let (low, high) = (lows[0], f32::INFINITY);
+            self.plain(&Op::Clip { low, high }, &[last], &above);
+            last = &above;
+        }
+        if let Some(code) = code {
+            self.rounded(last, &open, code)?;
+            last = &open;
+        }
+        if !same {
+            self.writer.floats(&least, shape, &lows);
+            self.node("Max", &[last, &least], &above, Vec::new());
+            last = &above;
+        }
+        self.writer.floats(&most, shape, &highs);
+        self.node("Min", &[last, &most], raw, Vec::new());
         Ok(())
     }
 

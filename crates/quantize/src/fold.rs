@@ -109,6 +109,16 @@ impl BatchNorm {
             .collect()
     }
 
+    /// What its output is multiplied by: the deviation of each channel behind it, up to the sign.
+    pub fn gamma(&self) -> &[f32] {
+        &self.gamma
+    }
+
+    /// What is added: the mean of each channel behind it.
+    pub fn beta(&self) -> &[f32] {
+        &self.beta
+    }
+
     /// The running variances.
     pub fn variance(&self) -> &[f32] {
         &self.variance

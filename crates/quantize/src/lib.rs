@@ -1,28 +1,34 @@
-//! Passes over a network: BatchNorm folded, quantizers placed, weights and activations quantized, the whole lowered for the CPU
-//! engine or written for other runtimes.
+//! Passes over a network: BatchNorm folded, layers equalized, quantizers placed, weights and activations quantized, the whole lowered
+//! for the CPU engine or written for other runtimes.
 //!
 //! ```text
-//! network::Network --fold, quantize--> QuantizedNet --lower_quantized--> engine::Graph
-//!                                           └--to_onnx--> an ONNX file
+//! network::Network --fold, equalize, quantize--> QuantizedNet --lower_quantized--> engine::Graph
+//!                                                     └--to_onnx--> an ONNX file
 //! ```
 //!
 //! Every pass is a function over the graph of a [`network::Topology`] and knows no family. What is quantized stands beside the graph,
 //! by names of values.
 
+mod correct;
+mod equalize;
 mod error;
 mod export;
 mod fold;
 mod lower;
+mod moments;
 pub mod names;
 mod quantize;
 mod sites;
 mod stored;
 mod units;
 
+pub use correct::BiasCorrection;
+pub use equalize::{ClipPolicy, Equalization, Equalized, Moved, Reach, equalize};
 pub use error::Error;
 pub use export::{Form, Integers, float_onnx, to_integers, to_onnx};
 pub use fold::{BatchNorm, fold};
 pub use lower::{Epilogue, lower, lower_layer, lower_quantized};
+pub use moments::{analytic_correction, expected_inputs};
 pub use quantize::{
     BiasPolicy, BnMode, Decision, LayerReport, QuantizedNet, WeightCodes, WeightQuantization,
     float_manifest, float_sites, own_bits, quantize,

@@ -237,35 +237,52 @@ impl Build<'_> {
             Operation::Gather(gather) => Op::Gather(gather.clone()),
             _ => Op::Identity,
         };
-        let code = match input == INPUT {
-            true => self.code(INPUT),
-            false => {
-                let made_by = self.nodes.iter().find(|node| node.name == input);
-                made_by.and_then(|node| node.code)
-            }
-        };
+        let code = self.code_of(&input);
         let node = Node::new(name, input, op);
         self.nodes.push(Node { code, ..node });
+    }
+
+    /// The codes of a node that is there already, or of the images.
+    fn code_of(&self, made_by: &str) -> Option<Code> {
+        match made_by == INPUT {
+            true => self.code(INPUT),
+            false => {
+                let made_by = self.nodes.iter().find(|node| node.name == made_by);
+                made_by.and_then(|node| node.code)
+            }
+        }
     }
 
     /// An operation without numbers of its own, and with nothing fused.
     fn plain(&mut self, head: NodeId) {
         let node = self.topology.node(head);
         let x = self.topology.shape(node.inputs[0]);
-        let op = match node.op {
-            Operation::AvgPool { window, counted } => Op::AvgPool { window, counted },
+        let op = match &node.op {
+            &Operation::AvgPool { window, counted } => Op::AvgPool { window, counted },
             Operation::GlobalAvgPool => Op::avg_pool(Window::whole(x)),
-            Operation::Function(function) => Op::Function(function),
+            &Operation::Function(function) => Op::Function(function),
+            Operation::ClipEach(ends) => clip_each(ends),
             Operation::Multiply => Op::Multiply,
             Operation::Concat => Op::Concat,
             _ => Op::Identity,
         };
-        let mut inputs = node.inputs.iter().map(|&input| self.name(input).added);
-        let input = inputs.next().unwrap_or_else(|| INPUT.to_owned());
+        let inputs = node.inputs.iter().map(|&input| self.name(input).added);
+        let mut inputs = inputs.collect::<Vec<_>>().into_iter();
+        let mut input = inputs.next().unwrap_or_else(|| INPUT.to_owned());
+        let code = self.code(&node.name);
+        let first = code.filter(|_| !self.is_forked(&node.name));
+        if matches!(op, Op::ClipEach(_)) && self.code_of(&input) != first {
+            // It keeps the codes of what it reads: that gets the others first.
+            let name = format!("{}.codes", node.name);
+            let mut rounded = Node::new(&name, input, Op::Identity);
+            rounded.code = first;
+            self.nodes.push(rounded);
+            input = name;
+        }
         let mut lowered = Node::new(&node.name, input, op).with(inputs);
         lowered.clip = clip(&node.op);
-        lowered.code = self.code(&node.name);
-        self.finish(head, lowered, &node.name);
+        lowered.code = code;
+        self.finish(head, None, lowered, &node.name);
     }
 
     /// A layer, with `rest` added if the step `unit` is a sum; otherwise `unit` is the layer's own.
@@ -286,7 +303,8 @@ impl Build<'_> {
             node.is_added_first = topology.node(unit.head).inputs[0] == rest;
             node.inner = self.code(name);
         }
-        if let (Some(clip), Epilogue::Separate, None) = (unit.clip, self.epilogue, &self.codes) {
+        let clip = unit.clip.filter(|_| node.clip.is_some());
+        if let (Some(clip), Epilogue::Separate, None) = (clip, self.epilogue, &self.codes) {
             node.clip = None;
             self.nodes.push(node);
             let node_name = &topology.node(layer.head).name;
@@ -294,7 +312,7 @@ impl Build<'_> {
             node = Node::new(name, node_name, Op::Identity);
             node.clip = self.clip(unit);
         }
-        self.finish(unit.tail(), node, site);
+        self.finish(unit.tail(), unit.each(topology), node, site);
         Ok(())
     }
 
@@ -312,16 +330,23 @@ impl Build<'_> {
         node.is_added_first = is_added_first;
         node.clip = self.clip(unit);
         node.code = self.code(name);
-        self.finish(unit.tail(), node, name);
+        self.finish(unit.tail(), unit.each(self.topology), node, name);
     }
 
-    /// Adds the node that makes the value of `site`, which ends at `tail`, and another that rounds it, where it is to be had both
-    /// ways.
-    fn finish(&mut self, tail: NodeId, mut node: Node, site: &str) {
-        let added = node.name.clone();
-        let mut read = added.clone();
+    /// Adds the node that makes the value of `site`, which ends at `tail`, one that clips `each` channel by itself, and another that
+    /// rounds it, where it is to be had both ways.
+    fn finish(&mut self, tail: NodeId, each: Option<NodeId>, mut node: Node, site: &str) {
+        let mut added = node.name.clone();
         let fork = self.is_forked(site).then(|| node.code.take());
+        let code = node.code;
         self.nodes.push(node);
+        if let Some(Operation::ClipEach(ends)) = each.map(|id| &self.topology.node(id).op) {
+            let name = self.topology.node(tail).name.clone();
+            let node = Node::new(&name, added, clip_each(ends));
+            self.nodes.push(Node { code, ..node });
+            added = name;
+        }
+        let mut read = added.clone();
         if let Some(code) = fork {
             read = rounding_node(site);
             let node = Node::new(&read, &added, Op::Identity);
@@ -329,6 +354,11 @@ impl Build<'_> {
         }
         self.names[tail] = Some(Names { added, read });
     }
+}
+
+fn clip_each(ends: &[[f32; 2]]) -> Op {
+    let clips = ends.iter().map(|&[low, high]| Clip { low, high });
+    Op::ClipEach(clips.collect())
 }
 
 fn clip(op: &Operation) -> Option<Clip> {

@@ -18,7 +18,7 @@ use std::str::FromStr;
 use quant_core::{ActivationScheme, Bits, QParams, Statistics, fit_activation};
 
 use engine::INPUT;
-use network::{Op, Topology, Value};
+use network::{NodeId, Op, Topology, Value};
 
 use crate::error::{Error, quoted};
 use crate::units::Units;
@@ -98,6 +98,8 @@ pub struct Site {
     pub value: Value,
     /// The node that makes it in a float graph with separate epilogues (see [`crate::Epilogue::Separate`]).
     pub node: String,
+    /// The node that makes it in a graph with codes where it is not rounded by one of its own.
+    coded: String,
     /// Whether a layer reads it.
     layers: bool,
     /// Whether anything but layers reads it.
@@ -133,18 +135,19 @@ impl Sites {
     pub fn new(topology: &Topology) -> Self {
         let units = Units::new(topology);
         let last_layer = topology.layers().next_back();
-        let site = |name: &str, node: &str, value: Value| {
+        let site = |name: &str, [node, coded]: [&str; 2], value: Value| {
             let (layers, others) = readers(topology, value);
             Site {
                 name: name.to_owned(),
                 value,
                 node: node.to_owned(),
+                coded: coded.to_owned(),
                 layers,
                 others,
             }
         };
         let mut all = Self {
-            sites: vec![site(INPUT, INPUT, Value::Input)],
+            sites: vec![site(INPUT, [INPUT; 2], Value::Input)],
             inputs: BTreeMap::new(),
             additions: Vec::new(),
             last: BTreeSet::new(),
@@ -158,10 +161,9 @@ impl Sites {
                 continue;
             }
             let is_layer = node.op.is_layer();
-            let made_by = match unit.clip {
-                Some(clip) if is_layer => &topology.node(clip).name,
-                _ => &node.name,
-            };
+            let name = |id: Option<NodeId>| id.map_or(&node.name, |id| &topology.node(id).name);
+            let each = unit.each(topology);
+            let made_by = [unit.clip.filter(|_| is_layer).or(each), each].map(|id| &name(id)[..]);
             all.sites
                 .push(site(&node.name, made_by, Value::Node(unit.tail())));
             let read = |value| units.site(topology, value).to_owned();
@@ -234,7 +236,7 @@ impl Sites {
     pub fn quantized_node(&self, site: &str, policy: ShortcutPolicy) -> String {
         match self.is_forked(site, policy) {
             true => rounding_node(site),
-            false => site.to_owned(),
+            false => self.get(site).map_or(site, |site| &site.coded).to_owned(),
         }
     }
 

@@ -23,12 +23,17 @@ impl Unit {
         self.clip.or(self.norm).unwrap_or(self.head)
     }
 
-    /// What its value is cut off at, below and above, where it is.
+    /// What its value is cut off at, below and above, where all of it is cut off at the same.
     pub fn ends(&self, topology: &Topology) -> Option<[f32; 2]> {
         match topology.node(self.clip?).op {
             Op::Clip { low, high } => Some([low, high]),
             _ => None,
         }
+    }
+    /// The clipping at its end that has ends of each channel's own: a node by itself where a graph is executed.
+    pub fn each(&self, topology: &Topology) -> Option<NodeId> {
+        self.clip
+            .filter(|&id| matches!(topology.node(id).op, Op::ClipEach(_)))
     }
 }
 
@@ -55,7 +60,7 @@ impl Units {
             }
             let is_layer = node.op.is_layer();
             let norm = if is_layer { topology.norm(head) } else { None };
-            let clips = |id: &NodeId| matches!(nodes[*id].op, Op::Clip { .. });
+            let clips = |id: &NodeId| nodes[*id].op.clips();
             let clip = match is_layer || matches!(node.op, Op::Add) {
                 true => topology.only_reader(norm.unwrap_or(head)).filter(clips),
                 false => None,

@@ -6,8 +6,8 @@
 use results::{Config, RunRow};
 
 use crate::axis_text::{
-    DEFAULT, activations, calibration, granularity, image_size, label_offset, mapping, model,
-    normalization, number, range, text, training,
+    DEFAULT, NONE, activations, calibration, correction, equalization, granularity, image_size,
+    label_offset, mapping, model, normalization, number, range, text, training,
 };
 use crate::order::compare_words;
 
@@ -135,7 +135,7 @@ const ROUNDINGS: &[&str] = &[
 ];
 
 /// Every axis, the coarse ones first, as the line below a table lists them.
-pub(crate) static AXES: [Axis; 35] = {
+pub(crate) static AXES: [Axis; 37] = {
     use About::{Arithmetic, Network, Subject, Weights};
     [
         axis("model", Subject, model, &[]),
@@ -262,6 +262,9 @@ pub(crate) static AXES: [Axis; 35] = {
         )
         .prefix("bias "),
         axis("BN", Weights, |c| text(&c.bn), &["kept", "folded"]).prefix("BN "),
+        // That nothing was done is a value, too.
+        axis("equalization", Weights, equalization, &[NONE]).prefix("equalized "),
+        axis("bias correction", Network, correction, &[NONE]).prefix("bias correction "),
         axis(
             "shortcut",
             Network,
@@ -311,7 +314,7 @@ pub(crate) fn fixed(rows: &[RunRow]) -> Vec<String> {
     let fixed = AXES.iter().filter(|axis| !varying.contains(&axis.title));
     fixed
         .map(|axis| (axis.title, value(axis)))
-        .filter(|(_, v)| !v.is_empty() && v != DEFAULT)
+        .filter(|(_, v)| !v.is_empty() && v != DEFAULT && v != NONE)
         .map(|(t, v)| format!("{t} {v}"))
         .collect()
 }

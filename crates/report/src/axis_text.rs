@@ -17,6 +17,9 @@ pub(crate) fn model(c: &Config) -> String {
     }
 }
 
+/// The value where nothing was done.
+pub(crate) const NONE: &str = "none";
+
 /// The value where images are read in the usual way.
 pub(crate) const DEFAULT: &str = "default";
 
@@ -30,6 +33,33 @@ pub(crate) fn image_size(c: &Config) -> String {
         (Some(size), Some(resize)) => format!("{size} of {resize}"),
         (size, resize) => number(size.or(resize)),
     })
+}
+
+/// How layers were equalized: how far, what happened to clippings, and whether biases went along.
+pub(crate) fn equalization(c: &Config) -> String {
+    if c.is_float() {
+        return String::new();
+    }
+    let Some(_) = c.equalize.as_ref().filter(|word| !word.is_empty()) else {
+        return NONE.into();
+    };
+    let absorbs = c.equalize_absorb == Some(true);
+    let parts = [text(&c.equalize_reach), text(&c.equalize_clip)];
+    let absorb = absorbs.then(|| "absorb".to_owned());
+    parts
+        .into_iter()
+        .chain(absorb)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// What biases make up for.
+pub(crate) fn correction(c: &Config) -> String {
+    match text(&c.bias_correction) {
+        _ if c.is_float() => String::new(),
+        word if word.is_empty() => NONE.into(),
+        word => word,
+    }
 }
 
 pub(crate) fn label_offset(c: &Config) -> String {

@@ -74,6 +74,16 @@ pub struct Config {
     pub bias: Option<String>,
     /// `kept` or `folded`.
     pub bn: Option<String>,
+    /// `cross_layer`, where ranges were made alike from layer to layer; the next three with it.
+    pub equalize: Option<String>,
+    /// `pairs`, `regions` or `sums`: which layers together.
+    pub equalize_reach: Option<String>,
+    /// `scale`, `replace` or `keep`: what happens to the end of a ReLU6.
+    pub equalize_clip: Option<String>,
+    /// Whether high biases went into the next layer.
+    pub equalize_absorb: Option<bool>,
+    /// `analytic`, where biases make up for what rounding does to means.
+    pub bias_correction: Option<String>,
     /// `shared`, `rescale`, `float` or `identity_float`: how the two inputs of a residual sum get one scale.
     pub shortcut: Option<String>,
     /// `simulate`: quantized numbers, float arithmetic; `integer`: integers alone.
@@ -164,7 +174,7 @@ pub struct Config {
 
 impl Config {
     /// The columns in file order: the field names.
-    pub const COLUMNS: [&'static str; 60] = [
+    pub const COLUMNS: [&'static str; 65] = [
         "model_name",
         "model_arch",
         "dataset",
@@ -189,6 +199,11 @@ impl Config {
         "activations_narrow",
         "bias",
         "bn",
+        "equalize",
+        "equalize_reach",
+        "equalize_clip",
+        "equalize_absorb",
+        "bias_correction",
         "shortcut",
         "execution",
         "integer_rounding",
@@ -228,11 +243,16 @@ impl Config {
     ];
 
     /// Columns that files of this schema may lack, because they were written before there was anything to fill them with.
-    pub(crate) const LATER: [&'static str; 26] = [
+    pub(crate) const LATER: [&'static str; 31] = [
         "input_normalization",
         "input_resize",
         "input_size",
         "labels_offset",
+        "equalize",
+        "equalize_reach",
+        "equalize_clip",
+        "equalize_absorb",
+        "bias_correction",
         "qat_method",
         "qat_bn",
         "qat_start",

@@ -11,7 +11,7 @@ use engine::{Axis, Function};
 use network::{Op, Topology, Value};
 
 use crate::error::Error;
-use crate::ops::{add_clip, clip};
+use crate::ops::{add_clip, clip, clip_each};
 use quantize::{Unit, Units};
 
 /// What happens on the way through the network.
@@ -145,14 +145,14 @@ impl Values<'_> {
 fn sum(topology: &Topology, unit: &Unit, a: Tensor<4>, b: Tensor<4>) -> Tensor<4> {
     match unit.ends(topology) {
         Some(ends) => add_clip(a, b, ends),
-        None => a + b,
+        None => clipped(topology, unit, a + b),
     }
 }
 
 /// What comes last in a step.
 pub(crate) fn clipped(topology: &Topology, unit: &Unit, y: Tensor<4>) -> Tensor<4> {
-    match unit.ends(topology) {
-        Some(ends) => clip(y, ends),
+    match unit.clip {
+        Some(clip) => plain(&topology.node(clip).op, y),
         None => y,
     }
 }
@@ -208,6 +208,7 @@ fn plain(op: &Op, x: Tensor<4>) -> Tensor<4> {
     let [n, c, h, w] = x.dims();
     match op {
         Op::Clip { low, high } => clip(x, [*low, *high]),
+        Op::ClipEach(ends) => clip_each(x, ends),
         Op::GlobalAvgPool => {
             let mean = x.reshape([n, c, h * w]).mean_dim(2);
             mean.reshape([n, c, 1, 1])

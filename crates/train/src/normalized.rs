@@ -6,6 +6,7 @@ use burn::tensor::Tensor;
 use network::{NodeId, Op, Topology};
 
 use crate::error::Error;
+use crate::forward::clipped;
 use crate::ops::batch_norm_train;
 use crate::tensors::{Measured, Tensors};
 use quantize::Unit;
@@ -38,5 +39,8 @@ pub(crate) fn by_batch(
         let old = tensors.vector(&name(part))?.inner();
         measured.push(&name(part), old * (1.0 - MOMENTUM) + now * MOMENTUM);
     }
-    Ok(found.output)
+    Ok(match unit.each(topology) {
+        Some(_) => clipped(topology, unit, found.output),
+        None => found.output,
+    })
 }

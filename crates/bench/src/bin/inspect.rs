@@ -80,6 +80,11 @@ fn run() -> Result<ExitCode> {
     }
     let how = (planned.cell.quantization.as_ref())
         .context("weights.bits = 32 and activations.bits = 32 quantize nothing; set one of them")?;
+    if how.equalization.is_some() {
+        bail!(
+            "equalize = cross_layer: inspect compares with the network as it is, whose weights an equalized one no longer has; leave it out"
+        );
+    }
     let checkpoint = &planned.model.checkpoint;
     let options = &arguments.calibration;
     let threads = bench::cli::threads(arguments.threads);

@@ -44,7 +44,8 @@ pub fn network_of(
         return trained(checkpoint, &file);
     }
     let images = run.calibration.as_ref();
-    let statistics = images.map(|images| gathered.of(checkpoint, images, threads, cancelled));
+    let statistics =
+        images.map(|images| gathered.of((checkpoint, how), images, threads, cancelled));
     quantized(checkpoint, how, statistics.transpose()?.as_deref())
 }
 

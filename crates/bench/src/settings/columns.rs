@@ -2,6 +2,7 @@
 
 use engine::{Accumulator, Execution, Multiplier, Requantize};
 use quant_core::{ActivationRange, CodeRange, Mapping, RangeMethod, Rounding};
+use quantize::BiasCorrection;
 use results::Config;
 
 use super::{Activations, Quantization, Source, Training};
@@ -26,6 +27,8 @@ pub(super) fn quantized_config(
     device: &str,
 ) -> Config {
     let weights = &how.weights;
+    let equalization = how.equalization.as_ref();
+    let is_corrected = how.bias_correction != BiasCorrection::None;
     let scheme = weights.scheme.as_ref();
     let stochastic = scheme.is_some_and(|s| matches!(s.rounding(), Rounding::Stochastic { .. }));
     let narrow = |mapping: Mapping, codes: CodeRange| {
@@ -53,6 +56,11 @@ pub(super) fn quantized_config(
         last_bits: weights.last_bits.map(|bits| bits.get()),
         bias: Some(weights.bias.to_string()),
         bn: Some(weights.bn.to_string()),
+        equalize: equalization.map(|_| "cross_layer".to_owned()),
+        equalize_reach: equalization.map(|how| how.reach.to_string()),
+        equalize_clip: equalization.map(|how| how.clip.to_string()),
+        equalize_absorb: equalization.map(|how| how.absorb),
+        bias_correction: is_corrected.then(|| how.bias_correction.to_string()),
         method: method.to_owned(),
         seed: if stochastic
             || how.activations.is_some()

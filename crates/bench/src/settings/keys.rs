@@ -113,6 +113,26 @@ pub const KEYS: &[(&str, &str)] = &[
         "kept or folded; default folded with quantized activations or without BatchNorm, else kept",
     ),
     (
+        "equalize",
+        "none or cross_layer: channels' ranges made alike from layer to layer, BatchNorm folded; default none",
+    ),
+    (
+        "equalize.reach",
+        "pairs, regions (through pools and concatenations) or sums (through additions, too); default regions",
+    ),
+    (
+        "equalize.clip",
+        "a ReLU6's end: scale (for each channel), replace (by a ReLU) or keep (nothing goes through); default scale",
+    ),
+    (
+        "equalize.absorb",
+        "high biases go into the next layer (through ReLUs behind a BatchNorm); default false",
+    ),
+    (
+        "bias_correction",
+        "none, or analytic: by the means that BatchNorms promise, which take no images; default none",
+    ),
+    (
         "shortcut",
         "with quantized activations: rescale, shared, float (convolutions' results are added as they are) or identity_float (sums go on in float, too); default rescale",
     ),
@@ -217,7 +237,10 @@ pub const KEYS: &[(&str, &str)] = &[
 const SUBJECTS: [(&str, &[&str]); 9] = [
     ("Model", &["model"]),
     ("Images", &["dataset", "images", "input", "labels"]),
-    ("Method", &["method", "bn", "bias"]),
+    (
+        "Method",
+        &["method", "bn", "bias", "equalize", "bias_correction"],
+    ),
     ("Weights", &["weights", "first", "last"]),
     ("Activations", &["activations", "shortcut"]),
     ("Calibration", &["calibration"]),

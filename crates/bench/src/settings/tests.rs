@@ -323,6 +323,34 @@ fn what_cannot_be_trained_says_why() {
 }
 
 #[test]
+fn equalization_and_correction_fold_are_columns_and_refuse_what_they_cannot_precede() {
+    let cross = ("equalize", text("cross_layer"));
+    let analytic = ("bias_correction", text("analytic"));
+    let made = cell(&[cross.clone(), analytic.clone()]).unwrap().config;
+    assert_eq!(made.bn.as_deref(), Some("folded"));
+    assert_eq!(made.equalize.as_deref(), Some("cross_layer"));
+    assert_eq!(made.equalize_reach.as_deref(), Some("regions"));
+    assert_eq!(made.bias_correction.as_deref(), Some("analytic"));
+    let none = [
+        ("equalize", text("none")),
+        ("bias_correction", text("none")),
+    ];
+    assert_eq!(cell(&none).unwrap().config, cell(&[]).unwrap().config);
+
+    let refused = |more: &[(&'static str, Scalar)]| {
+        let mut pairs = vec![cross.clone(), analytic.clone()];
+        pairs.extend(more.iter().cloned());
+        error(&pairs)
+    };
+    assert!(refused(&[("bn", text("kept"))]).contains("set bn = folded"));
+    assert!(refused(&[("bias", text("same"))]).contains("set bias = float or int32"));
+    assert!(refused(&[("method", text("qat"))]).contains("leave it out"));
+    assert!(refused(&[("equalize.clip", text("cut"))]).contains("scale, replace, keep"));
+    assert!(error(&[("equalize", text("layers"))]).contains("none, cross_layer"));
+    assert!(error(&[("bias_correction", text("all"))]).contains("none, analytic"));
+}
+
+#[test]
 fn the_seed_matters_to_stochastic_rounding_alone() {
     let seeded = |rounding: &str, seed: i64| {
         cell(&[

@@ -6,7 +6,7 @@
 /// Element types and what becomes of finished sums.
 pub(crate) trait Arithmetic: Copy + Sized + 'static {
     /// An activation, read or made.
-    type In: Copy + Default + PartialEq + Send + Sync + 'static;
+    type In: Copy + Default + PartialOrd + Send + Sync + 'static;
     /// A weight.
     type Weight: Copy + Default + Send + Sync + 'static;
     /// What products are summed in.

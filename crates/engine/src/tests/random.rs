@@ -182,7 +182,7 @@ fn next(random: &mut Random, name: String, values: &[(String, Shape, Code)]) -> 
         Shape::new(channels, height, width)
     };
     let mut makes = shape;
-    match random.between(0, 13) {
+    match random.between(0, 14) {
         10 => {
             node.op = Op::Function(random.pick(&FUNCTIONS));
             span = span.max(1.0);
@@ -230,6 +230,10 @@ fn next(random: &mut Random, name: String, values: &[(String, Shape, Code)]) -> 
             };
             makes = gather.output(shape).unwrap();
             node.op = Op::Gather(gather);
+        }
+        14 => {
+            let each = (0..shape.channels).map(|_| clip(random, span).unwrap_or(Clip::NONE));
+            node.op = Op::ClipEach(each.collect());
         }
         kind @ 0..=1 => {
             let window = pool(random, shape);

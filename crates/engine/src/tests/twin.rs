@@ -123,6 +123,10 @@ impl Element<'_> {
                     _ => input.quantize(gather.fill, Rounding::HalfEven, 0),
                 };
             }
+            Op::ClipEach(each) => {
+                let v = i64::from(self.input(c, [y, x]) - input.zero_point);
+                return to.zero_point + clamp(to, Some(each[c]), v) as i32;
+            }
             Op::Identity => (
                 i64::from(self.input(c, [y, x]) - input.zero_point),
                 1.0,

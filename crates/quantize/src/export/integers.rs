@@ -25,7 +25,7 @@ use super::stored::{lowest, rows, same};
 use crate::error::Error;
 use crate::quantize::{QuantizedNet, WeightCodes};
 use crate::sites::Sites;
-use network::{HostTensor, Value};
+use network::{HostTensor, Op, Value};
 
 /// The two files.
 #[derive(Clone, Debug)]
@@ -111,12 +111,17 @@ fn graph(net: &QuantizedNet) -> Vec<Json> {
     let nodes = topology.nodes().iter().enumerate();
     let node = |(id, node): (usize, &network::Node)| {
         let inputs = node.inputs.iter().map(|&value| topology.name(value));
-        json!({
+        let mut said = json!({
             "name": node.name,
             "operation": node.op.to_string(),
             "inputs": inputs.collect::<Vec<_>>(),
             "shape": topology.shape(Value::Node(id)).to_string(),
-        })
+        });
+        if let Op::ClipEach(ends) = &node.op {
+            // JSON has no infinity: null is no end.
+            said["ends"] = json!(ends);
+        }
+        said
     };
     nodes.map(node).collect()
 }

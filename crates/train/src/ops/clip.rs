@@ -11,7 +11,7 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops};
 use burn::backend::flex::FlexTensor;
 use burn::backend::{Flex, TensorMetadata};
-use burn::tensor::{Tensor, activation};
+use burn::tensor::{Tensor, TensorData, activation};
 use engine::training::{clipped, masked};
 use rayon::prelude::*;
 
@@ -68,6 +68,17 @@ pub fn add_clip(a: Tensor<4>, b: Tensor<4>, ends: Ends) -> Tensor<4> {
         }
         _ => burns(a + b, ends),
     }
+}
+
+/// min(max(x, low), high) with ends of each channel's own.
+pub fn clip_each(x: Tensor<4>, ends: &[Ends]) -> Tensor<4> {
+    let end = |which: usize| {
+        let values: Vec<f32> = ends.iter().map(|ends| ends[which]).collect();
+        let data = TensorData::new(values, [1, ends.len(), 1, 1]);
+        Tensor::<4>::from_data(data, &x.device()).expand(x.dims())
+    };
+    let (low, high) = (end(0), end(1));
+    x.max_pair(low).min_pair(high)
 }
 
 /// The same by burn.

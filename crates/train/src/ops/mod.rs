@@ -20,5 +20,5 @@ mod conv;
 mod tests;
 
 pub use batch_norm::{Normalized, batch_norm_train};
-pub use clip::{Ends, RELU, add_clip, clip};
+pub use clip::{Ends, RELU, add_clip, clip, clip_each};
 pub use conv::conv2d;

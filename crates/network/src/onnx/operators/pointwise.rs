@@ -4,6 +4,7 @@ use engine::Function;
 
 use super::arithmetic::{affine, by_channel};
 use super::{Call, one};
+use crate::onnx::constant::Constant;
 use crate::onnx::import::{Import, Known};
 use crate::onnx::view::View;
 use crate::op::Op;
@@ -84,21 +85,33 @@ fn clipped(
 }
 
 pub(super) fn max(import: &mut Import, call: &Call<'_>) -> Result<Vec<Known>, String> {
-    let end = other_end(call)?;
-    let x = call.view(0).or_else(|_| call.view(1))?;
-    clipped(import, call, x, (end, f32::INFINITY))
+    one_end(import, call, |end| [end, f32::INFINITY])
 }
 
 pub(super) fn min(import: &mut Import, call: &Call<'_>) -> Result<Vec<Known>, String> {
-    let end = other_end(call)?;
-    let x = call.view(0).or_else(|_| call.view(1))?;
-    clipped(import, call, x, (f32::NEG_INFINITY, end))
+    one_end(import, call, |end| [f32::NEG_INFINITY, end])
 }
 
-/// The one number that is not the value.
-fn other_end(call: &Call<'_>) -> Result<f32, String> {
-    let constant = |operand: &Known| match operand {
-        Known::Constant(constant) => Some(constant.clone()),
+/// A value and a number, or one for each channel.
+fn one_end(
+    import: &mut Import,
+    call: &Call<'_>,
+    ends: impl Fn(f32) -> [f32; 2],
+) -> Result<Vec<Known>, String> {
+    let x = call.view(0).or_else(|_| call.view(1))?;
+    let each = by_channel(x, other(call)?)?;
+    if each.iter().all(|&end| end == each[0]) {
+        let [low, high] = ends(each[0]);
+        return clipped(import, call, x, (low, high));
+    }
+    let op = Op::ClipEach(each.into_iter().map(ends).collect());
+    one(element(import, &call.name, x, op)?)
+}
+
+/// The operand that is not the value.
+fn other<'a>(call: &'a Call<'_>) -> Result<&'a Constant, String> {
+    let constant = |operand: &'a Known| match operand {
+        Known::Constant(constant) => Some(&**constant),
         Known::View(_) => None,
     };
     let numbers: Vec<_> = call
@@ -108,10 +121,7 @@ fn other_end(call: &Call<'_>) -> Result<f32, String> {
         .filter_map(constant)
         .collect();
     match &numbers[..] {
-        [number] if call.operands.len() == 2 => match number.floats() {
-            Some(&[end]) => Ok(end),
-            _ => Err(format!("an end {:?}", number.shape)),
-        },
+        &[number] if call.operands.len() == 2 => Ok(number),
         _ => Err("of two values of the images".to_owned()),
     }
 }

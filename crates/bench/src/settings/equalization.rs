@@ -1,0 +1,59 @@
+//! The settings of equalization, `equalize` and `equalize.*`, and what it goes together with.
+
+use anyhow::{Result, bail};
+use quantize::{BiasPolicy, BnMode, Equalization, WeightQuantization};
+
+use super::applies::does_not_apply;
+use super::reader::{Reader, shown};
+use crate::experiment::Scalar;
+
+impl Reader {
+    /// How to equalize, if that is asked for; the settings that go with it are checked either way.
+    pub fn equalization(&mut self) -> Result<Option<Equalization>> {
+        let usual = Equalization::default();
+        let reach = self.parsed_plainly("equalize.reach")?;
+        let clip = self.parsed_plainly("equalize.clip")?;
+        let absorb = match self.settings.remove("equalize.absorb") {
+            None => None,
+            Some(Scalar::Bool(value)) => Some(value),
+            Some(other) => bail!(
+                "equalize.absorb = {}: expected true or false",
+                shown(&other)
+            ),
+        };
+        let how = Equalization {
+            reach: reach.unwrap_or(usual.reach),
+            clip: clip.unwrap_or(usual.clip),
+            absorb: absorb.unwrap_or(usual.absorb),
+            ..usual
+        };
+        match self.text("equalize")?.as_deref() {
+            Some("cross_layer") => Ok(Some(how)),
+            None | Some("none") => Ok(None),
+            Some(other) => bail!("equalize = {other}: allowed are none, cross_layer"),
+        }
+    }
+}
+
+/// Both work on a network that is folded and on biases that are not rounded yet.
+pub(super) fn check(weights: &WeightQuantization, method: &str, is_corrected: bool) -> Result<()> {
+    let key = match is_corrected {
+        true => "bias_correction = analytic",
+        false => "equalize = cross_layer",
+    };
+    if method == "qat" {
+        does_not_apply!("{key}: training begins at the network as it is; leave it out");
+    }
+    if weights.bn == BnMode::Kept {
+        does_not_apply!("{key}: BatchNorm is folded first; set bn = folded");
+    }
+    if is_corrected && weights.bias == BiasPolicy::Same {
+        does_not_apply!(
+            "{key}: a corrected bias is not on its grid any more; set bias = float or int32"
+        );
+    }
+    if is_corrected && weights.scheme.is_none() {
+        does_not_apply!("{key}: weights.bits = 32 lose nothing to correct");
+    }
+    Ok(())
+}
