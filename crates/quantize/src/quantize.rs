@@ -136,6 +136,18 @@ pub struct QuantizedNet {
 /// Quantizes the weights of `network`. Fails where a tensor is missing, cannot be quantized (NaN, infinity), or where
 /// weights were asked for and not one tensor ended up quantized.
 pub fn quantize(network: &Network, how: &WeightQuantization) -> Result<QuantizedNet, Error> {
+    quantize_each(network, how, &mut |net, layer, scheme| {
+        let name = net.topology.node(layer).name.clone();
+        net.layer(&name, how.bias, scheme)
+    })
+}
+
+/// [`quantize`] with `quantize_layer` for what is done to a layer's weights and bias under the scheme that it has, if any.
+pub(crate) fn quantize_each(
+    network: &Network,
+    how: &WeightQuantization,
+    quantize_layer: &mut dyn FnMut(&mut QuantizedNet, NodeId, Option<&Scheme>) -> Result<(), Error>,
+) -> Result<QuantizedNet, Error> {
     let network = match how.bn {
         BnMode::Kept => network.clone(),
         BnMode::Folded => fold(network)?,
@@ -144,7 +156,11 @@ pub fn quantize(network: &Network, how: &WeightQuantization) -> Result<Quantized
     let mut net = QuantizedNet::float(network);
     for layer in topology.layers() {
         let bits = own_bits(&topology, layer, how.first_bits, how.last_bits);
-        net.layer(&topology.node(layer).name, how, bits)?;
+        let scheme = match (how.scheme, bits) {
+            (Some(scheme), Some(bits)) => Some(scheme.with_bits(bits)?),
+            (scheme, _) => scheme,
+        };
+        quantize_layer(&mut net, layer, scheme.as_ref())?;
         if let Some(norm) = topology.norm(layer) {
             net.batch_norm(&topology.node(norm).name);
         }
@@ -311,17 +327,14 @@ impl QuantizedNet {
         Ok(())
     }
 
-    fn layer(
+    /// A layer's weights rounded to the nearest codes of `scheme`, and its bias as `bias` says.
+    pub(crate) fn layer(
         &mut self,
         layer: &str,
-        how: &WeightQuantization,
-        bits: Option<Bits>,
+        bias: BiasPolicy,
+        scheme: Option<&Scheme>,
     ) -> Result<(), Error> {
-        let scheme = match (how.scheme, bits) {
-            (Some(scheme), Some(bits)) => Some(scheme.with_bits(bits)?),
-            (scheme, _) => scheme,
-        };
-        match &scheme {
+        match scheme {
             Some(scheme) => self.weight(layer, scheme)?,
             None => {
                 let name = format!("{layer}.weight");
@@ -329,7 +342,7 @@ impl QuantizedNet {
                 self.manifest.push(decision);
             }
         }
-        self.bias(layer, how.bias, scheme.as_ref())
+        self.bias(layer, bias, scheme)
     }
 
     fn weight(&mut self, layer: &str, scheme: &Scheme) -> Result<(), Error> {
@@ -369,7 +382,8 @@ impl QuantizedNet {
         Ok(())
     }
 
-    fn bias(
+    /// A layer's bias as `policy` says.
+    pub(crate) fn bias(
         &mut self,
         layer: &str,
         policy: BiasPolicy,

@@ -1,0 +1,173 @@
+//! Codes that minimise `(q - w*)' A (q - w*)`: coordinate descent, error feedback, and scales in closed form.
+//!
+//! A row holds the gradient `g = A q - t`. A code moves to the nearest of `q_j - g_j / A_jj`, which no other code of the row could
+//! better while the others stay: no step raises the objective. With c = q / s the codes less their zero point, the best scale of
+//! what shares one is
+//!
+//! ```text
+//! s = sum c' t / sum c' A c        c' A c = c' (g + t) / s                                               (1)
+//! ```
+
+use quant_core::{Layout, QParams};
+use rayon::prelude::*;
+
+use super::problem::Problem;
+
+/// An output channel's codes less their zero point, and the gradient.
+pub(super) struct Row {
+    pub codes: Vec<i32>,
+    g: Vec<f32>,
+}
+
+/// Codes of a whole tensor on their way; rows are output channels.
+pub(super) struct Descent<'a> {
+    pub problems: &'a [Problem],
+    pub layout: Layout,
+    /// Of each group of values that share a scale; those that stay in float have none.
+    pub params: Vec<QParams>,
+    pub rows: Vec<Row>,
+}
+
+impl<'a> Descent<'a> {
+    /// Begins at `codes`, zero points included.
+    pub fn new(problems: &'a [Problem], layout: Layout, params: Vec<QParams>, codes: &[i32]) -> Self {
+        let taps = problems[0].taps;
+        let rows = codes.chunks_exact(taps).map(|codes| Row {
+            codes: codes.to_vec(),
+            g: Vec::new(),
+        });
+        let mut all = Self {
+            problems,
+            layout,
+            params,
+            rows: rows.collect(),
+        };
+        for o in 0..all.rows.len() {
+            for j in 0..taps {
+                all.rows[o].codes[j] -= all.params[group_of(&layout, taps, o, j)].zero_point;
+            }
+        }
+        all.restart();
+        all
+    }
+
+    fn problem(&self, o: usize) -> (&'a Problem, usize) {
+        let each = self.rows.len() / self.problems.len();
+        (&self.problems[o / each], o % each)
+    }
+
+    /// Computes every gradient from nothing.
+    fn restart(&mut self) {
+        let taps = self.problems[0].taps;
+        let each = self.rows.len() / self.problems.len();
+        let (problems, layout, params) = (self.problems, self.layout, &self.params);
+        self.rows.par_iter_mut().enumerate().for_each(|(o, row)| {
+            let problem = &problems[o / each];
+            let t = &problem.t[o % each * taps..][..taps];
+            row.g = t.iter().map(|&t| -t as f32).collect();
+            for j in 0..taps {
+                let q = params[group_of(&layout, taps, o, j)].scale * row.codes[j] as f32;
+                add(&mut row.g, q, &problem.a[j * taps..][..taps]);
+            }
+        });
+    }
+
+    /// Looks at every code once, in order.
+    pub fn sweep(&mut self) {
+        let taps = self.problems[0].taps;
+        let each = self.rows.len() / self.problems.len();
+        let (problems, layout, params) = (self.problems, self.layout, &self.params);
+        self.rows.par_iter_mut().enumerate().for_each(|(o, row)| {
+            let problem = &problems[o / each];
+            for j in 0..taps {
+                let param = &params[group_of(&layout, taps, o, j)];
+                if param.is_float() {
+                    continue;
+                }
+                let line = &problem.a[j * taps..][..taps];
+                let code = row.codes[j];
+                let wanted = code as f32 - row.g[j] / (line[j] * param.scale);
+                let moved = clamped(param, wanted);
+                if moved != code {
+                    row.codes[j] = moved;
+                    add(&mut row.g, param.scale * (moved - code) as f32, line);
+                }
+            }
+        });
+    }
+
+    /// Nearest codes one after the other, from the last to the first, each making up for what those before it lost: Babai's nearest
+    /// plane on A = L L', which is GPTQ's error feedback.
+    pub fn feedback(&mut self) {
+        let taps = self.problems[0].taps;
+        let each = self.rows.len() / self.problems.len();
+        let (problems, layout, params) = (self.problems, self.layout, &self.params);
+        self.rows.par_iter_mut().enumerate().for_each(|(o, row)| {
+            let problem = &problems[o / each];
+            let best = &problem.best[o % each * taps..][..taps];
+            let mut carried = vec![0.0_f64; taps];
+            for j in (0..taps).rev() {
+                let param = &params[group_of(&layout, taps, o, j)];
+                let line = problem.factor_row(j);
+                let wanted = best[j] + carried[j] / line[j];
+                if !param.is_float() {
+                    row.codes[j] = clamped(param, (wanted / f64::from(param.scale)) as f32);
+                }
+                let left = best[j] - f64::from(param.scale) * f64::from(row.codes[j]);
+                let lines = carried[..j].iter_mut().zip(line);
+                lines.for_each(|(carried, l)| *carried += l * left);
+            }
+        });
+        self.restart();
+    }
+
+    /// Equation (1) for every scale.
+    pub fn refit(&mut self) {
+        let taps = self.problems[0].taps;
+        let mut sums = vec![[0.0_f64; 2]; self.params.len()];
+        let is_whole = self.layout.groups_per_channel() == 1;
+        for o in 0..self.rows.len() {
+            let (problem, own) = self.problem(o);
+            let t = &problem.t[own * taps..][..taps];
+            let row = &self.rows[o];
+            for j in 0..taps {
+                let group = group_of(&self.layout, taps, o, j);
+                let c = f64::from(row.codes[j]);
+                sums[group][0] += c * t[j];
+                sums[group][1] += c * (f64::from(row.g[j]) + t[j]);
+            }
+        }
+        for (param, [ct, cac]) in self.params.iter_mut().zip(sums) {
+            // c' A c holds what other groups of the row add, too: a step towards, not to, the best scale of several.
+            let factor = ct / cac;
+            if !param.is_float() && is_whole && factor.is_finite() && factor > 0.0 {
+                let scale = (f64::from(param.scale) * factor) as f32;
+                if scale.is_normal() {
+                    param.scale = scale;
+                }
+            }
+        }
+        self.restart();
+    }
+}
+
+/// The nearest code to `wanted`, less the zero point.
+fn clamped(param: &QParams, wanted: f32) -> i32 {
+    let (low, high) = (
+        param.quant_min - param.zero_point,
+        param.quant_max - param.zero_point,
+    );
+    wanted.round_ties_even().max(low as f32).min(high as f32) as i32
+}
+
+/// Which scale weight j of output channel o has.
+fn group_of(layout: &Layout, taps: usize, o: usize, j: usize) -> usize {
+    let at = o * taps + j;
+    let (channel, inside) = (at / layout.channel_len(), at % layout.channel_len());
+    channel * layout.groups_per_channel() + inside / layout.group_len()
+}
+
+/// `to += factor * line`.
+fn add(to: &mut [f32], factor: f32, line: &[f32]) {
+    to.iter_mut().zip(line).for_each(|(to, l)| *to += factor * l);
+}

@@ -1,0 +1,161 @@
+//! The least-squares problem of a layer: which weights make, of what the quantized network hands it, what the float layer made of
+//! what the float network handed it.
+//!
+//! With x~ the patches that the quantized network reads, y the outputs of the float layer, m the means of both, N points and w the
+//! float weights of an output channel:
+//!
+//! ```text
+//! H = sum (x~ - m~)(x~ - m~)' / N        b = sum (x~ - m~)(y - my) / N        l = damping * mean diagonal of H
+//! A = H + l I                            t = b + l w                                                    (1)
+//! w* = A^-1 t    minimises    E (w x~ + c - y)^2 + l |w - w*|^2    and    |A^(1/2) (q - w*)|^2 is what codes q lose of that
+//! ```
+//!
+//! b is G w of the methods that sum G = x~ x' (GPTAQ, Qronos arXiv 2505.11695): from outputs it costs as many columns as there are
+//! outputs, not as many as there are weights in each. With `target = float` w* is w and t = A w, which is GPTQ's (arXiv 2210.17323).
+
+use engine::{Moments, Products};
+use rayon::prelude::*;
+
+use super::cholesky::Cholesky;
+use super::patches::{BLOCK, Geometry, Point};
+
+/// The problem of one group of a convolution.
+pub(super) struct Problem {
+    /// Weights of an output channel.
+    pub taps: usize,
+    /// A, `[taps][taps]`.
+    pub a: Vec<f32>,
+    /// t, `[outputs][taps]`.
+    pub t: Vec<f64>,
+    /// w*, `[outputs][taps]`.
+    pub best: Vec<f64>,
+    /// Means of the inputs, `[taps]`, and of the outputs.
+    pub means: (Vec<f64>, Vec<f64>),
+    /// Of the outputs' squares about their means.
+    variance: Vec<f64>,
+    h: Vec<f64>,
+    b: Vec<f64>,
+    factor: Cholesky,
+}
+
+/// Why there is no problem to solve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Blank {
+    /// The layer reads constants.
+    Constant,
+    /// H is singular, and nothing is added to it.
+    Singular,
+}
+
+/// The sums that a problem is made of, of one group.
+pub(super) fn sums(
+    geometry: &Geometry,
+    group: usize,
+    points: &[Point],
+    (input, output): (&[f32], &[f32]),
+) -> (Products, Vec<f64>) {
+    let own = geometry.to.channels / geometry.groups;
+    let mut moments = Moments::new(geometry.taps() + 1, own);
+    let mut squares = vec![0.0; own];
+    for points in points.chunks(BLOCK) {
+        let mut x = geometry.patches(input, group, points);
+        // A row of ones: products with it are the sums of inputs and outputs.
+        x.extend(std::iter::repeat_n(1.0, points.len()));
+        let y = geometry.outputs(output, group, points);
+        for (square, y) in squares.iter_mut().zip(y.chunks_exact(points.len())) {
+            *square += y.iter().map(|&y| f64::from(y).powi(2)).sum::<f64>();
+        }
+        moments.add(&x, &y, points.len());
+    }
+    (moments.finish(), squares)
+}
+
+impl Problem {
+    /// Equation (1) from [`sums`], for the float weights `w`, `[outputs][taps]`.
+    pub fn new(
+        (products, squares): (Products, Vec<f64>),
+        w: &[f32],
+        (damping, is_float): (f64, bool),
+    ) -> Result<Self, Blank> {
+        let n = products.points as f64;
+        let (outputs, rows) = (squares.len(), w.len() / squares.len() + 1);
+        let taps = rows - 1;
+        let mean: Vec<f64> = (0..taps).map(|k| products.xx[taps * rows + k] / n).collect();
+        let means: Vec<f64> = (0..outputs).map(|o| products.yx[o * rows + taps] / n).collect();
+        let mut h = vec![0.0; taps * taps];
+        h.par_chunks_mut(taps).enumerate().for_each(|(i, row)| {
+            let sums = &products.xx[i * rows..];
+            for (j, h) in row.iter_mut().enumerate() {
+                *h = sums[j] / n - mean[i] * mean[j];
+            }
+        });
+        let diagonal = (0..taps).map(|k| h[k * taps + k]).sum::<f64>() / taps as f64;
+        // What float32 leaves of a constant's square less its mean's.
+        let scale = (0..taps).map(|k| products.xx[k * rows + k] / n).sum::<f64>() / taps as f64;
+        if !(diagonal.is_finite() && diagonal > 1e-6 * scale) {
+            return Err(Blank::Constant);
+        }
+        let damping = damping * diagonal;
+        let mut a = h.clone();
+        (0..taps).for_each(|k| a[k * taps + k] += damping);
+        let factor = Cholesky::new(a.clone(), taps).ok_or(Blank::Singular)?;
+        let w: Vec<f64> = w.iter().map(|&w| f64::from(w)).collect();
+        let b: Vec<f64> = (0..outputs * taps)
+            .map(|i| {
+                let (o, k) = (i / taps, i % taps);
+                products.yx[o * rows + k] / n - means[o] * mean[k]
+            })
+            .collect();
+        let (t, best) = if is_float {
+            let t = w.par_chunks(taps).flat_map_iter(|w| product(&a, w)).collect();
+            (t, w)
+        } else {
+            let t: Vec<f64> = b.iter().zip(&w).map(|(b, w)| b + damping * w).collect();
+            let mut best = t.clone();
+            best.par_chunks_mut(taps).for_each(|row| factor.solve(row));
+            (t, best)
+        };
+        let variance = (0..outputs).map(|o| (squares[o] / n - means[o].powi(2)).max(0.0));
+        Ok(Self {
+            taps,
+            a: a.iter().map(|&a| a as f32).collect(),
+            t,
+            best,
+            variance: variance.collect(),
+            means: (mean, means),
+            h,
+            b,
+            factor,
+        })
+    }
+
+    /// The mean squared error of channel `o` with the weights `q` and the best bias, and the variance of its outputs.
+    pub fn error(&self, o: usize, q: &[f32]) -> [f64; 2] {
+        let q: Vec<f64> = q.iter().map(|&q| f64::from(q)).collect();
+        let b = &self.b[o * self.taps..][..self.taps];
+        let square: f64 = product(&self.h, &q).iter().zip(&q).map(|(h, q)| h * q).sum();
+        let cross: f64 = b.iter().zip(&q).map(|(b, q)| b * q).sum();
+        [
+            (self.variance[o] - 2.0 * cross + square).max(0.0),
+            self.variance[o],
+        ]
+    }
+
+    /// The bias of channel `o` that takes what is left of the mean with the weights `q`.
+    pub fn bias(&self, o: usize, q: &[f32]) -> f64 {
+        let pairs = q.iter().zip(&self.means.0);
+        self.means.1[o] - pairs.map(|(&q, m)| f64::from(q) * m).sum::<f64>()
+    }
+
+    /// Row i of L, `A = L L'`, up to the diagonal.
+    pub fn factor_row(&self, i: usize) -> &[f64] {
+        self.factor.row(i)
+    }
+}
+
+/// `a x` for a square matrix.
+fn product(a: &[f64], x: &[f64]) -> Vec<f64> {
+    let rows = a.chunks_exact(x.len());
+    rows.map(|row| row.iter().zip(x).map(|(a, x)| a * x).sum())
+        .collect()
+}
