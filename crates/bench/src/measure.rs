@@ -174,11 +174,13 @@ impl Bench<'_> {
             return self.train(run, how, training, course);
         }
         let images = run.calibration.as_ref();
-        let statistics = images.map(|images| self.statistics(run, how, images));
+        let seen = images.filter(|_| how.activations.is_some());
+        let statistics = seen.map(|images| self.statistics(run, how, images));
         quantized(
             &run.model.checkpoint,
             how,
             statistics.transpose()?.as_deref(),
+            images.map(|images| (&images.data, self.threads)),
         )
     }
 

@@ -214,13 +214,10 @@ pub fn plan_cell(
             model.name
         );
     }
-    let activations = cell
-        .quantization
-        .as_ref()
-        .and_then(|how| how.activations.as_ref());
-    let calibration = match activations {
-        Some(activations) if ranges == Ranges::Images => {
-            let calibration = sources.calibration_set(&dataset, &activations.calibration, &how)?;
+    let choice = cell.quantization.as_ref().and_then(|how| how.calibration());
+    let calibration = match choice {
+        Some(choice) if ranges == Ranges::Images => {
+            let calibration = sources.calibration_set(&dataset, choice, &how)?;
             check_unseen(&calibration, &set, ["calibration", "calibrate"])?;
             Some(calibration)
         }

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use anyhow::{Result, bail};
+use dataset::Dataset;
 use network::Network;
 use quantize::{BiasCorrection, QuantizedNet, SiteStatistics, Sites};
 use resnet::Checkpoint;
@@ -22,14 +23,17 @@ pub fn float<'a>(checkpoint: &'a Checkpoint, how: &Quantization) -> Result<Cow<'
     })
 }
 
-/// The network of `checkpoint` with everything quantized that `how` names; `statistics` are those of its [`float`] network.
+/// The network of `checkpoint` with everything quantized that `how` names; `statistics` are those of its [`float`] network, `images`
+/// those that rounding may look at, on so many threads.
 ///
 /// # Errors
-/// A tensor or a site that cannot be quantized, by name; activations without `statistics`; a network that is to be trained.
+/// A tensor or a site that cannot be quantized, by name; activations without `statistics`, rounding that looks
+/// at images without any; a network that is to be trained.
 pub fn quantized(
     checkpoint: &Checkpoint,
     how: &Quantization,
     statistics: Option<&SiteStatistics>,
+    images: Option<(&Dataset, usize)>,
 ) -> Result<QuantizedNet> {
     let network = &checkpoint.network;
     match how.source {
@@ -43,7 +47,35 @@ pub fn quantized(
     let equalized = equalized.map(|how| quantize::equalize(network, how));
     let equalized = equalized.transpose()?;
     let float = equalized.as_ref().map_or(network, |made| &made.network);
-    let mut net = quantize::quantize(float, &how.weights)?;
+    let sites = Sites::new(float.topology());
+    let codes = match (&how.activations, statistics) {
+        (None, _) => None,
+        (Some(_), None) => bail!("activations cannot be quantized without calibration images"),
+        (Some(activations), Some(statistics)) => Some((
+            sites.fit(statistics, &activations.how)?,
+            statistics,
+            activations.how.shortcut,
+        )),
+    };
+    let mut net = match (&how.by_layer, images) {
+        (None, _) => quantize::quantize(float, &how.weights)?,
+        (Some(_), None) => bail!(
+            "weights.rounding = gram and bias_correction = empirical look at images, and a saved calibration has none"
+        ),
+        (Some(by_layer), Some((images, threads))) => {
+            let mut pixels = vec![0.0; images.len() * images.image_len()];
+            images.write_batch(0..images.len(), &mut pixels);
+            let size = [images.height(), images.width()];
+            let codes = codes
+                .as_ref()
+                .map(|(codes, _, shortcut)| (codes, *shortcut));
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()?;
+            let how = (&how.weights, &by_layer.how);
+            pool.install(|| quantize::quantize_by_layer(float, how, (&pixels, size), codes))?
+        }
+    };
     if how.bias_correction == BiasCorrection::Analytic {
         let expected = quantize::expected_inputs(network)?;
         let expected = match &equalized {
@@ -52,12 +84,7 @@ pub fn quantized(
         };
         net.correct_biases(&quantize::fold(float)?, &expected)?;
     }
-    if let Some(activations) = &how.activations {
-        let Some(statistics) = statistics else {
-            bail!("activations cannot be quantized without calibration images");
-        };
-        let (sites, shortcut) = (Sites::new(float.topology()), activations.how.shortcut);
-        let codes = sites.fit(statistics, &activations.how)?;
+    if let Some((codes, statistics, shortcut)) = codes {
         net.quantize_activations(&how.weights, codes, shortcut)?;
         net.note_dead(&sites.dead(statistics, shortcut));
     }

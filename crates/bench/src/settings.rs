@@ -7,6 +7,7 @@
 mod applies;
 mod columns;
 mod equalization;
+mod gram;
 mod input;
 mod keys;
 mod model;
@@ -21,7 +22,8 @@ use anyhow::{Context, Result, anyhow, bail};
 use engine::Execution;
 use quant_core::{Bits, Granularity};
 use quantize::{
-    ActivationQuantization, BiasCorrection, BiasPolicy, BnMode, Equalization, WeightQuantization,
+    ActivationQuantization, BiasCorrection, BiasPolicy, BnMode, Equalization, Gram, Layerwise,
+    WeightQuantization,
 };
 use results::Config;
 use toml::de::DeValue;
@@ -97,6 +99,8 @@ pub struct Quantization {
     pub equalization: Option<Equalization>,
     /// What biases make up for.
     pub bias_correction: BiasCorrection,
+    /// What looks at images layer by layer; absent: nothing.
+    pub by_layer: Option<ByLayer>,
     /// What quantized activations are computed in.
     pub execution: Execution,
     /// Where weights and quantizers come from.
@@ -112,6 +116,24 @@ pub enum Source {
     Training(Box<Training>),
     /// The model's file says it all.
     Stored,
+}
+
+/// What is done to weights and biases layer by layer, and by which images.
+#[derive(Clone, Debug)]
+pub struct ByLayer {
+    /// What.
+    pub how: Layerwise,
+    /// The images.
+    pub calibration: CalibrationChoice,
+}
+
+impl Quantization {
+    /// The images that anything is taken from.
+    pub fn calibration(&self) -> Option<&CalibrationChoice> {
+        let activations = self.activations.as_ref();
+        let ranges = activations.map(|activations| &activations.calibration);
+        ranges.or(self.by_layer.as_ref().map(|by_layer| &by_layer.calibration))
+    }
 }
 
 /// How activations are quantized, and what their ranges are taken from.
@@ -187,7 +209,9 @@ impl Cell {
         // Learned steps can leave a poor start, but at few bits they do not go far.
         let learned = method == "qat" && training.method.learns_weight_steps();
         let range = if learned { "mse" } else { "minmax" };
-        let activations = read.activations(seed, range, [first_bits, last_bits])?;
+        let calibration = read.calibration(seed)?;
+        let activations = read.activations(&calibration, range, [first_bits, last_bits])?;
+        let gram: Option<Gram> = read.gram()?;
         let execution = read.execution()?;
         let equalization = read.equalization()?;
         let bias_correction = read.parsed_plainly("bias_correction")?;
@@ -211,9 +235,9 @@ impl Cell {
             does_not_apply!("{key} does not apply here; leave it out");
         }
         let (quantization, mut config) = if method == "stored" {
-            if equalization.is_some() || bias_correction != BiasCorrection::None {
+            if equalization.is_some() || bias_correction != BiasCorrection::None || gram.is_some() {
                 does_not_apply!(
-                    "method = stored: the file's quantizers are those of its own weights; leave equalize and bias_correction out"
+                    "method = stored: the file's quantizers are those of its own weights; leave equalize, bias_correction and gram out"
                 );
             }
             let quantization = Quantization {
@@ -227,6 +251,7 @@ impl Cell {
                 activations: None,
                 equalization: None,
                 bias_correction: BiasCorrection::None,
+                by_layer: None,
                 execution,
                 source: Source::Stored,
             };
@@ -242,7 +267,7 @@ impl Cell {
         } else {
             let quantized = activations.is_some();
             let is_corrected = bias_correction != BiasCorrection::None;
-            let is_folded = equalization.is_some() || is_corrected;
+            let is_folded = equalization.is_some() || is_corrected || gram.is_some();
             let weights = WeightQuantization {
                 scheme,
                 first_bits,
@@ -263,6 +288,17 @@ impl Cell {
             if is_folded {
                 equalization::check(&weights, &method, is_corrected)?;
             }
+            if gram.is_some() {
+                gram::check(&weights, &method, linear, is_corrected)?;
+            }
+            let looks = gram.is_some() || bias_correction == BiasCorrection::Empirical;
+            if looks && calibration.images == 0 {
+                bail!("calibration.images = 0: what looks at images needs at least one");
+            }
+            let by_layer = looks.then(|| ByLayer {
+                how: Layerwise { gram, seed },
+                calibration: calibration.clone(),
+            });
             let source = match method.as_str() {
                 "qat" => {
                     training.check(&weights, activations.as_ref())?;
@@ -275,6 +311,7 @@ impl Cell {
                 activations,
                 equalization,
                 bias_correction,
+                by_layer,
                 execution,
                 source,
             };

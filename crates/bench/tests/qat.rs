@@ -179,7 +179,7 @@ fn simulation_integers_and_the_stored_file_of_a_trained_network_agree() {
         let loaded = resnet::load(&path, None).unwrap();
         assert!(loaded.folded);
         let how = how(&[("method", text("stored"))]).unwrap();
-        let stored = quantized(&loaded, &how, None).unwrap();
+        let stored = quantized(&loaded, &how, None, None).unwrap();
         let all = |net: &quantize::QuantizedNet| {
             let execution = Execution::Simulate;
             let net = Executable::quantized(&Target::Engine, net.clone(), size, execution);
@@ -219,7 +219,7 @@ fn stopping_and_going_on_gives_the_file_of_never_having_stopped() {
 fn looking_at_a_network_trains_none_and_stored_quantizers_must_be_there() {
     let shipped = Shipped::open(4);
     let error = |settings: &[(&str, Scalar)]| {
-        let made = quantized(&shipped.checkpoint, &how(settings).unwrap(), None);
+        let made = quantized(&shipped.checkpoint, &how(settings).unwrap(), None, None);
         made.unwrap_err().to_string()
     };
     let bits = ("weights.bits", Scalar::Integer(4));
@@ -355,7 +355,7 @@ fn a_gpu_sees_what_the_cpu_sees() {
         ("activations.bits", Scalar::Integer(6)),
     ];
     let how = how(&settings).unwrap();
-    let net = quantized(&shipped.checkpoint, &how, Some(&shipped.statistics)).unwrap();
+    let net = quantized(&shipped.checkpoint, &how, Some(&shipped.statistics), None).unwrap();
     let running = AtomicBool::new(false);
     let size = [tested.height(), tested.width()];
     let top1 = |target: &Target, quantized: bool| -> Vec<u16> {

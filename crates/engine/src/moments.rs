@@ -85,7 +85,11 @@ impl Moments {
         let outer = Outer::new(&float32(self.isa).kernels, starts, points, rows);
         self.points += points;
         self.panels.par_iter_mut().for_each(|panel| {
-            let (from, count) = if panel.is_other { (y, others) } else { (x, rows) };
+            let (from, count) = if panel.is_other {
+                (y, others)
+            } else {
+                (x, rows)
+            };
             let mut columns = Buffer::new(points * panel.width);
             let real = panel.width.min(count - panel.start);
             let from = &from[panel.start * points..];
@@ -182,7 +186,10 @@ mod tests {
                 let mut pairs = a.iter().zip(b);
                 a.len() == b.len() && pairs.all(|(a, b)| (a - b).abs() < 1e-6 * points as f64)
             };
-            assert!(close(&made.xx, &xx) && close(&made.yx, &yx), "{rows} {others}");
+            assert!(
+                close(&made.xx, &xx) && close(&made.yx, &yx),
+                "{rows} {others}"
+            );
         }
     }
 

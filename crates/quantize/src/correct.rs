@@ -18,6 +18,8 @@ pub enum BiasCorrection {
     None,
     /// By the means that BatchNorms promise.
     Analytic,
+    /// By those of calibration images, layer after layer ([`crate::quantize_by_layer`]).
+    Empirical,
 }
 
 impl QuantizedNet {
@@ -73,6 +75,7 @@ impl fmt::Display for BiasCorrection {
         f.write_str(match self {
             Self::None => "none",
             Self::Analytic => "analytic",
+            Self::Empirical => "empirical",
         })
     }
 }
@@ -83,10 +86,11 @@ impl FromStr for BiasCorrection {
         match text {
             "none" => Ok(Self::None),
             "analytic" => Ok(Self::Analytic),
+            "empirical" => Ok(Self::Empirical),
             _ => Err(Error::Setting {
                 key: "bias_correction",
                 value: quoted(text),
-                allowed: "none, analytic",
+                allowed: "none, analytic, empirical",
             }),
         }
     }

@@ -130,12 +130,13 @@ const ROUNDINGS: &[&str] = &[
     "half_away",
     "floor",
     "stochastic",
+    "gram",
     "gemmlowp",
     "ort",
 ];
 
 /// Every axis, the coarse ones first, as the line below a table lists them.
-pub(crate) static AXES: [Axis; 37] = {
+pub(crate) static AXES: [Axis; 42] = {
     use About::{Arithmetic, Network, Subject, Weights};
     [
         axis("model", Subject, model, &[]),
@@ -229,6 +230,22 @@ pub(crate) static AXES: [Axis; 37] = {
             |c| text(&c.weights_rounding),
             ROUNDINGS,
         ),
+        axis(
+            "gram order",
+            Weights,
+            |c| text(&c.gram_order),
+            &["nearest", "feedback", "descent"],
+        ),
+        axis(
+            "gram target",
+            Weights,
+            |c| text(&c.gram_target),
+            &["float", "corrected"],
+        )
+        .prefix("target "),
+        axis("gram refit", Weights, |c| number(c.gram_refit), &[]).prefix("refit "),
+        axis("gram positions", Weights, |c| number(c.gram_positions), &[]).prefix("positions "),
+        axis("gram damping", Weights, |c| number(c.gram_damping), &[]).prefix("damping "),
         // None of their own is a value, too: these layers then have the bits of the others.
         axis("first bits", Weights, |c| number(c.first_bits), &[])
             .prefix("first ")
@@ -264,7 +281,13 @@ pub(crate) static AXES: [Axis; 37] = {
         axis("BN", Weights, |c| text(&c.bn), &["kept", "folded"]).prefix("BN "),
         // That nothing was done is a value, too.
         axis("equalization", Weights, equalization, &[NONE]).prefix("equalized "),
-        axis("bias correction", Network, correction, &[NONE]).prefix("bias correction "),
+        axis(
+            "bias correction",
+            Network,
+            correction,
+            &[NONE, "analytic", "empirical"],
+        )
+        .prefix("bias correction "),
         axis(
             "shortcut",
             Network,

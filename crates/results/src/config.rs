@@ -58,8 +58,19 @@ pub struct Config {
     /// The exponent p of the error that `mse` minimises, for `mse` alone.
     #[serde(serialize_with = "plain_option")]
     pub weights_mse_exponent: Option<f64>,
-    /// `half_even`, `half_away`, `floor` or `stochastic`.
+    /// `half_even`, `half_away`, `floor`, `stochastic` or `gram`.
     pub weights_rounding: Option<String>,
+    /// `nearest`, `feedback` or `descent`; the next four with it, for `gram` alone.
+    pub gram_order: Option<String>,
+    /// `corrected` or `float`.
+    pub gram_target: Option<String>,
+    /// Whether scales are fitted to the codes.
+    pub gram_refit: Option<bool>,
+    /// Output pixels of an image; 0 for all.
+    pub gram_positions: Option<u64>,
+    /// Added to the diagonal, in units of its mean.
+    #[serde(serialize_with = "plain_option")]
+    pub gram_damping: Option<f64>,
     /// Bits of the first layer and of the images, where they differ.
     pub first_bits: Option<u32>,
     /// Bits of the classifier, its input and the logits, where they differ.
@@ -82,7 +93,7 @@ pub struct Config {
     pub equalize_clip: Option<String>,
     /// Whether high biases went into the next layer.
     pub equalize_absorb: Option<bool>,
-    /// `analytic`, where biases make up for what rounding does to means.
+    /// `analytic` or `empirical`, where biases make up for what rounding does to means.
     pub bias_correction: Option<String>,
     /// `shared`, `rescale`, `float` or `identity_float`: how the two inputs of a residual sum get one scale.
     pub shortcut: Option<String>,
@@ -174,7 +185,7 @@ pub struct Config {
 
 impl Config {
     /// The columns in file order: the field names.
-    pub const COLUMNS: [&'static str; 65] = [
+    pub const COLUMNS: [&'static str; 70] = [
         "model_name",
         "model_arch",
         "dataset",
@@ -192,6 +203,11 @@ impl Config {
         "weights_percentile",
         "weights_mse_exponent",
         "weights_rounding",
+        "gram_order",
+        "gram_target",
+        "gram_refit",
+        "gram_positions",
+        "gram_damping",
         "first_bits",
         "last_bits",
         "activations_bits",
@@ -243,11 +259,16 @@ impl Config {
     ];
 
     /// Columns that files of this schema may lack, because they were written before there was anything to fill them with.
-    pub(crate) const LATER: [&'static str; 31] = [
+    pub(crate) const LATER: [&'static str; 36] = [
         "input_normalization",
         "input_resize",
         "input_size",
         "labels_offset",
+        "gram_order",
+        "gram_target",
+        "gram_refit",
+        "gram_positions",
+        "gram_damping",
         "equalize",
         "equalize_reach",
         "equalize_clip",

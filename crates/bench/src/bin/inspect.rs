@@ -89,8 +89,10 @@ fn run() -> Result<ExitCode> {
     let options = &arguments.calibration;
     let threads = bench::cli::threads(arguments.threads);
     let calibration = options.calibration(&planned, how.activations.as_ref(), threads)?;
+    let images = planned.calibration.as_ref();
+    let images = images.map(|images| (&images.data, threads));
     let statistics = calibration.as_ref().map(|seen| &seen.statistics);
-    let net = quantized(checkpoint, how, statistics)?;
+    let net = quantized(checkpoint, how, statistics, images)?;
     let (scheme, source) = match (&how.activations, &calibration) {
         (Some(Activations { how, .. }), Some(seen)) => (
             how.scheme.to_string(),

@@ -44,9 +44,10 @@ pub fn network_of(
         return trained(checkpoint, &file);
     }
     let images = run.calibration.as_ref();
-    let statistics =
-        images.map(|images| gathered.of((checkpoint, how), images, threads, cancelled));
-    quantized(checkpoint, how, statistics.transpose()?.as_deref())
+    let seen = images.filter(|_| how.activations.is_some());
+    let statistics = seen.map(|images| gathered.of((checkpoint, how), images, threads, cancelled));
+    let images = images.map(|images| (&images.data, threads));
+    quantized(checkpoint, how, statistics.transpose()?.as_deref(), images)
 }
 
 /// `checkpoint` folded, with the weights and quantizers of a file that its training has left.

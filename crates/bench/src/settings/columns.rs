@@ -28,6 +28,7 @@ pub(super) fn quantized_config(
 ) -> Config {
     let weights = &how.weights;
     let equalization = how.equalization.as_ref();
+    let gram = how.by_layer.as_ref().and_then(|by_layer| by_layer.how.gram);
     let is_corrected = how.bias_correction != BiasCorrection::None;
     let scheme = weights.scheme.as_ref();
     let stochastic = scheme.is_some_and(|s| matches!(s.rounding(), Rounding::Stochastic { .. }));
@@ -51,7 +52,15 @@ pub(super) fn quantized_config(
             RangeMethod::Mse { exponent } => Some(exponent),
             _ => None,
         }),
-        weights_rounding: scheme.map(|s| s.rounding().to_string()),
+        weights_rounding: scheme.map(|s| match gram {
+            Some(_) => "gram".to_owned(),
+            None => s.rounding().to_string(),
+        }),
+        gram_order: gram.map(|gram| gram.order.to_string()),
+        gram_target: gram.map(|gram| gram.target.to_string()),
+        gram_refit: gram.map(|gram| gram.refit),
+        gram_positions: gram.map(|gram| gram.positions as u64),
+        gram_damping: gram.map(|gram| gram.damping),
         first_bits: weights.first_bits.map(|bits| bits.get()),
         last_bits: weights.last_bits.map(|bits| bits.get()),
         bias: Some(weights.bias.to_string()),
@@ -63,7 +72,7 @@ pub(super) fn quantized_config(
         bias_correction: is_corrected.then(|| how.bias_correction.to_string()),
         method: method.to_owned(),
         seed: if stochastic
-            || how.activations.is_some()
+            || how.calibration().is_some()
             || matches!(how.source, Source::Training(_))
         {
             seed
@@ -107,7 +116,11 @@ pub(super) fn quantized_config(
         // Bits are filled in once the file is open.
         Source::PostTraining | Source::Stored => config,
     };
-    let Some(Activations { how, calibration }) = &how.activations else {
+    let config = Config {
+        calibration_images: how.calibration().map(|choice| choice.images),
+        ..config
+    };
+    let Some(Activations { how, .. }) = &how.activations else {
         return config;
     };
     let scheme = &how.scheme;
@@ -116,7 +129,6 @@ pub(super) fn quantized_config(
         activations_mapping: Some(scheme.mapping().to_string()),
         activations_narrow: narrow(scheme.mapping(), scheme.codes()),
         shortcut: Some(how.shortcut.to_string()),
-        calibration_images: Some(calibration.images),
         calibration_method: Some(scheme.range().name().to_owned()),
         calibration_percentile: match scheme.range() {
             ActivationRange::Percentile(p) => Some(p),

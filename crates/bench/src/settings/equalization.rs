@@ -4,8 +4,7 @@ use anyhow::{Result, bail};
 use quantize::{BiasPolicy, BnMode, Equalization, WeightQuantization};
 
 use super::applies::does_not_apply;
-use super::reader::{Reader, shown};
-use crate::experiment::Scalar;
+use super::reader::Reader;
 
 impl Reader {
     /// How to equalize, if that is asked for; the settings that go with it are checked either way.
@@ -13,14 +12,7 @@ impl Reader {
         let usual = Equalization::default();
         let reach = self.parsed_plainly("equalize.reach")?;
         let clip = self.parsed_plainly("equalize.clip")?;
-        let absorb = match self.settings.remove("equalize.absorb") {
-            None => None,
-            Some(Scalar::Bool(value)) => Some(value),
-            Some(other) => bail!(
-                "equalize.absorb = {}: expected true or false",
-                shown(&other)
-            ),
-        };
+        let absorb = self.yes_or_no("equalize.absorb")?;
         let how = Equalization {
             reach: reach.unwrap_or(usual.reach),
             clip: clip.unwrap_or(usual.clip),
@@ -38,7 +30,7 @@ impl Reader {
 /// Both work on a network that is folded and on biases that are not rounded yet.
 pub(super) fn check(weights: &WeightQuantization, method: &str, is_corrected: bool) -> Result<()> {
     let key = match is_corrected {
-        true => "bias_correction = analytic",
+        true => "bias_correction",
         false => "equalize = cross_layer",
     };
     if method == "qat" {

@@ -85,7 +85,27 @@ pub const KEYS: &[(&str, &str)] = &[
     ("weights.mse_exponent", "for mse: p in |x - y|^p; default 2"),
     (
         "weights.rounding",
-        "half_even, half_away, floor, stochastic; default half_even",
+        "half_even, half_away, floor, stochastic, or gram (by what calibration images make of a layer); default half_even",
+    ),
+    (
+        "gram.order",
+        "nearest, feedback (what a code loses goes into the next ones) or descent; default descent",
+    ),
+    (
+        "gram.target",
+        "corrected (for what layers before have lost) or float (with feedback: GPTQ); default corrected",
+    ),
+    (
+        "gram.refit",
+        "scales fitted to the codes, and codes to them again; default true",
+    ),
+    (
+        "gram.positions",
+        "output pixels of an image that are looked at, 0 for all; default 64",
+    ),
+    (
+        "gram.damping",
+        "added to the diagonal, in units of its mean; default 0.01",
     ),
     (
         "first.bits",
@@ -130,7 +150,7 @@ pub const KEYS: &[(&str, &str)] = &[
     ),
     (
         "bias_correction",
-        "none, or analytic: by the means that BatchNorms promise, which take no images; default none",
+        "none, analytic (by the means that BatchNorms promise) or empirical (by calibration images); default none",
     ),
     (
         "shortcut",
@@ -152,7 +172,7 @@ pub const KEYS: &[(&str, &str)] = &[
     ),
     (
         "calibration.images",
-        "images that activation ranges are taken from; default 512",
+        "images that activation ranges, gram and empirical correction take; default 512",
     ),
     (
         "calibration.method",
@@ -241,7 +261,7 @@ const SUBJECTS: [(&str, &[&str]); 9] = [
         "Method",
         &["method", "bn", "bias", "equalize", "bias_correction"],
     ),
-    ("Weights", &["weights", "first", "last"]),
+    ("Weights", &["weights", "gram", "first", "last"]),
     ("Activations", &["activations", "shortcut"]),
     ("Calibration", &["calibration"]),
     ("Integers", &["execution", "integer"]),

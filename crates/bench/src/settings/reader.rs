@@ -176,7 +176,7 @@ impl Reader {
     /// with it are checked either way.
     pub fn activations(
         &mut self,
-        seed: u64,
+        calibration: &CalibrationChoice,
         range: &str,
         [first_bits, last_bits]: [Option<Bits>; 2],
     ) -> Result<Option<Activations>> {
@@ -206,13 +206,6 @@ impl Reader {
         }
         let range = ActivationRange::named(range, parameter)
             .with_context(|| format!("calibration.method = {range}"))?;
-        let calibration = CalibrationChoice {
-            dataset: self.path("calibration.dataset")?,
-            images: self
-                .integer("calibration.images", 0..=100_000_000)?
-                .unwrap_or(DEFAULT_CALIBRATION_IMAGES),
-            seed,
-        };
         let is_float = bits == results::FLOAT_BITS;
         let bits = Bits::new(if is_float { 8 } else { bits }).context("activations.bits")?;
         let scheme = ActivationScheme::new(bits, mapping, codes, range, Rounding::HalfEven)?;
@@ -229,8 +222,19 @@ impl Reader {
                 last_bits,
                 shortcut,
             },
-            calibration,
+            calibration: calibration.clone(),
         }))
+    }
+
+    /// Which images are looked at, if any are.
+    pub fn calibration(&mut self, seed: u64) -> Result<CalibrationChoice> {
+        Ok(CalibrationChoice {
+            dataset: self.path("calibration.dataset")?,
+            images: self
+                .integer("calibration.images", 0..=100_000_000)?
+                .unwrap_or(DEFAULT_CALIBRATION_IMAGES),
+            seed,
+        })
     }
 
     /// What quantized activations are computed in.

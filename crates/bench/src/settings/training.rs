@@ -173,7 +173,11 @@ impl Reader {
         Ok(self.integer(key, 1..=1_000_000)?.map(|n| n as usize))
     }
 
-    fn number_in(&mut self, key: &str, allowed: RangeInclusive<f64>) -> Result<Option<f64>> {
+    pub(super) fn number_in(
+        &mut self,
+        key: &str,
+        allowed: RangeInclusive<f64>,
+    ) -> Result<Option<f64>> {
         match self.number(key)? {
             Some(value) if !allowed.contains(&value) => bail!(
                 "{key} = {value}: expected a number from {} to {}",
@@ -193,7 +197,7 @@ impl Reader {
         }
     }
 
-    fn positive(&mut self, key: &str) -> Result<Option<f64>> {
+    pub(super) fn positive(&mut self, key: &str) -> Result<Option<f64>> {
         match self.number(key)? {
             Some(value) if !(value.is_finite() && value > 0.0) => {
                 bail!("{key} = {value}: expected a positive number")
@@ -202,7 +206,7 @@ impl Reader {
         }
     }
 
-    fn yes_or_no(&mut self, key: &str) -> Result<Option<bool>> {
+    pub(super) fn yes_or_no(&mut self, key: &str) -> Result<Option<bool>> {
         match self.settings.remove(key) {
             None => Ok(None),
             Some(Scalar::Bool(value)) => Ok(Some(value)),

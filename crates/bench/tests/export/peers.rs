@@ -41,7 +41,7 @@ fn onnx_runtimes_integers_are_ours_with_its_arithmetic_code_for_code() {
         ];
         let settings = settings.iter().map(|said| parse_single(said).unwrap());
         let cell = Cell::new(&settings.collect()).unwrap();
-        let net = quantized(&checkpoint, &cell.quantization.unwrap(), Some(&seen)).unwrap();
+        let net = quantized(&checkpoint, &cell.quantization.unwrap(), Some(&seen), None).unwrap();
         let file = quantize::to_onnx(&net, Form::Qdq, &BTreeMap::new()).unwrap();
         let found = compare(&net, &file, &images, (&python, 2), &|_| {}).unwrap();
         let [_, precise, unfused] = &found.theirs[..] else {

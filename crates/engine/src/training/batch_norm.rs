@@ -16,8 +16,8 @@
 use rayon::prelude::*;
 
 use super::images_per_task;
-use crate::error::expect;
 use crate::error::Error;
+use crate::error::expect;
 
 /// Values whose sum is made in float32.
 const RUN: usize = 1024;

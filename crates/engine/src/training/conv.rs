@@ -9,14 +9,14 @@
 
 use rayon::prelude::*;
 
-use crate::planar::{to_channels_last, to_planar};
 use super::images_per_task;
-use crate::error::expect;
 use crate::buffer::Buffer;
 use crate::error::Error;
+use crate::error::expect;
 use crate::graph::Clip;
 use crate::kernel::{Convolution, Float32, Geometry, Isa, Kernels, Post, VECTOR, float32};
 use crate::layout::{Layout, Table};
+use crate::planar::{to_channels_last, to_planar};
 use crate::shape::{Shape, Window};
 
 /// Bytes of an image group's maps: half of the smallest second-level cache in use, 512 KiB.

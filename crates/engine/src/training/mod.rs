@@ -16,7 +16,6 @@ mod weight_gradient;
 pub use batch_norm::{BatchNorm, BatchNormGradients, Statistics, clipped, masked};
 pub use conv::Conv2d;
 
-
 /// An image's share of a thread's work is some of these; more of them cost room, fewer cost calls.
 fn images_per_task(images: usize) -> usize {
     // Twice as many tasks as threads, so that a thread that is held up by others does not hold up all.

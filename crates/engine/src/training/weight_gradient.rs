@@ -21,10 +21,10 @@
 use rayon::prelude::*;
 
 use super::conv::Conv2d;
-use crate::planar::to_channels_last;
 use crate::buffer::Buffer;
 use crate::error::{Error, expect};
 use crate::kernel::Outer;
+use crate::planar::to_channels_last;
 use crate::shape::{Shape, Window};
 
 /// Blocks of images, at the most: enough to keep eight threads busy, few enough for their sums to stay in the cache.

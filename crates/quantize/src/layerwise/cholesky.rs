@@ -160,7 +160,8 @@ mod tests {
     fn any_number_of_threads_makes_the_same_factor() {
         let with = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-            pool.unwrap().install(|| Cholesky::new(positive(200), 200).unwrap().l)
+            pool.unwrap()
+                .install(|| Cholesky::new(positive(200), 200).unwrap().l)
         };
         let one = with(1);
         assert!(with(2) == one && with(3) == one);

@@ -30,7 +30,12 @@ pub(super) struct Descent<'a> {
 
 impl<'a> Descent<'a> {
     /// Begins at `codes`, zero points included.
-    pub fn new(problems: &'a [Problem], layout: Layout, params: Vec<QParams>, codes: &[i32]) -> Self {
+    pub fn new(
+        problems: &'a [Problem],
+        layout: Layout,
+        params: Vec<QParams>,
+        codes: &[i32],
+    ) -> Self {
         let taps = problems[0].taps;
         let rows = codes.chunks_exact(taps).map(|codes| Row {
             codes: codes.to_vec(),
@@ -169,5 +174,7 @@ fn group_of(layout: &Layout, taps: usize, o: usize, j: usize) -> usize {
 
 /// `to += factor * line`.
 fn add(to: &mut [f32], factor: f32, line: &[f32]) {
-    to.iter_mut().zip(line).for_each(|(to, l)| *to += factor * l);
+    to.iter_mut()
+        .zip(line)
+        .for_each(|(to, l)| *to += factor * l);
 }

@@ -7,6 +7,9 @@ mod descent;
 mod patches;
 mod problem;
 mod stream;
+#[cfg(test)]
+mod tests;
+mod words;
 
 use network::{HostTensor, Network, NodeId, Op, Value};
 use quant_core::{Layout, Mapping, Outcome, QParams, Quantized, Scheme, Values};
@@ -66,25 +69,43 @@ pub struct Layerwise {
     pub seed: u64,
 }
 
+impl Default for Gram {
+    fn default() -> Self {
+        Self {
+            order: Order::Descent,
+            target: Target::Corrected,
+            refit: true,
+            positions: 64,
+            damping: 1e-2,
+        }
+    }
+}
+
+/// The most numbers of one value that are held at once, of all images: of more images the first take part.
+const MOST_VALUES: usize = 1 << 28;
+
 /// Passes over all codes after the start, and after each of so many refits.
 const SWEEPS: usize = 4;
 const REFITS: usize = 3;
 const SWEEPS_AFTER: usize = 2;
 
 /// Quantizes the weights of `network` with `images`, `[n, c, height, width]`, as the network reads them. Where activations will be
-/// rounded, `codes` has what to, and the quantized stream has them rounded; they are not in the network that comes out.
-
+/// rounded, `codes` has what to, and the quantized stream has them rounded; they are not in the network that comes out. Memory: some ten
+/// times the largest value of all images.
 ///
 /// # Errors
 /// As [`crate::quantize`]; images too small for the network.
 pub fn quantize_by_layer(
     network: &Network,
-    how: &WeightQuantization,
-    layerwise: &Layerwise,
+    (how, layerwise): (&WeightQuantization, &Layerwise),
     (images, size): (&[f32], [usize; 2]),
     codes: Option<(&SiteCodes, ShortcutPolicy)>,
 ) -> Result<QuantizedNet, Error> {
     let float = fold(network)?;
+    let topology = float.topology().clone().at(size)?;
+    let values = (0..topology.nodes().len()).map(|id| topology.shape(Value::Node(id)).len());
+    let most = (MOST_VALUES / values.max().unwrap_or(1)).max(1);
+    let images = &images[..images.len().min(most * topology.input().len())];
     let lowered = lower(float.clone(), size, Epilogue::Separate)?;
     let mut exact = Stream::new(lowered, images)?;
     let unrounded = |net: &QuantizedNet| {
@@ -93,10 +114,8 @@ pub fn quantize_by_layer(
         lower_quantized(net, size, Epilogue::Separate)
     };
     let mut rounded = Stream::new(unrounded(&QuantizedNet::float(float.clone()))?, images)?;
-    let (topology, tensors) = float.into_parts();
-    let topology = topology.at(size)?;
-    let shape = topology.input();
-    let count = images.len() / shape.len();
+    let tensors = float.tensors();
+    let count = images.len() / topology.input().len();
     quantize_each(network, how, &mut |net, layer, scheme| {
         let node = topology.node(layer);
         let name = &node.name;
@@ -113,23 +132,23 @@ pub fn quantize_by_layer(
             seed.wrapping_mul(0x100_0000_01b3) ^ u64::from(byte)
         });
         let points = geometry.points(count, positions, seed);
+        // Nearest codes of the float weights: what is left is the bias.
         let gram = layerwise.gram.unwrap_or(Gram {
             order: Order::Nearest,
             target: Target::Float,
             refit: false,
             positions: 0,
-            damping: 1e-2,
+            ..Gram::default()
         });
         let each = weight.len() / geometry.groups;
         let of_group = |group: usize| {
             let sums = sums(&geometry, group, &points, (&input, &output));
             let own = &weight.data[group * each..][..each];
-            Problem::new(sums, own, (gram.damping, gram.target == Target::Float))
+            let how = (gram.damping, gram.target == Target::Float);
+            Problem::new(sums, own, how, geometry.groups > 1)
         };
-        let problems: Result<Vec<Problem>, Blank> = match geometry.groups {
-            1 => Ok(vec![of_group(0)].into_iter().collect::<Result<_, _>>()).and_then(|p| p),
-            groups => (0..groups).into_par_iter().map(of_group).collect(),
-        };
+        let groups = (0..geometry.groups).into_par_iter();
+        let problems: Result<Vec<Problem>, Blank> = groups.map(of_group).collect();
         match problems {
             Ok(problems) => {
                 let quantized = solve(weight, scheme, &problems, &gram, name)?;
@@ -146,13 +165,15 @@ pub fn quantize_by_layer(
                     bias.push(problem.bias(o % outputs, row) as f32);
                 }
                 let words = format!(
-                    "{scheme}, on {} patches; {:.2e} of the outputs' variance lost",
+                    "{scheme}, on {} patches of {count} images; {:.2e} of the outputs' variance lost",
                     points.len(),
                     error / whole
                 );
                 net.take_weight(name, weight, &quantized, &words)?;
-                net.state
-                    .insert(format!("{name}.bias"), HostTensor::new(vec![bias.len()], bias)?);
+                net.state.insert(
+                    format!("{name}.bias"),
+                    HostTensor::new(vec![bias.len()], bias)?,
+                );
                 net.bias(name, how.bias, Some(scheme))?;
             }
             Err(blank) => {

@@ -65,10 +65,7 @@ impl Geometry {
         let mut patches = Vec::with_capacity(self.taps() * points.len());
         for c in group * own..(group + 1) * own {
             for (u, v) in (0..rows).flat_map(|u| (0..columns).map(move |v| (u, v))) {
-                let [down, right] = [
-                    u * self.window.dilation[0],
-                    v * self.window.dilation[1],
-                ];
+                let [down, right] = [u * self.window.dilation[0], v * self.window.dilation[1]];
                 patches.extend(points.iter().map(|point| {
                     let y = (point.y * self.window.stride[0] + down).wrapping_sub(top);
                     let x = (point.x * self.window.stride[1] + right).wrapping_sub(left);
@@ -131,7 +128,8 @@ mod tests {
                     for (c, u, v) in (0..18).map(|k| (k / 9, k / 3 % 3, k % 3)) {
                         let (y, column) = (point.y * 2 + u, point.x * 2 + v);
                         if (1..6).contains(&y) && (1..6).contains(&column) {
-                            let at = (point.image * 4 + group * 2 + c) * 25 + (y - 1) * 5 + column - 1;
+                            let at =
+                                (point.image * 4 + group * 2 + c) * 25 + (y - 1) * 5 + column - 1;
                             expected += row[c * 9 + u * 3 + v] * x[at];
                         }
                     }
@@ -154,6 +152,11 @@ mod tests {
         seen.dedup();
         assert_eq!(seen.len(), 60);
         let again = geometry.points(3, 20, 6);
-        assert!(points.iter().zip(&again).any(|(a, b)| (a.y, a.x) != (b.y, b.x)));
+        assert!(
+            points
+                .iter()
+                .zip(&again)
+                .any(|(a, b)| (a.y, a.x) != (b.y, b.x))
+        );
     }
 }

@@ -71,17 +71,23 @@ pub(super) fn sums(
 }
 
 impl Problem {
-    /// Equation (1) from [`sums`], for the float weights `w`, `[outputs][taps]`.
+    /// Equation (1) from [`sums`], for the float weights `w`, `[outputs][taps]`. `is_group`: one of several, which may read constants
+    /// while others do not.
     pub fn new(
         (products, squares): (Products, Vec<f64>),
         w: &[f32],
         (damping, is_float): (f64, bool),
+        is_group: bool,
     ) -> Result<Self, Blank> {
         let n = products.points as f64;
         let (outputs, rows) = (squares.len(), w.len() / squares.len() + 1);
         let taps = rows - 1;
-        let mean: Vec<f64> = (0..taps).map(|k| products.xx[taps * rows + k] / n).collect();
-        let means: Vec<f64> = (0..outputs).map(|o| products.yx[o * rows + taps] / n).collect();
+        let mean: Vec<f64> = (0..taps)
+            .map(|k| products.xx[taps * rows + k] / n)
+            .collect();
+        let means: Vec<f64> = (0..outputs)
+            .map(|o| products.yx[o * rows + taps] / n)
+            .collect();
         let mut h = vec![0.0; taps * taps];
         h.par_chunks_mut(taps).enumerate().for_each(|(i, row)| {
             let sums = &products.xx[i * rows..];
@@ -91,12 +97,19 @@ impl Problem {
         });
         let diagonal = (0..taps).map(|k| h[k * taps + k]).sum::<f64>() / taps as f64;
         // What float32 leaves of a constant's square less its mean's.
-        let scale = (0..taps).map(|k| products.xx[k * rows + k] / n).sum::<f64>() / taps as f64;
-        if !(diagonal.is_finite() && diagonal > 1e-6 * scale) {
+        let scale = (0..taps)
+            .map(|k| products.xx[k * rows + k] / n)
+            .sum::<f64>()
+            / taps as f64;
+        let is_blank = !(diagonal.is_finite() && diagonal > 1e-6 * scale);
+        if is_blank && !is_group {
             return Err(Blank::Constant);
         }
-        let damping = damping * diagonal;
-        let mut a = h.clone();
+        // With nothing to go by every weight counts the same: the nearest codes.
+        let (damping, mut a) = match is_blank {
+            true => (1.0, vec![0.0; taps * taps]),
+            false => (damping * diagonal, h.clone()),
+        };
         (0..taps).for_each(|k| a[k * taps + k] += damping);
         let factor = Cholesky::new(a.clone(), taps).ok_or(Blank::Singular)?;
         let w: Vec<f64> = w.iter().map(|&w| f64::from(w)).collect();
@@ -107,7 +120,10 @@ impl Problem {
             })
             .collect();
         let (t, best) = if is_float {
-            let t = w.par_chunks(taps).flat_map_iter(|w| product(&a, w)).collect();
+            let t = w
+                .par_chunks(taps)
+                .flat_map_iter(|w| product(&a, w))
+                .collect();
             (t, w)
         } else {
             let t: Vec<f64> = b.iter().zip(&w).map(|(b, w)| b + damping * w).collect();
@@ -133,7 +149,11 @@ impl Problem {
     pub fn error(&self, o: usize, q: &[f32]) -> [f64; 2] {
         let q: Vec<f64> = q.iter().map(|&q| f64::from(q)).collect();
         let b = &self.b[o * self.taps..][..self.taps];
-        let square: f64 = product(&self.h, &q).iter().zip(&q).map(|(h, q)| h * q).sum();
+        let square: f64 = product(&self.h, &q)
+            .iter()
+            .zip(&q)
+            .map(|(h, q)| h * q)
+            .sum();
         let cross: f64 = b.iter().zip(&q).map(|(b, q)| b * q).sum();
         [
             (self.variance[o] - 2.0 * cross + square).max(0.0),
