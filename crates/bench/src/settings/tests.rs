@@ -351,6 +351,47 @@ fn equalization_and_correction_fold_are_columns_and_refuse_what_they_cannot_prec
 }
 
 #[test]
+fn gram_rounding_has_columns_of_its_own_and_images_and_sets_biases_itself() {
+    let gram = ("weights.rounding", text("gram"));
+    let made = cell(&[gram.clone(), ("seed", Scalar::Integer(7))]).unwrap();
+    let config = &made.config;
+    assert_eq!(config.weights_rounding.as_deref(), Some("gram"));
+    assert_eq!(config.gram_order.as_deref(), Some("descent"));
+    assert_eq!(config.gram_target.as_deref(), Some("corrected"));
+    assert_eq!(
+        (config.gram_refit, config.gram_positions),
+        (Some(true), Some(64))
+    );
+    assert_eq!((config.calibration_images, config.seed), (Some(512), 7));
+    assert_eq!(
+        (config.bn.as_deref(), config.bias.as_deref()),
+        (Some("folded"), Some("float"))
+    );
+    // Axes of the cells beside this one.
+    let beside = [
+        ("gram.order", text("feedback")),
+        ("calibration.images", Scalar::Integer(9)),
+    ];
+    assert_eq!(cell(&beside).unwrap().config, cell(&[]).unwrap().config);
+    let empirical = cell(&[("bias_correction", text("empirical"))]).unwrap();
+    assert_eq!(empirical.config.calibration_images, Some(512));
+
+    let refused = |more: &[(&'static str, Scalar)]| {
+        let mut pairs = vec![gram.clone()];
+        pairs.extend(more.iter().cloned());
+        error(&pairs)
+    };
+    assert!(refused(&[("bn", text("kept"))]).contains("set bn = folded"));
+    assert!(refused(&[("bias", text("same"))]).contains("bias = float or int32"));
+    assert!(refused(&[("bias_correction", text("empirical"))]).contains("by itself"));
+    assert!(refused(&[("method", text("linear"))]).contains("set method = ptq"));
+    assert!(refused(&[("method", text("qat"))]).contains("set method = ptq"));
+    assert!(refused(&[("gram.order", text("random"))]).contains("nearest, feedback, descent"));
+    assert!(refused(&[("gram.damping", Scalar::Float(-1.0))]).contains("from 0 to"));
+    assert!(refused(&[("calibration.images", Scalar::Integer(0))]).contains("at least one"));
+}
+
+#[test]
 fn the_seed_matters_to_stochastic_rounding_alone() {
     let seeded = |rounding: &str, seed: i64| {
         cell(&[
