@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use network::{HostTensor, Network, Op};
+use network::{Network, Op};
 
 use crate::error::{Error, quoted};
 use crate::moments::analytic_correction;
@@ -63,8 +63,7 @@ impl QuantizedNet {
             let old = old.unwrap_or_else(|| vec![0.0; correction.len()]);
             let pairs = old.iter().zip(&correction);
             let new: Vec<f32> = pairs.map(|(&b, c)| (f64::from(b) + c) as f32).collect();
-            self.state
-                .insert(&bias, HostTensor::new(vec![new.len()], new)?);
+            self.put_bias(&node.name, new)?;
         }
         Ok(())
     }

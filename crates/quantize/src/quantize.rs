@@ -327,6 +327,21 @@ impl QuantizedNet {
         Ok(())
     }
 
+    /// Adds to the manifest's line about a layer's weights.
+    pub(crate) fn note_weight(&mut self, layer: &str, words: &str) {
+        let weight = format!("{layer}.weight");
+        if let Some(line) = self.manifest.iter_mut().find(|d| d.tensor == weight) {
+            line.reason += &format!("; {words}");
+        }
+    }
+
+    /// Gives a layer the bias `bias`, one value for each output.
+    pub(crate) fn put_bias(&mut self, layer: &str, bias: Vec<f32>) -> Result<(), Error> {
+        let bias = HostTensor::new(vec![bias.len()], bias)?;
+        self.state.insert(format!("{layer}.bias"), bias);
+        Ok(())
+    }
+
     /// A layer's weights rounded to the nearest codes of `scheme`, and its bias as `bias` says.
     pub(crate) fn layer(
         &mut self,

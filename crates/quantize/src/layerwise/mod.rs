@@ -18,11 +18,11 @@ use rayon::prelude::*;
 use crate::error::Error;
 use crate::fold::fold;
 use crate::lower::{Epilogue, lower, lower_quantized};
-use crate::quantize::{QuantizedNet, WeightQuantization, quantize_each};
+use crate::quantize::{BiasPolicy, QuantizedNet, WeightQuantization, quantize_each};
 use crate::sites::{ShortcutPolicy, SiteCodes};
 use descent::Descent;
 use patches::Geometry;
-use problem::{Blank, Problem, sums};
+use problem::{Problem, sums};
 use stream::Stream;
 
 /// How codes are found.
@@ -84,6 +84,9 @@ impl Default for Gram {
 /// The most numbers of one value that are held at once, of all images: of more images the first take part.
 const MOST_VALUES: usize = 1 << 28;
 
+/// Output pixels of an image whose mean a bias is corrected by.
+const POSITIONS: usize = 256;
+
 /// Passes over all codes after the start, and after each of so many refits.
 const SWEEPS: usize = 4;
 const REFITS: usize = 3;
@@ -127,68 +130,116 @@ pub fn quantize_by_layer(
         exact.input_of(name)?;
         let output = exact.made()?;
         let weight = tensors.require(&format!("{name}.weight"))?;
-        let positions = layerwise.gram.map_or(0, |gram| gram.positions);
-        let seed = name.bytes().fold(layerwise.seed, |seed, byte| {
+        let seen = Seen {
+            geometry,
+            images: count,
+            input,
+            output,
+        };
+        match &layerwise.gram {
+            Some(gram) => seen.round(net, (name, weight), scheme, (gram, layerwise.seed))?,
+            None => {
+                net.layer(name, BiasPolicy::Float, Some(scheme))?;
+                // Its bias comes after its weights in the manifest, but is not settled yet.
+                net.manifest.retain(|d| d.tensor != format!("{name}.bias"));
+                seen.correct(net, name)?;
+            }
+        }
+        net.bias(name, how.bias, Some(scheme))?;
+        rounded.renew(unrounded(net)?)
+    })
+}
+
+/// What a layer reads in the quantized network, and what it makes in the float one.
+struct Seen {
+    geometry: Geometry,
+    images: usize,
+    /// `[n, c, h, w]`.
+    input: Vec<f32>,
+    output: Vec<f32>,
+}
+
+impl Seen {
+    /// Codes and bias of the layer `name` on Gram matrices.
+    fn round(
+        &self,
+        net: &mut QuantizedNet,
+        (name, weight): (&str, &HostTensor),
+        scheme: &Scheme,
+        (gram, seed): (&Gram, u64),
+    ) -> Result<(), Error> {
+        let (geometry, images) = (&self.geometry, self.images);
+        let seed = name.bytes().fold(seed, |seed, byte| {
             seed.wrapping_mul(0x100_0000_01b3) ^ u64::from(byte)
         });
-        let points = geometry.points(count, positions, seed);
-        // Nearest codes of the float weights: what is left is the bias.
-        let gram = layerwise.gram.unwrap_or(Gram {
-            order: Order::Nearest,
-            target: Target::Float,
-            refit: false,
-            positions: 0,
-            ..Gram::default()
-        });
+        let points = geometry.points(images, gram.positions, seed);
         let each = weight.len() / geometry.groups;
         let of_group = |group: usize| {
-            let sums = sums(&geometry, group, &points, (&input, &output));
+            let sums = sums(geometry, group, &points, (&self.input, &self.output));
             let own = &weight.data[group * each..][..each];
             let how = (gram.damping, gram.target == Target::Float);
             Problem::new(sums, own, how, geometry.groups > 1)
         };
         let groups = (0..geometry.groups).into_par_iter();
-        let problems: Result<Vec<Problem>, Blank> = groups.map(of_group).collect();
-        match problems {
-            Ok(problems) => {
-                let quantized = solve(weight, scheme, &problems, &gram, name)?;
-                let each = weight.len() / weight.shape[0];
-                let outputs = weight.shape[0] / geometry.groups;
-                let rows = quantized.values.chunks_exact(each).enumerate();
-                let (mut error, mut whole) = (0.0, 0.0);
-                let mut bias = Vec::with_capacity(weight.shape[0]);
-                for (o, row) in rows {
-                    let problem = &problems[o / outputs];
-                    let [lost, variance] = problem.error(o % outputs, row);
-                    error += lost;
-                    whole += variance;
-                    bias.push(problem.bias(o % outputs, row) as f32);
-                }
-                let words = format!(
-                    "{scheme}, on {} patches of {count} images; {:.2e} of the outputs' variance lost",
-                    points.len(),
-                    error / whole
-                );
-                net.take_weight(name, weight, &quantized, &words)?;
-                net.state.insert(
-                    format!("{name}.bias"),
-                    HostTensor::new(vec![bias.len()], bias)?,
-                );
-                net.bias(name, how.bias, Some(scheme))?;
-            }
+        let problems: Vec<Problem> = match groups.map(of_group).collect::<Result<_, _>>() {
+            Ok(problems) => problems,
             Err(blank) => {
-                net.layer(name, how.bias, Some(scheme))?;
-                let reason = match blank {
-                    Blank::Constant => "the layer reads constants",
-                    Blank::Singular => "the inputs' products are singular; give some gram.damping",
-                };
-                if let Some(line) = net.manifest.iter_mut().rfind(|d| d.kind == "weight") {
-                    line.reason += &format!("; rounded to the nearest: {reason}");
-                }
+                net.layer(name, BiasPolicy::Float, Some(scheme))?;
+                net.manifest.retain(|d| d.tensor != format!("{name}.bias"));
+                net.note_weight(name, &format!("rounded to the nearest: {blank}"));
+                return self.correct(net, name);
             }
+        };
+        let quantized = solve(weight, scheme, &problems, gram, name)?;
+        let each = weight.len() / weight.shape[0];
+        let outputs = weight.shape[0] / geometry.groups;
+        let (mut error, mut whole) = (0.0, 0.0);
+        let mut bias = Vec::with_capacity(weight.shape[0]);
+        for (o, row) in quantized.values.chunks_exact(each).enumerate() {
+            let problem = &problems[o / outputs];
+            let [lost, variance] = problem.error(o % outputs, row);
+            error += lost;
+            whole += variance;
+            bias.push(problem.bias(o % outputs, row) as f32);
         }
-        rounded.renew(unrounded(net)?)
-    })
+        net.take_weight(name, weight, &quantized, &scheme.to_string())?;
+        let words = format!(
+            "codes by {} patches of {images} images, {:.2e} of the outputs' variance lost",
+            points.len(),
+            error / whole
+        );
+        net.note_weight(name, &words);
+        net.put_bias(name, bias)
+    }
+
+    /// Gives the layer `name` the bias with which its outputs have the means of the float layer's.
+    fn correct(&self, net: &mut QuantizedNet, name: &str) -> Result<(), Error> {
+        let weight = net.state.require(&format!("{name}.weight"))?.clone();
+        let points = self.geometry.points(self.images, POSITIONS, 0);
+        let each = weight.len() / weight.shape[0];
+        let outputs = weight.shape[0] / self.geometry.groups;
+        let groups = (0..self.geometry.groups).into_par_iter();
+        let means: Vec<[Vec<f64>; 2]> = groups
+            .map(|group| {
+                self.geometry
+                    .means((&self.input, &self.output), group, &points)
+            })
+            .collect();
+        let rows = weight.data.chunks_exact(each).enumerate();
+        let bias: Vec<f32> = rows
+            .map(|(o, row)| {
+                let [inputs, made] = &means[o / outputs];
+                let sum: f64 = row.iter().zip(inputs).map(|(&w, m)| f64::from(w) * m).sum();
+                (made[o % outputs] - sum) as f32
+            })
+            .collect();
+        let old = net.state.get(&format!("{name}.bias"));
+        let old = old.map_or_else(|| vec![0.0; bias.len()], |bias| bias.data.clone());
+        let moves = bias.iter().zip(old).map(|(new, old)| (new - old).abs());
+        let most = moves.fold(0.0_f32, f32::max);
+        net.note_weight(name, &format!("bias corrected by at most {most:.3e}"));
+        net.put_bias(name, bias)
+    }
 }
 
 fn geometry(topology: &network::Topology, layer: NodeId) -> Geometry {

@@ -2,6 +2,7 @@
 
 use engine::{Padding, Shape, Window};
 use quant_core::uniform;
+use rayon::prelude::*;
 
 /// Points whose sums are made in float32 before they are added up in float64.
 pub(super) const BLOCK: usize = 2048;
@@ -62,20 +63,22 @@ impl Geometry {
         let own = channels / self.groups;
         let [rows, columns] = self.window.kernel;
         let Padding { top, left, .. } = self.window.padding;
-        let mut patches = Vec::with_capacity(self.taps() * points.len());
-        for c in group * own..(group + 1) * own {
-            for (u, v) in (0..rows).flat_map(|u| (0..columns).map(move |v| (u, v))) {
-                let [down, right] = [u * self.window.dilation[0], v * self.window.dilation[1]];
-                patches.extend(points.iter().map(|point| {
-                    let y = (point.y * self.window.stride[0] + down).wrapping_sub(top);
-                    let x = (point.x * self.window.stride[1] + right).wrapping_sub(left);
-                    match y < height && x < width {
-                        true => input[((point.image * channels + c) * height + y) * width + x],
-                        false => 0.0,
-                    }
-                }));
+        let mut patches = vec![0.0; self.taps() * points.len()];
+        let lines = patches.par_chunks_exact_mut(points.len()).enumerate();
+        lines.for_each(|(k, line)| {
+            let c = group * own + k / (rows * columns);
+            let [down, right] = [
+                k / columns % rows * self.window.dilation[0],
+                k % columns * self.window.dilation[1],
+            ];
+            for (to, point) in line.iter_mut().zip(points) {
+                let y = (point.y * self.window.stride[0] + down).wrapping_sub(top);
+                let x = (point.x * self.window.stride[1] + right).wrapping_sub(left);
+                if y < height && x < width {
+                    *to = input[((point.image * channels + c) * height + y) * width + x];
+                }
             }
-        }
+        });
         patches
     }
 
@@ -93,6 +96,27 @@ impl Geometry {
             outputs.extend(points.iter().map(at));
         }
         outputs
+    }
+
+    /// Means of the patches, `[taps]`, and of the outputs of group `group` over `points`.
+    pub fn means(
+        &self,
+        (input, output): (&[f32], &[f32]),
+        group: usize,
+        points: &[Point],
+    ) -> [Vec<f64>; 2] {
+        let own = self.to.channels / self.groups;
+        let mut sums = [vec![0.0; self.taps()], vec![0.0; own]];
+        for points in points.chunks(BLOCK) {
+            let x = self.patches(input, group, points);
+            let y = self.outputs(output, group, points);
+            for (sums, values) in sums.iter_mut().zip([x, y]) {
+                for (sum, row) in sums.iter_mut().zip(values.chunks_exact(points.len())) {
+                    *sum += row.iter().map(|&v| f64::from(v)).sum::<f64>();
+                }
+            }
+        }
+        sums.map(|sums| sums.iter().map(|sum| sum / points.len() as f64).collect())
     }
 }
 

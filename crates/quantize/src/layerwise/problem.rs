@@ -39,11 +39,12 @@ pub(super) struct Problem {
 }
 
 /// Why there is no problem to solve.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Blank {
-    /// The layer reads constants.
+    #[error("the layer reads constants")]
     Constant,
     /// H is singular, and nothing is added to it.
+    #[error("the inputs' products are singular; give some gram.damping")]
     Singular,
 }
 
