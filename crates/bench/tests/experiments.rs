@@ -111,7 +111,13 @@ fn experiments_on_cifar10_plan_and_their_checks_have_runs() {
     let planned = planned(&data, "-cifar10");
     every_check_has_its_run(&planned);
     let names: Vec<&str> = planned.iter().map(|pair| pair.0.name.as_str()).collect();
-    for name in ["activations", "shortcut", "arithmetic", "integer", "rounding"] {
+    for name in [
+        "activations",
+        "shortcut",
+        "arithmetic",
+        "integer",
+        "rounding",
+    ] {
         let name = format!("cifar10-{name}");
         assert!(names.contains(&name.as_str()), "{name} in {names:?}");
     }

@@ -45,7 +45,7 @@ impl Shipped {
         });
         let cell = Cell::new(&pairs.collect::<Settings>()).unwrap();
         let how = cell.quantization.unwrap();
-        let net = quantized(&self.checkpoint, &how, Some(&self.statistics)).unwrap();
+        let net = quantized(&self.checkpoint, &how, Some(&self.statistics), None).unwrap();
         (how, net)
     }
 

@@ -142,11 +142,14 @@ pub fn quantize(network: &Network, how: &WeightQuantization) -> Result<Quantized
     })
 }
 
+/// What is done to a layer's weights and bias under its scheme.
+type OneLayer<'a> = dyn FnMut(&mut QuantizedNet, NodeId, Option<&Scheme>) -> Result<(), Error> + 'a;
+
 /// [`quantize`] with `quantize_layer` for what is done to a layer's weights and bias under the scheme that it has, if any.
 pub(crate) fn quantize_each(
     network: &Network,
     how: &WeightQuantization,
-    quantize_layer: &mut dyn FnMut(&mut QuantizedNet, NodeId, Option<&Scheme>) -> Result<(), Error>,
+    quantize_layer: &mut OneLayer<'_>,
 ) -> Result<QuantizedNet, Error> {
     let network = match how.bn {
         BnMode::Kept => network.clone(),

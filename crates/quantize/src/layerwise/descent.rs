@@ -135,11 +135,11 @@ impl<'a> Descent<'a> {
             let (problem, own) = self.problem(o);
             let t = &problem.t[own * taps..][..taps];
             let row = &self.rows[o];
-            for j in 0..taps {
-                let group = group_of(&self.layout, taps, o, j);
-                let c = f64::from(row.codes[j]);
-                sums[group][0] += c * t[j];
-                sums[group][1] += c * (f64::from(row.g[j]) + t[j]);
+            for (j, ((&c, &g), t)) in row.codes.iter().zip(&row.g).zip(t).enumerate() {
+                let sums = &mut sums[group_of(&self.layout, taps, o, j)];
+                let c = f64::from(c);
+                sums[0] += c * t;
+                sums[1] += c * (f64::from(g) + t);
             }
         }
         for (param, [ct, cac]) in self.params.iter_mut().zip(sums) {
