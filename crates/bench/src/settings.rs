@@ -285,7 +285,7 @@ impl Cell {
                 ),
             };
             check_bias(&weights, quantized)?;
-            if is_folded {
+            if equalization.is_some() || is_corrected {
                 equalization::check(&weights, &method, is_corrected)?;
             }
             if gram.is_some() {
