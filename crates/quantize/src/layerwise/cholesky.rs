@@ -8,6 +8,9 @@ use rayon::prelude::*;
 /// Columns of a block.
 const BLOCK: usize = 48;
 
+/// Right-hand sides that are solved for together.
+const TOGETHER: usize = 16;
+
 /// L, row by row; what lies above the diagonal means nothing.
 pub(super) struct Cholesky {
     n: usize,
@@ -85,23 +88,29 @@ impl Cholesky {
         &self.l[i * self.n..][..=i]
     }
 
-    /// Puts x with `A x = b` in the place of b.
+    /// Puts x with `A x = b` in the place of every b, `[any][n]`. Some of them go through L together, so that it is read less often.
     pub fn solve(&self, b: &mut [f64]) {
-        for i in 0..self.n {
-            let row = self.row(i);
-            b[i] = (b[i] - dot(&row[..i], &b[..i])) / row[i];
-        }
-        for i in (0..self.n).rev() {
-            let row = self.row(i);
-            let x = b[i] / row[i];
-            b[i] = x;
-            b[..i].iter_mut().zip(row).for_each(|(b, l)| *b -= x * l);
-        }
+        b.par_chunks_mut(TOGETHER * self.n).for_each(|some| {
+            for i in 0..self.n {
+                let row = self.row(i);
+                for b in some.chunks_exact_mut(self.n) {
+                    b[i] = (b[i] - dot(&row[..i], &b[..i])) / row[i];
+                }
+            }
+            for i in (0..self.n).rev() {
+                let row = self.row(i);
+                for b in some.chunks_exact_mut(self.n) {
+                    let x = b[i] / row[i];
+                    b[i] = x;
+                    b[..i].iter_mut().zip(row).for_each(|(b, l)| *b -= x * l);
+                }
+            }
+        });
     }
 }
 
-/// In four chains, added in one order.
-fn dot(a: &[f64], b: &[f64]) -> f64 {
+/// The sum of products, in four chains that are added in one order.
+pub(super) fn dot(a: &[f64], b: &[f64]) -> f64 {
     let mut sums = [0.0; 4];
     let (fours, others) = (a.chunks_exact(4), b.chunks_exact(4));
     let rest = fours.remainder().iter().zip(others.remainder());

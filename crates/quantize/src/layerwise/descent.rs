@@ -8,6 +8,8 @@
 //! s = sum c' t / sum c' A c        c' A c = c' (g + t) / s                                               (1)
 //! ```
 
+use std::ops::Range;
+
 use quant_core::{Layout, QParams};
 use rayon::prelude::*;
 
@@ -66,15 +68,19 @@ impl<'a> Descent<'a> {
         let taps = self.problems[0].taps;
         let each = self.rows.len() / self.problems.len();
         let (problems, layout, params) = (self.problems, self.layout, &self.params);
-        self.rows.par_iter_mut().enumerate().for_each(|(o, row)| {
-            let problem = &problems[o / each];
-            let t = &problem.t[o % each * taps..][..taps];
+        for (o, row) in self.rows.iter_mut().enumerate() {
+            let t = &problems[o / each].t[o % each * taps..][..taps];
             row.g = t.iter().map(|&t| -t as f32).collect();
-            for j in 0..taps {
-                let q = params[group_of(&layout, taps, o, j)].scale * row.codes[j] as f32;
-                add(&mut row.g, q, &problem.a[j * taps..][..taps]);
-            }
-        });
+        }
+        for columns in blocks(taps) {
+            self.rows.par_iter_mut().enumerate().for_each(|(o, row)| {
+                let problem = &problems[o / each];
+                for j in columns.clone() {
+                    let q = params[group_of(&layout, taps, o, j)].scale * row.codes[j] as f32;
+                    add(&mut row.g, q, &problem.a[j * taps..][..taps]);
+                }
+            });
+        }
     }
 
     /// Looks at every code once, in order.
@@ -82,23 +88,25 @@ impl<'a> Descent<'a> {
         let taps = self.problems[0].taps;
         let each = self.rows.len() / self.problems.len();
         let (problems, layout, params) = (self.problems, self.layout, &self.params);
-        self.rows.par_iter_mut().enumerate().for_each(|(o, row)| {
-            let problem = &problems[o / each];
-            for j in 0..taps {
-                let param = &params[group_of(&layout, taps, o, j)];
-                if param.is_float() {
-                    continue;
+        for columns in blocks(taps) {
+            self.rows.par_iter_mut().enumerate().for_each(|(o, row)| {
+                let problem = &problems[o / each];
+                for j in columns.clone() {
+                    let param = &params[group_of(&layout, taps, o, j)];
+                    if param.is_float() {
+                        continue;
+                    }
+                    let line = &problem.a[j * taps..][..taps];
+                    let code = row.codes[j];
+                    let wanted = code as f32 - row.g[j] / (line[j] * param.scale);
+                    let moved = clamped(param, wanted);
+                    if moved != code {
+                        row.codes[j] = moved;
+                        add(&mut row.g, param.scale * (moved - code) as f32, line);
+                    }
                 }
-                let line = &problem.a[j * taps..][..taps];
-                let code = row.codes[j];
-                let wanted = code as f32 - row.g[j] / (line[j] * param.scale);
-                let moved = clamped(param, wanted);
-                if moved != code {
-                    row.codes[j] = moved;
-                    add(&mut row.g, param.scale * (moved - code) as f32, line);
-                }
-            }
-        });
+            });
+        }
     }
 
     /// Nearest codes one after the other, from the last to the first, each making up for what those before it lost: Babai's nearest
@@ -154,6 +162,16 @@ impl<'a> Descent<'a> {
         }
         self.restart();
     }
+}
+
+/// Numbers of A that all rows look at before the next: they stay in the second-level cache.
+const BLOCK: usize = 1 << 17;
+
+/// Columns of A in blocks.
+fn blocks(taps: usize) -> impl Iterator<Item = Range<usize>> {
+    let each = (BLOCK / taps).max(16);
+    let starts = (0..taps).step_by(each);
+    starts.map(move |start| start..taps.min(start + each))
 }
 
 /// The nearest code to `wanted`, less the zero point.

@@ -193,13 +193,12 @@ impl Seen {
         let quantized = solve(weight, scheme, &problems, gram, name)?;
         let each = weight.len() / weight.shape[0];
         let outputs = weight.shape[0] / geometry.groups;
-        let (mut error, mut whole) = (0.0, 0.0);
+        let of_groups = quantized.values.chunks_exact(outputs * each).zip(&problems);
+        let errors = of_groups.flat_map(|(rows, problem)| problem.errors(rows));
+        let [error, whole] = errors.fold([0.0, 0.0], |[a, b], [c, d]| [a + c, b + d]);
         let mut bias = Vec::with_capacity(weight.shape[0]);
         for (o, row) in quantized.values.chunks_exact(each).enumerate() {
             let problem = &problems[o / outputs];
-            let [lost, variance] = problem.error(o % outputs, row);
-            error += lost;
-            whole += variance;
             bias.push(problem.bias(o % outputs, row) as f32);
         }
         net.take_weight(name, weight, &quantized, &scheme.to_string())?;

@@ -16,8 +16,11 @@
 use engine::{Moments, Products};
 use rayon::prelude::*;
 
-use super::cholesky::Cholesky;
+use super::cholesky::{Cholesky, dot};
 use super::patches::{BLOCK, Geometry, Point};
+
+/// Rows of H whose products are summed by one thread.
+const ROWS: usize = 64;
 
 /// The problem of one group of a convolution.
 pub(super) struct Problem {
@@ -129,7 +132,7 @@ impl Problem {
         } else {
             let t: Vec<f64> = b.iter().zip(&w).map(|(b, w)| b + damping * w).collect();
             let mut best = t.clone();
-            best.par_chunks_mut(taps).for_each(|row| factor.solve(row));
+            factor.solve(&mut best);
             (t, best)
         };
         let variance = (0..outputs).map(|o| (squares[o] / n - means[o].powi(2)).max(0.0));
@@ -146,20 +149,31 @@ impl Problem {
         })
     }
 
-    /// The mean squared error of channel `o` with the weights `q` and the best bias, and the variance of its outputs.
-    pub fn error(&self, o: usize, q: &[f32]) -> [f64; 2] {
+    /// Of every channel the mean squared error with the weights `q`, `[outputs][taps]`, and the best bias, and the variance of its
+    /// outputs.
+    pub fn errors(&self, q: &[f32]) -> Vec<[f64; 2]> {
+        let taps = self.taps;
         let q: Vec<f64> = q.iter().map(|&q| f64::from(q)).collect();
-        let b = &self.b[o * self.taps..][..self.taps];
-        let square: f64 = product(&self.h, &q)
-            .iter()
-            .zip(&q)
-            .map(|(h, q)| h * q)
-            .sum();
-        let cross: f64 = b.iter().zip(&q).map(|(b, q)| b * q).sum();
-        [
-            (self.variance[o] - 2.0 * cross + square).max(0.0),
-            self.variance[o],
-        ]
+        // Row by row of H, which is larger than a cache, for all channels at once; blocks of rows are added in their order.
+        let squares = self.h.par_chunks(ROWS * taps).enumerate();
+        let squares: Vec<Vec<f64>> = squares
+            .map(|(block, rows)| {
+                let mut sums = vec![0.0; self.variance.len()];
+                for (i, row) in (block * ROWS..).zip(rows.chunks_exact(taps)) {
+                    for (sum, q) in sums.iter_mut().zip(q.chunks_exact(taps)) {
+                        *sum += q[i] * dot(row, q);
+                    }
+                }
+                sums
+            })
+            .collect();
+        let each = self.variance.iter().enumerate().map(|(o, &variance)| {
+            let own = o * taps..(o + 1) * taps;
+            let cross = dot(&self.b[own.clone()], &q[own]);
+            let square: f64 = squares.iter().map(|sums| sums[o]).sum();
+            [(variance - 2.0 * cross + square).max(0.0), variance]
+        });
+        each.collect()
     }
 
     /// The bias of channel `o` that takes what is left of the mean with the weights `q`.
@@ -177,6 +191,5 @@ impl Problem {
 /// `a x` for a square matrix.
 fn product(a: &[f64], x: &[f64]) -> Vec<f64> {
     let rows = a.chunks_exact(x.len());
-    rows.map(|row| row.iter().zip(x).map(|(a, x)| a * x).sum())
-        .collect()
+    rows.map(|row| dot(row, x)).collect()
 }
