@@ -12,6 +12,7 @@ mod input;
 mod keys;
 mod model;
 mod reader;
+mod reconstruct;
 #[cfg(test)]
 mod tests;
 mod training;
@@ -27,6 +28,7 @@ use quantize::{
 };
 use results::Config;
 use toml::de::DeValue;
+use train::Reconstruction;
 
 use crate::experiment::{Scalar, scalar};
 pub(crate) use applies::{DoesNotApply, does_not_apply, is_combination};
@@ -101,6 +103,8 @@ pub struct Quantization {
     pub bias_correction: BiasCorrection,
     /// What looks at images layer by layer; absent: nothing.
     pub by_layer: Option<ByLayer>,
+    /// What moves codes afterwards, and by which images; absent: nothing.
+    pub reconstruction: Option<(Reconstruction, CalibrationChoice)>,
     /// What quantized activations are computed in.
     pub execution: Execution,
     /// Where weights and quantizers come from.
@@ -132,7 +136,9 @@ impl Quantization {
     pub fn calibration(&self) -> Option<&CalibrationChoice> {
         let activations = self.activations.as_ref();
         let ranges = activations.map(|activations| &activations.calibration);
-        ranges.or(self.by_layer.as_ref().map(|by_layer| &by_layer.calibration))
+        let by_layer = self.by_layer.as_ref().map(|by_layer| &by_layer.calibration);
+        let moved = self.reconstruction.as_ref().map(|(_, images)| images);
+        ranges.or(by_layer).or(moved)
     }
 }
 
@@ -212,6 +218,7 @@ impl Cell {
         let calibration = read.calibration(seed)?;
         let activations = read.activations(&calibration, range, [first_bits, last_bits])?;
         let gram: Option<Gram> = read.gram()?;
+        let reconstruction = read.reconstruction(seed)?;
         let execution = read.execution()?;
         let equalization = read.equalization()?;
         let bias_correction = read.parsed_plainly("bias_correction")?;
@@ -235,9 +242,13 @@ impl Cell {
             does_not_apply!("{key} does not apply here; leave it out");
         }
         let (quantization, mut config) = if method == "stored" {
-            if equalization.is_some() || bias_correction != BiasCorrection::None || gram.is_some() {
+            if equalization.is_some()
+                || bias_correction != BiasCorrection::None
+                || gram.is_some()
+                || reconstruction.is_some()
+            {
                 does_not_apply!(
-                    "method = stored: the file's quantizers are those of its own weights; leave equalize, bias_correction and gram out"
+                    "method = stored: the file's quantizers are those of its own weights; leave equalize, bias_correction, gram and reconstruct out"
                 );
             }
             let quantization = Quantization {
@@ -252,6 +263,7 @@ impl Cell {
                 equalization: None,
                 bias_correction: BiasCorrection::None,
                 by_layer: None,
+                reconstruction: None,
                 execution,
                 source: Source::Stored,
             };
@@ -267,7 +279,10 @@ impl Cell {
         } else {
             let quantized = activations.is_some();
             let is_corrected = bias_correction != BiasCorrection::None;
-            let is_folded = equalization.is_some() || is_corrected || gram.is_some();
+            let is_folded = equalization.is_some()
+                || is_corrected
+                || gram.is_some()
+                || reconstruction.is_some();
             let weights = WeightQuantization {
                 scheme,
                 first_bits,
@@ -291,8 +306,11 @@ impl Cell {
             if gram.is_some() {
                 gram::check(&weights, &method, linear, is_corrected)?;
             }
+            if reconstruction.is_some() {
+                reconstruct::check(&weights, &method, linear)?;
+            }
             let looks = gram.is_some() || bias_correction == BiasCorrection::Empirical;
-            if looks && calibration.images == 0 {
+            if (looks || reconstruction.is_some()) && calibration.images == 0 {
                 bail!("calibration.images = 0: what looks at images needs at least one");
             }
             let by_layer = looks.then(|| ByLayer {
@@ -312,6 +330,7 @@ impl Cell {
                 equalization,
                 bias_correction,
                 by_layer,
+                reconstruction: reconstruction.map(|how| (how, calibration)),
                 execution,
                 source,
             };

@@ -9,6 +9,7 @@
 //! Every pass is a function over the graph of a [`network::Topology`] and knows no family. What is quantized stands beside the graph,
 //! by names of values.
 
+mod blocks;
 mod correct;
 mod equalize;
 mod error;
@@ -23,12 +24,13 @@ mod sites;
 mod stored;
 mod units;
 
+pub use blocks::{Block, Extent, blocks};
 pub use correct::BiasCorrection;
 pub use equalize::{ClipPolicy, Equalization, Equalized, Moved, Reach, equalize};
 pub use error::Error;
 pub use export::{Form, Integers, float_onnx, to_integers, to_onnx};
 pub use fold::{BatchNorm, fold};
-pub use layerwise::{Gram, Layerwise, Order, Target, quantize_by_layer};
+pub use layerwise::{Gram, Layerwise, Order, Stream, Target, held, quantize_by_layer};
 pub use lower::{Epilogue, lower, lower_layer, lower_quantized};
 pub use moments::{analytic_correction, expected_inputs};
 pub use quantize::{

@@ -136,7 +136,7 @@ const ROUNDINGS: &[&str] = &[
 ];
 
 /// Every axis, the coarse ones first, as the line below a table lists them.
-pub(crate) static AXES: [Axis; 42] = {
+pub(crate) static AXES: [Axis; 48] = {
     use About::{Arithmetic, Network, Subject, Weights};
     [
         axis("model", Subject, model, &[]),
@@ -288,6 +288,42 @@ pub(crate) static AXES: [Axis; 42] = {
             &[NONE, "analytic", "empirical"],
         )
         .prefix("bias correction "),
+        axis(
+            "reconstruction",
+            Network,
+            |c| c.reconstruct.clone().unwrap_or_else(|| NONE.to_owned()),
+            &[NONE, "layer", "block", "network"],
+        )
+        .prefix("reconstructed by "),
+        axis(
+            "iterations",
+            Network,
+            |c| number(c.reconstruct_iterations),
+            &[],
+        )
+        .prefix("iterations "),
+        axis(
+            "reconstruction batch",
+            Network,
+            |c| number(c.reconstruct_batch),
+            &[],
+        )
+        .prefix("reconstruction batch "),
+        axis(
+            "reconstruction rate",
+            Network,
+            |c| number(c.reconstruct_rate),
+            &[],
+        )
+        .prefix("reconstruction rate "),
+        axis(
+            "reconstruction scale rate",
+            Network,
+            |c| number(c.reconstruct_scale_rate),
+            &[],
+        )
+        .prefix("reconstruction scale rate "),
+        axis("drop", Network, |c| number(c.reconstruct_drop), &[]).prefix("drop "),
         axis(
             "shortcut",
             Network,

@@ -95,6 +95,21 @@ pub struct Config {
     pub equalize_absorb: Option<bool>,
     /// `analytic` or `empirical`, where biases make up for what rounding does to means.
     pub bias_correction: Option<String>,
+    /// `layer` or `block`, where codes were moved by what pieces of the network make of images; the next five with it.
+    pub reconstruct: Option<String>,
+    /// Steps for each piece.
+    pub reconstruct_iterations: Option<u64>,
+    /// Images a step.
+    pub reconstruct_batch: Option<u64>,
+    /// How far weights move in a step at first, in codes.
+    #[serde(serialize_with = "plain_option")]
+    pub reconstruct_rate: Option<f64>,
+    /// How far biases, scales and steps do, in units of themselves.
+    #[serde(serialize_with = "plain_option")]
+    pub reconstruct_scale_rate: Option<f64>,
+    /// Share of numbers that stay unrounded meanwhile.
+    #[serde(serialize_with = "plain_option")]
+    pub reconstruct_drop: Option<f64>,
     /// `shared`, `rescale`, `float` or `identity_float`: how the two inputs of a residual sum get one scale.
     pub shortcut: Option<String>,
     /// `simulate`: quantized numbers, float arithmetic; `integer`: integers alone.
@@ -185,7 +200,7 @@ pub struct Config {
 
 impl Config {
     /// The columns in file order: the field names.
-    pub const COLUMNS: [&'static str; 70] = [
+    pub const COLUMNS: [&'static str; 76] = [
         "model_name",
         "model_arch",
         "dataset",
@@ -220,6 +235,12 @@ impl Config {
         "equalize_clip",
         "equalize_absorb",
         "bias_correction",
+        "reconstruct",
+        "reconstruct_iterations",
+        "reconstruct_batch",
+        "reconstruct_rate",
+        "reconstruct_scale_rate",
+        "reconstruct_drop",
         "shortcut",
         "execution",
         "integer_rounding",
@@ -259,7 +280,7 @@ impl Config {
     ];
 
     /// Columns that files of this schema may lack, because they were written before there was anything to fill them with.
-    pub(crate) const LATER: [&'static str; 36] = [
+    pub(crate) const LATER: [&'static str; 42] = [
         "input_normalization",
         "input_resize",
         "input_size",
@@ -274,6 +295,12 @@ impl Config {
         "equalize_clip",
         "equalize_absorb",
         "bias_correction",
+        "reconstruct",
+        "reconstruct_iterations",
+        "reconstruct_batch",
+        "reconstruct_rate",
+        "reconstruct_scale_rate",
+        "reconstruct_drop",
         "qat_method",
         "qat_bn",
         "qat_start",

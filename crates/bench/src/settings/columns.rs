@@ -2,7 +2,7 @@
 
 use engine::{Accumulator, Execution, Multiplier, Requantize};
 use quant_core::{ActivationRange, CodeRange, Mapping, RangeMethod, Rounding};
-use quantize::BiasCorrection;
+use quantize::{BiasCorrection, Extent};
 use results::Config;
 
 use super::{Activations, Quantization, Source, Training};
@@ -29,6 +29,7 @@ pub(super) fn quantized_config(
     let weights = &how.weights;
     let equalization = how.equalization.as_ref();
     let gram = how.by_layer.as_ref().and_then(|by_layer| by_layer.how.gram);
+    let reconstruction = how.reconstruction.as_ref().map(|(how, _)| how);
     let is_corrected = how.bias_correction != BiasCorrection::None;
     let scheme = weights.scheme.as_ref();
     let stochastic = scheme.is_some_and(|s| matches!(s.rounding(), Rounding::Stochastic { .. }));
@@ -70,6 +71,16 @@ pub(super) fn quantized_config(
         equalize_clip: equalization.map(|how| how.clip.to_string()),
         equalize_absorb: equalization.map(|how| how.absorb),
         bias_correction: is_corrected.then(|| how.bias_correction.to_string()),
+        reconstruct: reconstruction.map(|how| match how.extent {
+            Extent::Layer => "layer".to_owned(),
+            Extent::Block => "block".to_owned(),
+            Extent::Network => "network".to_owned(),
+        }),
+        reconstruct_iterations: reconstruction.map(|how| how.iterations as u64),
+        reconstruct_batch: reconstruction.map(|how| how.batch as u64),
+        reconstruct_rate: reconstruction.map(|how| how.rate),
+        reconstruct_scale_rate: reconstruction.map(|how| how.scale_rate),
+        reconstruct_drop: reconstruction.map(|how| how.drop),
         method: method.to_owned(),
         seed: if stochastic
             || how.calibration().is_some()

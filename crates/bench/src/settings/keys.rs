@@ -153,6 +153,24 @@ pub const KEYS: &[(&str, &str)] = &[
         "none, analytic (by the means that BatchNorms promise) or empirical (by calibration images); default none",
     ),
     (
+        "reconstruct",
+        "none, layer, block or network: codes, biases and activation steps moved by what each makes of images; default none",
+    ),
+    ("reconstruct.iterations", "steps for each; default 1000"),
+    ("reconstruct.batch", "images a step; default 32"),
+    (
+        "reconstruct.rate",
+        "how far weights move in a step at first, in codes; default 0.003",
+    ),
+    (
+        "reconstruct.scale_rate",
+        "how far biases, scales and activation steps do, in units of themselves; default 0.001",
+    ),
+    (
+        "reconstruct.drop",
+        "with quantized activations: share of numbers that stay unrounded meanwhile; default 0.5",
+    ),
+    (
         "shortcut",
         "with quantized activations: rescale, shared, float (convolutions' results are added as they are) or identity_float (sums go on in float, too); default rescale",
     ),
@@ -259,7 +277,14 @@ const SUBJECTS: [(&str, &[&str]); 9] = [
     ("Images", &["dataset", "images", "input", "labels"]),
     (
         "Method",
-        &["method", "bn", "bias", "equalize", "bias_correction"],
+        &[
+            "method",
+            "bn",
+            "bias",
+            "equalize",
+            "bias_correction",
+            "reconstruct",
+        ],
     ),
     ("Weights", &["weights", "gram", "first", "last"]),
     ("Activations", &["activations", "shortcut"]),

@@ -23,7 +23,7 @@ use crate::sites::{ShortcutPolicy, SiteCodes};
 use descent::Descent;
 use patches::Geometry;
 use problem::{Problem, sums};
-use stream::Stream;
+pub use stream::Stream;
 
 /// How codes are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -106,9 +106,7 @@ pub fn quantize_by_layer(
 ) -> Result<QuantizedNet, Error> {
     let float = fold(network)?;
     let topology = float.topology().clone().at(size)?;
-    let values = (0..topology.nodes().len()).map(|id| topology.shape(Value::Node(id)).len());
-    let most = (MOST_VALUES / values.max().unwrap_or(1)).max(1);
-    let images = &images[..images.len().min(most * topology.input().len())];
+    let images = held(&topology, images);
     let lowered = lower(float.clone(), size, Epilogue::Separate)?;
     let mut exact = Stream::new(lowered, images)?;
     let unrounded = |net: &QuantizedNet| {
@@ -148,6 +146,13 @@ pub fn quantize_by_layer(
         net.bias(name, how.bias, Some(scheme))?;
         rounded.renew(unrounded(net)?)
     })
+}
+
+/// Of `images`, `[n, c, h, w]`, as many as can be taken through `topology` all at once.
+pub fn held<'a>(topology: &network::Topology, images: &'a [f32]) -> &'a [f32] {
+    let values = (0..topology.nodes().len()).map(|id| topology.shape(Value::Node(id)).len());
+    let most = (MOST_VALUES / values.max().unwrap_or(1)).max(1);
+    &images[..images.len().min(most * topology.input().len())]
 }
 
 /// What a layer reads in the quantized network, and what it makes in the float one.
