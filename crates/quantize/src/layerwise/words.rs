@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{Order, Target};
+use super::gram::{Order, Target};
 use crate::error::{Error, quoted};
 
 impl Order {

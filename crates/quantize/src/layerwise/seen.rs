@@ -1,0 +1,105 @@
+//! What a layer sees on both streams, and the codes and the bias that are made of it.
+
+use network::HostTensor;
+use quant_core::Scheme;
+use rayon::prelude::*;
+
+use super::gram::{Gram, Target, solve};
+use super::patches::Geometry;
+use super::problem::{Problem, sums};
+use crate::error::Error;
+use crate::quantize::{BiasPolicy, QuantizedNet};
+
+/// Output pixels of an image whose mean a bias is corrected by.
+const POSITIONS: usize = 256;
+
+/// What a layer reads in the quantized network, and what it makes in the float one.
+pub(super) struct Seen {
+    pub geometry: Geometry,
+    pub images: usize,
+    /// `[n, c, h, w]`.
+    pub input: Vec<f32>,
+    pub output: Vec<f32>,
+}
+
+impl Seen {
+    /// Codes and bias of the layer `name` on Gram matrices.
+    pub fn round(
+        &self,
+        net: &mut QuantizedNet,
+        (name, weight): (&str, &HostTensor),
+        scheme: &Scheme,
+        (gram, seed): (&Gram, u64),
+    ) -> Result<(), Error> {
+        let (geometry, images) = (&self.geometry, self.images);
+        let seed = name.bytes().fold(seed, |seed, byte| {
+            seed.wrapping_mul(0x100_0000_01b3) ^ u64::from(byte)
+        });
+        let points = geometry.points(images, gram.positions, seed);
+        let each = weight.len() / geometry.groups;
+        let of_group = |group: usize| {
+            let sums = sums(geometry, group, &points, (&self.input, &self.output));
+            let own = &weight.data[group * each..][..each];
+            let how = (gram.damping, gram.target == Target::Float);
+            Problem::new(sums, own, how, geometry.groups > 1)
+        };
+        let groups = (0..geometry.groups).into_par_iter();
+        let problems: Vec<Problem> = match groups.map(of_group).collect::<Result<_, _>>() {
+            Ok(problems) => problems,
+            Err(blank) => {
+                net.layer(name, BiasPolicy::Float, Some(scheme))?;
+                net.manifest.retain(|d| d.tensor != format!("{name}.bias"));
+                net.note_weight(name, &format!("rounded to the nearest: {blank}"));
+                return self.correct(net, name);
+            }
+        };
+        let quantized = solve(weight, scheme, &problems, gram, name)?;
+        let each = weight.len() / weight.shape[0];
+        let outputs = weight.shape[0] / geometry.groups;
+        let of_groups = quantized.values.chunks_exact(outputs * each).zip(&problems);
+        let errors = of_groups.flat_map(|(rows, problem)| problem.errors(rows));
+        let [error, whole] = errors.fold([0.0, 0.0], |[a, b], [c, d]| [a + c, b + d]);
+        let mut bias = Vec::with_capacity(weight.shape[0]);
+        for (o, row) in quantized.values.chunks_exact(each).enumerate() {
+            let problem = &problems[o / outputs];
+            bias.push(problem.bias(o % outputs, row) as f32);
+        }
+        net.take_weight(name, weight, &quantized, &scheme.to_string())?;
+        let words = format!(
+            "codes by {} patches of {images} images, {:.2e} of the outputs' variance lost",
+            points.len(),
+            error / whole
+        );
+        net.note_weight(name, &words);
+        net.put_bias(name, bias)
+    }
+
+    /// Gives the layer `name` the bias with which its outputs have the means of the float layer's.
+    pub fn correct(&self, net: &mut QuantizedNet, name: &str) -> Result<(), Error> {
+        let weight = net.state.require(&format!("{name}.weight"))?.clone();
+        let points = self.geometry.points(self.images, POSITIONS, 0);
+        let each = weight.len() / weight.shape[0];
+        let outputs = weight.shape[0] / self.geometry.groups;
+        let groups = (0..self.geometry.groups).into_par_iter();
+        let means: Vec<[Vec<f64>; 2]> = groups
+            .map(|group| {
+                self.geometry
+                    .means((&self.input, &self.output), group, &points)
+            })
+            .collect();
+        let rows = weight.data.chunks_exact(each).enumerate();
+        let bias: Vec<f32> = rows
+            .map(|(o, row)| {
+                let [inputs, made] = &means[o / outputs];
+                let sum: f64 = row.iter().zip(inputs).map(|(&w, m)| f64::from(w) * m).sum();
+                (made[o % outputs] - sum) as f32
+            })
+            .collect();
+        let old = net.state.get(&format!("{name}.bias"));
+        let old = old.map_or_else(|| vec![0.0; bias.len()], |bias| bias.data.clone());
+        let moves = bias.iter().zip(old).map(|(new, old)| (new - old).abs());
+        let most = moves.fold(0.0_f32, f32::max);
+        net.note_weight(name, &format!("bias corrected by at most {most:.3e}"));
+        net.put_bias(name, bias)
+    }
+}
