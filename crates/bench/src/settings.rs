@@ -5,9 +5,9 @@
 //! with `weights.bits = 32` and `activations.bits = 32` is the same float run, whatever else its cell says.
 
 mod applies;
+mod by_layer;
 mod columns;
 mod equalization;
-mod gram;
 mod input;
 mod keys;
 mod model;
@@ -22,7 +22,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use engine::Execution;
 use quant_core::{Bits, Granularity};
 use quantize::{
-    ActivationQuantization, BiasCorrection, BiasPolicy, BnMode, Equalization, Gram, Layerwise,
+    ActivationQuantization, BiasCorrection, BiasPolicy, BnMode, Choice, Equalization, Layerwise,
     WeightQuantization,
 };
 use results::Config;
@@ -211,7 +211,8 @@ impl Cell {
         let range = if learned { "mse" } else { "minmax" };
         let calibration = read.calibration(seed)?;
         let activations = read.activations(&calibration, range, [first_bits, last_bits])?;
-        let gram: Option<Gram> = read.gram()?;
+        let choice = read.choice()?;
+        let is_chosen = choice != Choice::Nearest;
         let execution = read.execution()?;
         let equalization = read.equalization()?;
         let bias_correction = read.parsed_plainly("bias_correction")?;
@@ -235,9 +236,9 @@ impl Cell {
             does_not_apply!("{key} does not apply here; leave it out");
         }
         let (quantization, mut config) = if method == "stored" {
-            if equalization.is_some() || bias_correction != BiasCorrection::None || gram.is_some() {
+            if equalization.is_some() || bias_correction != BiasCorrection::None || is_chosen {
                 does_not_apply!(
-                    "method = stored: the file's quantizers are those of its own weights; leave equalize, bias_correction and gram out"
+                    "method = stored: the file's quantizers are those of its own weights; leave equalize, bias_correction and weights.rounding out"
                 );
             }
             let quantization = Quantization {
@@ -267,7 +268,7 @@ impl Cell {
         } else {
             let quantized = activations.is_some();
             let is_corrected = bias_correction != BiasCorrection::None;
-            let is_folded = equalization.is_some() || is_corrected || gram.is_some();
+            let is_folded = equalization.is_some() || is_corrected || is_chosen;
             let weights = WeightQuantization {
                 scheme,
                 first_bits,
@@ -288,15 +289,15 @@ impl Cell {
             if equalization.is_some() || is_corrected {
                 equalization::check(&weights, &method, is_corrected)?;
             }
-            if gram.is_some() {
-                gram::check(&weights, &method, linear, is_corrected)?;
+            if is_chosen {
+                by_layer::check(&weights, &choice, &method, linear, is_corrected)?;
             }
-            let looks = gram.is_some() || bias_correction == BiasCorrection::Empirical;
+            let looks = is_chosen || bias_correction == BiasCorrection::Empirical;
             if looks && calibration.images == 0 {
                 bail!("calibration.images = 0: what looks at images needs at least one");
             }
             let by_layer = looks.then(|| ByLayer {
-                how: Layerwise { gram, seed },
+                how: Layerwise { choice, seed },
                 calibration: calibration.clone(),
             });
             let source = match method.as_str() {

@@ -28,7 +28,7 @@ pub use equalize::{ClipPolicy, Equalization, Equalized, Moved, Reach, equalize};
 pub use error::Error;
 pub use export::{Form, Integers, float_onnx, to_integers, to_onnx};
 pub use fold::{BatchNorm, fold};
-pub use layerwise::{Gram, Layerwise, Order, Target, quantize_by_layer};
+pub use layerwise::{AdaRound, Choice, Gram, Layerwise, Order, Target, quantize_by_layer};
 pub use lower::{Epilogue, lower, lower_layer, lower_quantized};
 pub use moments::{analytic_correction, expected_inputs};
 pub use quantize::{

@@ -131,12 +131,13 @@ const ROUNDINGS: &[&str] = &[
     "floor",
     "stochastic",
     "gram",
+    "adaround",
     "gemmlowp",
     "ort",
 ];
 
 /// Every axis, the coarse ones first, as the line below a table lists them.
-pub(crate) static AXES: [Axis; 42] = {
+pub(crate) static AXES: [Axis; 46] = {
     use About::{Arithmetic, Network, Subject, Weights};
     [
         axis("model", Subject, model, &[]),
@@ -246,6 +247,22 @@ pub(crate) static AXES: [Axis; 42] = {
         axis("gram refit", Weights, |c| number(c.gram_refit), &[]).prefix("refit "),
         axis("gram positions", Weights, |c| number(c.gram_positions), &[]).prefix("positions "),
         axis("gram damping", Weights, |c| number(c.gram_damping), &[]).prefix("damping "),
+        axis(
+            "adaround iterations",
+            Weights,
+            |c| number(c.adaround_iterations),
+            &[],
+        )
+        .prefix("iterations "),
+        axis("adaround rate", Weights, |c| number(c.adaround_rate), &[]).prefix("rate "),
+        axis("adaround batch", Weights, |c| number(c.adaround_batch), &[]).prefix("batch "),
+        axis(
+            "adaround penalty",
+            Weights,
+            |c| number(c.adaround_penalty),
+            &[],
+        )
+        .prefix("penalty "),
         // None of their own is a value, too: these layers then have the bits of the others.
         axis("first bits", Weights, |c| number(c.first_bits), &[])
             .prefix("first ")

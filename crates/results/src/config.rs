@@ -58,7 +58,7 @@ pub struct Config {
     /// The exponent p of the error that `mse` minimises, for `mse` alone.
     #[serde(serialize_with = "plain_option")]
     pub weights_mse_exponent: Option<f64>,
-    /// `half_even`, `half_away`, `floor`, `stochastic` or `gram`.
+    /// `half_even`, `half_away`, `floor`, `stochastic`, `gram` or `adaround`.
     pub weights_rounding: Option<String>,
     /// `nearest`, `feedback` or `descent`; the next four with it, for `gram` alone.
     pub gram_order: Option<String>,
@@ -71,6 +71,16 @@ pub struct Config {
     /// Added to the diagonal, in units of its mean.
     #[serde(serialize_with = "plain_option")]
     pub gram_damping: Option<f64>,
+    /// Steps for each layer; the next three with it, for `adaround` alone.
+    pub adaround_iterations: Option<u64>,
+    /// Adam's rate.
+    #[serde(serialize_with = "plain_option")]
+    pub adaround_rate: Option<f64>,
+    /// Points that a step is taken on.
+    pub adaround_batch: Option<u64>,
+    /// What weighs the term that drives codes to a decision.
+    #[serde(serialize_with = "plain_option")]
+    pub adaround_penalty: Option<f64>,
     /// Bits of the first layer and of the images, where they differ.
     pub first_bits: Option<u32>,
     /// Bits of the classifier, its input and the logits, where they differ.
@@ -185,7 +195,7 @@ pub struct Config {
 
 impl Config {
     /// The columns in file order: the field names.
-    pub const COLUMNS: [&'static str; 70] = [
+    pub const COLUMNS: [&'static str; 74] = [
         "model_name",
         "model_arch",
         "dataset",
@@ -208,6 +218,10 @@ impl Config {
         "gram_refit",
         "gram_positions",
         "gram_damping",
+        "adaround_iterations",
+        "adaround_rate",
+        "adaround_batch",
+        "adaround_penalty",
         "first_bits",
         "last_bits",
         "activations_bits",
@@ -259,7 +273,7 @@ impl Config {
     ];
 
     /// Columns that files of this schema may lack, because they were written before there was anything to fill them with.
-    pub(crate) const LATER: [&'static str; 36] = [
+    pub(crate) const LATER: [&'static str; 40] = [
         "input_normalization",
         "input_resize",
         "input_size",
@@ -269,6 +283,10 @@ impl Config {
         "gram_refit",
         "gram_positions",
         "gram_damping",
+        "adaround_iterations",
+        "adaround_rate",
+        "adaround_batch",
+        "adaround_penalty",
         "equalize",
         "equalize_reach",
         "equalize_clip",

@@ -2,7 +2,7 @@
 
 use engine::{Accumulator, Execution, Multiplier, Requantize};
 use quant_core::{ActivationRange, CodeRange, Mapping, RangeMethod, Rounding};
-use quantize::BiasCorrection;
+use quantize::{BiasCorrection, Choice};
 use results::Config;
 
 use super::{Activations, Quantization, Source, Training};
@@ -28,7 +28,13 @@ pub(super) fn quantized_config(
 ) -> Config {
     let weights = &how.weights;
     let equalization = how.equalization.as_ref();
-    let gram = how.by_layer.as_ref().and_then(|by_layer| by_layer.how.gram);
+    let choice = how.by_layer.as_ref().map(|by_layer| by_layer.how.choice);
+    let choice = choice.unwrap_or(Choice::Nearest);
+    let (gram, adaround) = match choice {
+        Choice::Nearest => (None, None),
+        Choice::Gram(gram) => (Some(gram), None),
+        Choice::AdaRound(adaround) => (None, Some(adaround)),
+    };
     let is_corrected = how.bias_correction != BiasCorrection::None;
     let scheme = weights.scheme.as_ref();
     let stochastic = scheme.is_some_and(|s| matches!(s.rounding(), Rounding::Stochastic { .. }));
@@ -52,15 +58,19 @@ pub(super) fn quantized_config(
             RangeMethod::Mse { exponent } => Some(exponent),
             _ => None,
         }),
-        weights_rounding: scheme.map(|s| match gram {
-            Some(_) => "gram".to_owned(),
-            None => s.rounding().to_string(),
+        weights_rounding: scheme.map(|s| match choice {
+            Choice::Nearest => s.rounding().to_string(),
+            Choice::Gram(_) | Choice::AdaRound(_) => choice.name().to_owned(),
         }),
         gram_order: gram.map(|gram| gram.order.to_string()),
         gram_target: gram.map(|gram| gram.target.to_string()),
         gram_refit: gram.map(|gram| gram.refit),
         gram_positions: gram.map(|gram| gram.positions as u64),
         gram_damping: gram.map(|gram| gram.damping),
+        adaround_iterations: adaround.map(|how| how.iterations as u64),
+        adaround_rate: adaround.map(|how| how.rate),
+        adaround_batch: adaround.map(|how| how.batch as u64),
+        adaround_penalty: adaround.map(|how| how.penalty),
         first_bits: weights.first_bits.map(|bits| bits.get()),
         last_bits: weights.last_bits.map(|bits| bits.get()),
         bias: Some(weights.bias.to_string()),

@@ -85,7 +85,7 @@ pub const KEYS: &[(&str, &str)] = &[
     ("weights.mse_exponent", "for mse: p in |x - y|^p; default 2"),
     (
         "weights.rounding",
-        "half_even, half_away, floor, stochastic, or gram (by what calibration images make of a layer); default half_even",
+        "half_even, half_away, floor, stochastic, or by what calibration images make of a layer: gram (seconds) or adaround (learned); default half_even",
     ),
     (
         "gram.order",
@@ -106,6 +106,16 @@ pub const KEYS: &[(&str, &str)] = &[
     (
         "gram.damping",
         "added to the diagonal, in units of its mean; default 0.01",
+    ),
+    ("adaround.iterations", "steps for each layer; default 1000"),
+    ("adaround.rate", "of Adam; default 0.01"),
+    (
+        "adaround.batch",
+        "points that a step is taken on, where outputs are clipped; default 2048",
+    ),
+    (
+        "adaround.penalty",
+        "weighs what drives codes to a decision; default 0.01",
     ),
     (
         "first.bits",
@@ -172,7 +182,7 @@ pub const KEYS: &[(&str, &str)] = &[
     ),
     (
         "calibration.images",
-        "images that activation ranges, gram and empirical correction take; default 512",
+        "images that activation ranges, gram, adaround and empirical correction take; default 512",
     ),
     (
         "calibration.method",
@@ -261,7 +271,7 @@ const SUBJECTS: [(&str, &[&str]); 9] = [
         "Method",
         &["method", "bn", "bias", "equalize", "bias_correction"],
     ),
-    ("Weights", &["weights", "gram", "first", "last"]),
+    ("Weights", &["weights", "gram", "adaround", "first", "last"]),
     ("Activations", &["activations", "shortcut"]),
     ("Calibration", &["calibration"]),
     ("Integers", &["execution", "integer"]),

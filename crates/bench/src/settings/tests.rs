@@ -392,6 +392,38 @@ fn gram_rounding_has_columns_of_its_own_and_images_and_sets_biases_itself() {
 }
 
 #[test]
+fn adaptive_rounding_has_columns_of_its_own_and_is_refused_where_gram_is() {
+    let adaround = ("weights.rounding", text("adaround"));
+    let made = cell(&[adaround.clone(), ("adaround.batch", Scalar::Integer(99))]).unwrap();
+    let config = &made.config;
+    assert_eq!(config.weights_rounding.as_deref(), Some("adaround"));
+    assert_eq!(
+        (config.adaround_iterations, config.adaround_batch),
+        (Some(1000), Some(99))
+    );
+    assert_eq!(
+        (config.adaround_rate, config.adaround_penalty),
+        (Some(0.01), Some(0.01))
+    );
+    assert_eq!(
+        (config.gram_order.as_deref(), config.calibration_images),
+        (None, Some(512))
+    );
+    let beside = [("adaround.rate", Scalar::Float(0.1))];
+    assert_eq!(cell(&beside).unwrap().config, cell(&[]).unwrap().config);
+    let refused = |key, value| error(&[adaround.clone(), (key, value)]);
+    let kept = refused("bn", text("kept"));
+    assert!(
+        kept.contains("weights.rounding = adaround") && kept.contains("set bn = folded"),
+        "{kept}"
+    );
+    assert!(refused("method", text("qat")).contains("set method = ptq"));
+    assert!(refused("adaround.iterations", Scalar::Integer(0)).contains("from 1 to"));
+    assert!(refused("adaround.rate", Scalar::Float(0.0)).contains("adaround.rate = 0"));
+    assert!(refused("calibration.images", Scalar::Integer(0)).contains("at least one"));
+}
+
+#[test]
 fn the_seed_matters_to_stochastic_rounding_alone() {
     let seeded = |rounding: &str, seed: i64| {
         cell(&[

@@ -184,7 +184,7 @@ fn clamped(param: &QParams, wanted: f32) -> i32 {
 }
 
 /// Which scale weight j of output channel o has.
-fn group_of(layout: &Layout, taps: usize, o: usize, j: usize) -> usize {
+pub(super) fn group_of(layout: &Layout, taps: usize, o: usize, j: usize) -> usize {
     let at = o * taps + j;
     let (channel, inside) = (at / layout.channel_len(), at % layout.channel_len());
     channel * layout.groups_per_channel() + inside / layout.group_len()

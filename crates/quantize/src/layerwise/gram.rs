@@ -61,11 +61,10 @@ const SWEEPS_AFTER: usize = 2;
 
 /// Codes for the weights of a layer.
 pub(super) fn solve(
-    weight: &HostTensor,
+    (name, weight): (&str, &HostTensor),
     scheme: &Scheme,
     problems: &[Problem],
     gram: &Gram,
-    name: &str,
 ) -> Result<Quantized, Error> {
     let best = problems.iter().flat_map(|problem| &problem.best);
     let best: Vec<f32> = best.map(|&w| w as f32).collect();
@@ -87,19 +86,18 @@ pub(super) fn solve(
             (0..SWEEPS_AFTER).for_each(|_| descent.sweep());
         }
     }
-    Ok(assembled(start, &descent))
+    let codes = descent.rows.iter().flat_map(|row| &row.codes);
+    let codes: Vec<i32> = codes.copied().collect();
+    Ok(assembled(start, &descent.params, &codes))
 }
 
-/// `start` with the codes and scales of `descent`.
-fn assembled(start: Quantized, descent: &Descent<'_>) -> Quantized {
-    let params: &[QParams] = &descent.params;
-    let codes = descent.rows.iter().flat_map(|row| &row.codes);
+/// `start` with other scales and codes, less their zero points.
+pub(super) fn assembled(start: Quantized, params: &[QParams], codes: &[i32]) -> Quantized {
     let mut made = Quantized {
         params: params.to_vec(),
         ..start
     };
     let groups: Vec<_> = made.layout.groups().collect();
-    let codes: Vec<i32> = codes.copied().collect();
     for ((range, param), outcome) in groups.into_iter().zip(params).zip(&made.outcomes) {
         if let Outcome::Quantized { .. } = outcome {
             for i in range {

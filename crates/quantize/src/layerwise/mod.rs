@@ -2,6 +2,7 @@
 //! float network and one through the network as far as it is quantized, and each layer gets the codes and the bias that make, of what
 //! the second hands it, what the first has there.
 
+mod adaround;
 mod cholesky;
 mod descent;
 mod gram;
@@ -13,24 +14,37 @@ mod stream;
 mod tests;
 mod words;
 
-use network::{Network, NodeId, Op, Value};
+use network::{Network, NodeId, Op, Topology, Value};
 
 use crate::error::Error;
 use crate::fold::fold;
 use crate::lower::{Epilogue, lower, lower_quantized};
 use crate::quantize::{BiasPolicy, QuantizedNet, WeightQuantization, quantize_each};
 use crate::sites::{ShortcutPolicy, SiteCodes};
+use crate::units::Units;
 use patches::Geometry;
 use seen::Seen;
 use stream::Stream;
 
+pub use adaround::AdaRound;
 pub use gram::{Gram, Order, Target};
+
+/// How the codes of a layer are chosen.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Choice {
+    /// Each weight has its nearest code, and the bias alone is corrected.
+    Nearest,
+    /// On Gram matrices.
+    Gram(Gram),
+    /// One of the two next to a weight, learned.
+    AdaRound(AdaRound),
+}
 
 /// What is done layer by layer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Layerwise {
-    /// The weights; absent: each to its nearest code, and the bias alone is corrected.
-    pub gram: Option<Gram>,
+    /// To the weights.
+    pub choice: Choice,
     /// Of positions.
     pub seed: u64,
 }
@@ -64,6 +78,7 @@ pub fn quantize_by_layer(
     };
     let mut rounded = Stream::new(unrounded(&QuantizedNet::float(float.clone()))?, images)?;
     let tensors = float.tensors();
+    let units = Units::new(&topology);
     let count = images.len() / topology.input().len();
     quantize_each(network, how, &mut |net, layer, scheme| {
         let node = topology.node(layer);
@@ -78,13 +93,16 @@ pub fn quantize_by_layer(
         let weight = tensors.require(&format!("{name}.weight"))?;
         let seen = Seen {
             geometry,
+            clip: ends(&units, &topology, layer),
             images: count,
             input,
             output,
         };
-        match &layerwise.gram {
-            Some(gram) => seen.round(net, (name, weight), scheme, (gram, layerwise.seed))?,
-            None => {
+        match layerwise.choice {
+            Choice::Gram(_) | Choice::AdaRound(_) => {
+                seen.round(net, (name, weight), scheme, layerwise)?;
+            }
+            Choice::Nearest => {
                 net.layer(name, BiasPolicy::Float, Some(scheme))?;
                 // Its bias comes after its weights in the manifest, but is not settled yet.
                 net.manifest.retain(|d| d.tensor != format!("{name}.bias"));
@@ -96,7 +114,19 @@ pub fn quantize_by_layer(
     })
 }
 
-fn geometry(topology: &network::Topology, layer: NodeId) -> Geometry {
+/// Where each output of `layer` is cut off, if that is what happens to them first.
+fn ends(units: &Units, topology: &Topology, layer: NodeId) -> Option<Vec<[f32; 2]>> {
+    let unit = units.of(Value::Node(layer))?;
+    match &topology.node(unit.clip?).op {
+        Op::ClipEach(ends) => Some(ends.clone()),
+        _ => {
+            let channels = topology.shape(Value::Node(layer)).channels;
+            Some(vec![unit.ends(topology)?; channels])
+        }
+    }
+}
+
+fn geometry(topology: &Topology, layer: NodeId) -> Geometry {
     let node = topology.node(layer);
     let from = topology.shape(node.inputs[0]);
     let to = topology.shape(Value::Node(layer));

@@ -13,7 +13,7 @@
 //! b is G w of the methods that sum G = x~ x' (GPTAQ, Qronos arXiv 2505.11695): from outputs it costs as many columns as there are
 //! outputs, not as many as there are weights in each. With `target = float` w* is w and t = A w, which is GPTQ's (arXiv 2210.17323).
 
-use engine::{Moments, Products};
+use engine::{Moments, Products, product as matrix_product};
 use rayon::prelude::*;
 
 use super::cholesky::{Cholesky, dot};
@@ -174,6 +174,24 @@ impl Problem {
             [(variance - 2.0 * cross + square).max(0.0), variance]
         });
         each.collect()
+    }
+
+    /// The gradient of `(q - w*)' A (q - w*)` by the weights `q`, both `[taps][outputs]`.
+    pub fn gradient(&self, q: &[f32]) -> Vec<f32> {
+        let (taps, outputs) = (self.taps, q.len() / self.taps);
+        let mut gradient = matrix_product(&self.a, q, [taps, taps, outputs]);
+        for (k, line) in gradient.chunks_exact_mut(outputs).enumerate() {
+            for (o, g) in line.iter_mut().enumerate() {
+                *g = 2.0 * (*g - self.t[o * taps + k] as f32);
+            }
+        }
+        gradient
+    }
+
+    /// The mean variance of the outputs; 1 where they are constant.
+    pub fn unit(&self) -> f64 {
+        let mean = self.variance.iter().sum::<f64>() / self.variance.len() as f64;
+        if mean > 0.0 { mean } else { 1.0 }
     }
 
     /// The bias of channel `o` that takes what is left of the mean with the weights `q`.

@@ -4,9 +4,10 @@ use network::HostTensor;
 use quant_core::Scheme;
 use rayon::prelude::*;
 
-use super::gram::{Gram, Target, solve};
+use super::gram::{self, Gram, Target};
 use super::patches::Geometry;
 use super::problem::{Problem, sums};
+use super::{Choice, Layerwise, adaround};
 use crate::error::Error;
 use crate::quantize::{BiasPolicy, QuantizedNet};
 
@@ -16,6 +17,8 @@ const POSITIONS: usize = 256;
 /// What a layer reads in the quantized network, and what it makes in the float one.
 pub(super) struct Seen {
     pub geometry: Geometry,
+    /// What each output is clipped to right behind the layer; none where it is not.
+    pub clip: Option<Vec<[f32; 2]>>,
     pub images: usize,
     /// `[n, c, h, w]`.
     pub input: Vec<f32>,
@@ -23,16 +26,21 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// Codes and bias of the layer `name` on Gram matrices.
+    /// Codes of the layer `name` that are not the nearest, and its bias.
     pub fn round(
         &self,
         net: &mut QuantizedNet,
         (name, weight): (&str, &HostTensor),
         scheme: &Scheme,
-        (gram, seed): (&Gram, u64),
+        layerwise: &Layerwise,
     ) -> Result<(), Error> {
         let (geometry, images) = (&self.geometry, self.images);
-        let seed = name.bytes().fold(seed, |seed, byte| {
+        // Adaptive rounding has its problems as they are made where nothing is said.
+        let gram = match layerwise.choice {
+            Choice::Gram(gram) => gram,
+            Choice::Nearest | Choice::AdaRound(_) => Gram::default(),
+        };
+        let seed = name.bytes().fold(layerwise.seed, |seed, byte| {
             seed.wrapping_mul(0x100_0000_01b3) ^ u64::from(byte)
         });
         let points = geometry.points(images, gram.positions, seed);
@@ -53,7 +61,14 @@ impl Seen {
                 return self.correct(net, name);
             }
         };
-        let quantized = solve(weight, scheme, &problems, gram, name)?;
+        let own = (name, weight);
+        let quantized = match &layerwise.choice {
+            Choice::AdaRound(how) => {
+                let how = (how, seed.wrapping_add(1));
+                adaround::solve(own, scheme, &problems, self, how)?
+            }
+            Choice::Nearest | Choice::Gram(_) => gram::solve(own, scheme, &problems, &gram)?,
+        };
         let each = weight.len() / weight.shape[0];
         let outputs = weight.shape[0] / geometry.groups;
         let of_groups = quantized.values.chunks_exact(outputs * each).zip(&problems);
