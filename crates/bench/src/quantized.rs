@@ -60,7 +60,7 @@ pub fn quantized(
     let mut net = match (&how.by_layer, images) {
         (None, _) => quantize::quantize(float, &how.weights)?,
         (Some(_), None) => bail!(
-            "weights.rounding = gram or adaround and bias_correction = empirical look at images, and a saved calibration has none"
+            "weights.rounding = gram or adaround, weights.range = output_mse and bias_correction = empirical look at images, and a saved calibration has none"
         ),
         (Some(by_layer), Some((images, threads))) => {
             let mut pixels = vec![0.0; images.len() * images.image_len()];

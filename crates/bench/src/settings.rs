@@ -212,7 +212,9 @@ impl Cell {
         let calibration = read.calibration(seed)?;
         let activations = read.activations(&calibration, range, [first_bits, last_bits])?;
         let choice = read.choice()?;
-        let is_chosen = choice != Choice::Nearest;
+        let output_range = read.output_range();
+        // What is done layer by layer to the network as it is folded.
+        let is_by_layer = choice != Choice::Nearest || output_range;
         let execution = read.execution()?;
         let equalization = read.equalization()?;
         let bias_correction = read.parsed_plainly("bias_correction")?;
@@ -236,9 +238,9 @@ impl Cell {
             does_not_apply!("{key} does not apply here; leave it out");
         }
         let (quantization, mut config) = if method == "stored" {
-            if equalization.is_some() || bias_correction != BiasCorrection::None || is_chosen {
+            if equalization.is_some() || bias_correction != BiasCorrection::None || is_by_layer {
                 does_not_apply!(
-                    "method = stored: the file's quantizers are those of its own weights; leave equalize, bias_correction and weights.rounding out"
+                    "method = stored: the file's quantizers are those of its own weights; leave equalize, bias_correction and weights.* out"
                 );
             }
             let quantization = Quantization {
@@ -268,7 +270,7 @@ impl Cell {
         } else {
             let quantized = activations.is_some();
             let is_corrected = bias_correction != BiasCorrection::None;
-            let is_folded = equalization.is_some() || is_corrected || is_chosen;
+            let is_folded = equalization.is_some() || is_corrected || is_by_layer;
             let weights = WeightQuantization {
                 scheme,
                 first_bits,
@@ -289,15 +291,22 @@ impl Cell {
             if equalization.is_some() || is_corrected {
                 equalization::check(&weights, &method, is_corrected)?;
             }
-            if is_chosen {
-                by_layer::check(&weights, &choice, &method, linear, is_corrected)?;
+            let bias = bias_correction == BiasCorrection::Empirical;
+            let layerwise = Layerwise {
+                choice,
+                output_range,
+                bias,
+                seed,
+            };
+            if is_by_layer {
+                by_layer::check(&weights, &layerwise, &method, linear, is_corrected)?;
             }
-            let looks = is_chosen || bias_correction == BiasCorrection::Empirical;
+            let looks = is_by_layer || bias;
             if looks && calibration.images == 0 {
                 bail!("calibration.images = 0: what looks at images needs at least one");
             }
             let by_layer = looks.then(|| ByLayer {
-                how: Layerwise { choice, seed },
+                how: layerwise,
                 calibration: calibration.clone(),
             });
             let source = match method.as_str() {

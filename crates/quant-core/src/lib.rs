@@ -93,6 +93,7 @@ pub use calibration::{
 };
 pub use compare::{Comparison, bits_per_value, compare, sqnr_db};
 pub use error::Error;
+pub use fit::shrunk;
 pub use fixed_point::FixedPoint;
 pub use granularity::{Granularity, Layout};
 pub use mapping::{CodeRange, Mapping};

@@ -363,7 +363,8 @@ impl QuantizedNet {
         self.bias(layer, bias, scheme)
     }
 
-    fn weight(&mut self, layer: &str, scheme: &Scheme) -> Result<(), Error> {
+    /// A layer's weights rounded to the nearest codes of `scheme`.
+    pub(crate) fn weight(&mut self, layer: &str, scheme: &Scheme) -> Result<(), Error> {
         let name = format!("{layer}.weight");
         let original = self.state.require(&name)?.clone();
         let values = Values::new(&name, &original.data, &original.shape)?;

@@ -124,6 +124,7 @@ const RANGES: &[&str] = &[
     "entropy",
     "gaussian",
     "laplacian",
+    "output_mse",
 ];
 const ROUNDINGS: &[&str] = &[
     "half_even",

@@ -50,7 +50,7 @@ pub struct Config {
     pub weights_granularity: Option<String>,
     /// Values per group, for `group` alone.
     pub weights_group_size: Option<u32>,
-    /// `minmax`, `percentile`, `mse`, `entropy`, `gaussian`, `laplacian`.
+    /// `minmax`, `percentile`, `mse`, `entropy`, `gaussian`, `laplacian`, `output_mse`.
     pub weights_range: Option<String>,
     /// The percentile, for `percentile` alone.
     #[serde(serialize_with = "plain_option")]

@@ -1,11 +1,14 @@
-//! The settings of `weights.rounding = "gram"` and `"adaround"`, and what they go together with.
+//! The settings of `weights.rounding = "gram"` and `"adaround"`, and `weights.range = "output_mse"`: what they go together with.
 
 use anyhow::Result;
-use quantize::{AdaRound, BiasPolicy, BnMode, Choice, Gram, WeightQuantization};
+use quantize::{AdaRound, BiasPolicy, BnMode, Choice, Gram, Layerwise, WeightQuantization};
 
 use super::applies::does_not_apply;
 use super::reader::Reader;
 use crate::experiment::Scalar;
+
+/// The word for ranges of least output error.
+pub(super) const OUTPUT_MSE: &str = "output_mse";
 
 impl Reader {
     /// How codes are chosen by images, if `weights.rounding` says so, which is taken then; the settings that go with it are checked
@@ -19,6 +22,11 @@ impl Reader {
         } else {
             Choice::Nearest
         })
+    }
+
+    /// Whether weights' ranges are those of least output error, which is taken then.
+    pub fn output_range(&mut self) -> bool {
+        self.takes("weights.range", OUTPUT_MSE)
     }
 
     fn gram(&mut self) -> Result<Gram> {
@@ -62,31 +70,36 @@ impl Reader {
     }
 }
 
-/// It works on a network that is folded, and sets biases itself.
+/// All of them work on a network that is folded; codes that are not the nearest bring biases of their own.
 pub(super) fn check(
     weights: &WeightQuantization,
-    choice: &Choice,
+    layerwise: &Layerwise,
     method: &str,
     linear: bool,
     is_corrected: bool,
 ) -> Result<()> {
-    let key = format!("weights.rounding = {}", choice.name());
+    let choice = layerwise.choice;
+    let is_nearest = choice == Choice::Nearest;
+    let key = match is_nearest {
+        true => format!("weights.range = {OUTPUT_MSE}"),
+        false => format!("weights.rounding = {}", choice.name()),
+    };
     if linear || method == "qat" {
         does_not_apply!("{key} does not go with method = {method}; set method = ptq");
     }
     if weights.bn == BnMode::Kept {
         does_not_apply!("{key}: BatchNorm is folded first; set bn = folded");
     }
-    if weights.bias == BiasPolicy::Same {
+    if !is_nearest && weights.bias == BiasPolicy::Same {
         does_not_apply!(
             "{key} sets biases, which are not on a grid then; set bias = float or int32"
         );
     }
-    if is_corrected {
+    if !is_nearest && is_corrected {
         does_not_apply!("{key} sets biases by itself; leave bias_correction out");
     }
     if weights.scheme.is_none() {
-        does_not_apply!("{key}: weights.bits = 32 need no rounding");
+        does_not_apply!("{key}: weights.bits = 32 need none");
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use quant_core::{ActivationRange, CodeRange, Mapping, RangeMethod, Rounding};
 use quantize::{BiasCorrection, Choice};
 use results::Config;
 
+use super::by_layer::OUTPUT_MSE;
 use super::{Activations, Quantization, Source, Training};
 use quant_core::qat::Method;
 
@@ -30,6 +31,8 @@ pub(super) fn quantized_config(
     let equalization = how.equalization.as_ref();
     let choice = how.by_layer.as_ref().map(|by_layer| by_layer.how.choice);
     let choice = choice.unwrap_or(Choice::Nearest);
+    let by_layer = how.by_layer.as_ref();
+    let output_range = by_layer.is_some_and(|by_layer| by_layer.how.output_range);
     let (gram, adaround) = match choice {
         Choice::Nearest => (None, None),
         Choice::Gram(gram) => (Some(gram), None),
@@ -49,7 +52,10 @@ pub(super) fn quantized_config(
         weights_group_size: scheme
             .and_then(|s| s.granularity().group_size())
             .map(|n| n as u32),
-        weights_range: scheme.map(|s| s.range().to_string()),
+        weights_range: scheme.map(|s| match output_range {
+            true => OUTPUT_MSE.to_owned(),
+            false => s.range().to_string(),
+        }),
         weights_percentile: scheme.and_then(|s| match s.range() {
             RangeMethod::Percentile(p) => Some(p),
             _ => None,

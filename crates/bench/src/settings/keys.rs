@@ -76,7 +76,7 @@ pub const KEYS: &[(&str, &str)] = &[
     ),
     (
         "weights.range",
-        "minmax, percentile, mse, entropy, gaussian, laplacian; default minmax, mse where training learns steps",
+        "minmax, percentile, mse, entropy, gaussian, laplacian, or output_mse (of what calibration images make of a layer); default minmax, mse where training learns steps",
     ),
     (
         "weights.percentile",
@@ -182,7 +182,7 @@ pub const KEYS: &[(&str, &str)] = &[
     ),
     (
         "calibration.images",
-        "images that activation ranges, gram, adaround and empirical correction take; default 512",
+        "images that activation ranges, gram, adaround, output_mse and empirical correction take; default 512",
     ),
     (
         "calibration.method",

@@ -424,6 +424,32 @@ fn adaptive_rounding_has_columns_of_its_own_and_is_refused_where_gram_is() {
 }
 
 #[test]
+fn ranges_of_least_output_error_go_with_every_rounding_and_have_images() {
+    let range = ("weights.range", text("output_mse"));
+    for rounding in ["half_even", "gram", "adaround"] {
+        let made = cell(&[range.clone(), ("weights.rounding", text(rounding))]).unwrap();
+        let config = &made.config;
+        assert_eq!(config.weights_range.as_deref(), Some("output_mse"));
+        assert_eq!(config.weights_rounding.as_deref(), Some(rounding));
+        assert_eq!(config.calibration_images, Some(512));
+        assert_eq!(config.bn.as_deref(), Some("folded"));
+    }
+    for correction in ["analytic", "empirical"] {
+        assert!(cell(&[range.clone(), ("bias_correction", text(correction))]).is_ok());
+    }
+    let refused = |key, value| error(&[range.clone(), (key, value)]);
+    let kept = refused("bn", text("kept"));
+    assert!(
+        kept.contains("weights.range = output_mse") && kept.contains("set bn = folded"),
+        "{kept}"
+    );
+    assert!(refused("method", text("qat")).contains("set method = ptq"));
+    assert!(refused("method", text("stored")).contains("leave"));
+    assert!(refused("weights.mse_exponent", Scalar::Integer(2)).contains("mse"));
+    assert!(refused("calibration.images", Scalar::Integer(0)).contains("at least one"));
+}
+
+#[test]
 fn the_seed_matters_to_stochastic_rounding_alone() {
     let seeded = |rounding: &str, seed: i64| {
         cell(&[

@@ -20,6 +20,7 @@ use super::descent::group_of;
 use super::gram::assembled;
 use super::patches::Point;
 use super::problem::Problem;
+use super::scales::Scales;
 use super::seen::Seen;
 use crate::error::Error;
 
@@ -62,12 +63,12 @@ const WEIGHTS: usize = 1024;
 pub(super) fn solve(
     (name, weight): (&str, &HostTensor),
     scheme: &Scheme,
-    problems: &[Problem],
+    (problems, scales): (&[Problem], Scales),
     seen: &Seen,
     (how, seed): (&AdaRound, u64),
 ) -> Result<Quantized, Error> {
     let values = Values::new(name, &weight.data, &weight.shape)?;
-    let start = quant_core::quantize(&values, scheme);
+    let start = scales.start(&values, scheme, problems);
     let outputs = weight.shape[0] / problems.len();
     let of_group = |(group, problem): (usize, &Problem)| {
         let params = |o: usize, k: usize| {

@@ -5,6 +5,7 @@ use quant_core::{Layout, Mapping, Outcome, QParams, Quantized, Scheme, Values};
 
 use super::descent::Descent;
 use super::problem::Problem;
+use super::scales::Scales;
 use crate::error::Error;
 
 /// How codes are found.
@@ -63,13 +64,13 @@ const SWEEPS_AFTER: usize = 2;
 pub(super) fn solve(
     (name, weight): (&str, &HostTensor),
     scheme: &Scheme,
-    problems: &[Problem],
+    (problems, scales): (&[Problem], Scales),
     gram: &Gram,
 ) -> Result<Quantized, Error> {
     let best = problems.iter().flat_map(|problem| &problem.best);
     let best: Vec<f32> = best.map(|&w| w as f32).collect();
     let values = Values::new(name, &best, &weight.shape)?;
-    let start = quant_core::quantize(&values, scheme);
+    let start = scales.start(&values, scheme, problems);
     if gram.order == Order::Nearest && !gram.refit {
         return Ok(start);
     }

@@ -8,6 +8,7 @@ mod descent;
 mod gram;
 mod patches;
 mod problem;
+mod scales;
 mod seen;
 mod stream;
 #[cfg(test)]
@@ -19,7 +20,7 @@ use network::{Network, NodeId, Op, Topology, Value};
 use crate::error::Error;
 use crate::fold::fold;
 use crate::lower::{Epilogue, lower, lower_quantized};
-use crate::quantize::{BiasPolicy, QuantizedNet, WeightQuantization, quantize_each};
+use crate::quantize::{QuantizedNet, WeightQuantization, quantize_each};
 use crate::sites::{ShortcutPolicy, SiteCodes};
 use crate::units::Units;
 use patches::Geometry;
@@ -32,7 +33,7 @@ pub use gram::{Gram, Order, Target};
 /// How the codes of a layer are chosen.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Choice {
-    /// Each weight has its nearest code, and the bias alone is corrected.
+    /// Each weight has its nearest code.
     Nearest,
     /// On Gram matrices.
     Gram(Gram),
@@ -45,6 +46,10 @@ pub enum Choice {
 pub struct Layerwise {
     /// To the weights.
     pub choice: Choice,
+    /// Whether scales begin where nearest codes lose least of the layer's outputs, not where the scheme says.
+    pub output_range: bool,
+    /// Whether biases take what is left of the means; with codes that are not the nearest they always do.
+    pub bias: bool,
     /// Of positions.
     pub seed: u64,
 }
@@ -98,17 +103,7 @@ pub fn quantize_by_layer(
             input,
             output,
         };
-        match layerwise.choice {
-            Choice::Gram(_) | Choice::AdaRound(_) => {
-                seen.round(net, (name, weight), scheme, layerwise)?;
-            }
-            Choice::Nearest => {
-                net.layer(name, BiasPolicy::Float, Some(scheme))?;
-                // Its bias comes after its weights in the manifest, but is not settled yet.
-                net.manifest.retain(|d| d.tensor != format!("{name}.bias"));
-                seen.correct(net, name)?;
-            }
-        }
+        seen.round(net, (name, weight), scheme, layerwise)?;
         net.bias(name, how.bias, Some(scheme))?;
         rounded.renew(unrounded(net)?)
     })

@@ -1,15 +1,16 @@
 //! What a layer sees on both streams, and the codes and the bias that are made of it.
 
 use network::HostTensor;
-use quant_core::Scheme;
+use quant_core::{Scheme, Values};
 use rayon::prelude::*;
 
 use super::gram::{self, Gram, Target};
-use super::patches::Geometry;
-use super::problem::{Problem, sums};
+use super::patches::{Geometry, Point};
+use super::problem::{Blank, Problem, sums};
+use super::scales::Scales;
 use super::{Choice, Layerwise, adaround};
 use crate::error::Error;
-use crate::quantize::{BiasPolicy, QuantizedNet};
+use crate::quantize::QuantizedNet;
 
 /// Output pixels of an image whose mean a bias is corrected by.
 const POSITIONS: usize = 256;
@@ -26,71 +27,109 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// Codes of the layer `name` that are not the nearest, and its bias.
+    /// Codes and bias of the layer `name`.
     pub fn round(
         &self,
         net: &mut QuantizedNet,
-        (name, weight): (&str, &HostTensor),
+        own: (&str, &HostTensor),
         scheme: &Scheme,
         layerwise: &Layerwise,
     ) -> Result<(), Error> {
-        let (geometry, images) = (&self.geometry, self.images);
+        let (name, weight) = own;
+        let is_nearest = layerwise.choice == Choice::Nearest;
+        let corrects = layerwise.bias || !is_nearest;
+        let correct = |net: &mut QuantizedNet| match corrects {
+            true => self.correct(net, name),
+            false => Ok(()),
+        };
+        if is_nearest && !layerwise.output_range {
+            net.weight(name, scheme)?;
+            return correct(net);
+        }
         // Adaptive rounding has its problems as they are made where nothing is said.
         let gram = match layerwise.choice {
             Choice::Gram(gram) => gram,
-            Choice::Nearest | Choice::AdaRound(_) => Gram::default(),
+            Choice::AdaRound(_) => Gram::default(),
+            Choice::Nearest => Gram {
+                target: Target::Float,
+                ..Gram::default()
+            },
         };
         let seed = name.bytes().fold(layerwise.seed, |seed, byte| {
             seed.wrapping_mul(0x100_0000_01b3) ^ u64::from(byte)
         });
-        let points = geometry.points(images, gram.positions, seed);
+        let points = self.geometry.points(self.images, gram.positions, seed);
+        let problems = match self.problems(weight, &points, &gram) {
+            Ok(problems) => problems,
+            Err(blank) => {
+                net.weight(name, scheme)?;
+                net.note_weight(name, &format!("rounded to the nearest: {blank}"));
+                return correct(net);
+            }
+        };
+        let scales = match layerwise.output_range {
+            true => Scales::LeastError {
+                is_centred: corrects,
+            },
+            false => Scales::Own,
+        };
+        let of = (problems.as_slice(), scales);
+        let quantized = match &layerwise.choice {
+            Choice::Nearest => {
+                let tensor = format!("{name}.weight");
+                let scheme = scheme.with_rounding(scheme.rounding().for_tensor(&tensor));
+                let values = Values::new(&tensor, &weight.data, &weight.shape)?;
+                scales.start(&values, &scheme, &problems)
+            }
+            Choice::Gram(gram) => gram::solve(own, scheme, of, gram)?,
+            Choice::AdaRound(how) => {
+                let how = (how, seed.wrapping_add(1));
+                adaround::solve(own, scheme, of, self, how)?
+            }
+        };
+        net.take_weight(name, weight, &quantized, &scheme.to_string())?;
+        let by = format!("{} patches of {} images", points.len(), self.images);
+        if layerwise.output_range {
+            net.note_weight(name, &format!("range of least output error by {by}"));
+        }
+        if is_nearest {
+            return correct(net);
+        }
+        let each = weight.len() / weight.shape[0];
+        let outputs = weight.shape[0] / self.geometry.groups;
+        let of_groups = quantized.values.chunks_exact(outputs * each).zip(&problems);
+        let errors = of_groups.flat_map(|(rows, problem)| problem.errors(rows));
+        let [error, whole] = errors.fold([0.0, 0.0], |[a, b], [c, d]| [a + c, b + d]);
+        let rows = quantized.values.chunks_exact(each).enumerate();
+        let bias = rows.map(|(o, row)| problems[o / outputs].bias(o % outputs, row) as f32);
+        net.put_bias(name, bias.collect())?;
+        let lost = error / whole;
+        let words = format!("codes by {by}, {lost:.2e} of the outputs' variance lost");
+        net.note_weight(name, &words);
+        Ok(())
+    }
+
+    /// The problem of each group of channels.
+    fn problems(
+        &self,
+        weight: &HostTensor,
+        points: &[Point],
+        gram: &Gram,
+    ) -> Result<Vec<Problem>, Blank> {
+        let geometry = &self.geometry;
         let each = weight.len() / geometry.groups;
         let of_group = |group: usize| {
-            let sums = sums(geometry, group, &points, (&self.input, &self.output));
+            let sums = sums(geometry, group, points, (&self.input, &self.output));
             let own = &weight.data[group * each..][..each];
             let how = (gram.damping, gram.target == Target::Float);
             Problem::new(sums, own, how, geometry.groups > 1)
         };
         let groups = (0..geometry.groups).into_par_iter();
-        let problems: Vec<Problem> = match groups.map(of_group).collect::<Result<_, _>>() {
-            Ok(problems) => problems,
-            Err(blank) => {
-                net.layer(name, BiasPolicy::Float, Some(scheme))?;
-                net.manifest.retain(|d| d.tensor != format!("{name}.bias"));
-                net.note_weight(name, &format!("rounded to the nearest: {blank}"));
-                return self.correct(net, name);
-            }
-        };
-        let own = (name, weight);
-        let quantized = match &layerwise.choice {
-            Choice::AdaRound(how) => {
-                let how = (how, seed.wrapping_add(1));
-                adaround::solve(own, scheme, &problems, self, how)?
-            }
-            Choice::Nearest | Choice::Gram(_) => gram::solve(own, scheme, &problems, &gram)?,
-        };
-        let each = weight.len() / weight.shape[0];
-        let outputs = weight.shape[0] / geometry.groups;
-        let of_groups = quantized.values.chunks_exact(outputs * each).zip(&problems);
-        let errors = of_groups.flat_map(|(rows, problem)| problem.errors(rows));
-        let [error, whole] = errors.fold([0.0, 0.0], |[a, b], [c, d]| [a + c, b + d]);
-        let mut bias = Vec::with_capacity(weight.shape[0]);
-        for (o, row) in quantized.values.chunks_exact(each).enumerate() {
-            let problem = &problems[o / outputs];
-            bias.push(problem.bias(o % outputs, row) as f32);
-        }
-        net.take_weight(name, weight, &quantized, &scheme.to_string())?;
-        let words = format!(
-            "codes by {} patches of {images} images, {:.2e} of the outputs' variance lost",
-            points.len(),
-            error / whole
-        );
-        net.note_weight(name, &words);
-        net.put_bias(name, bias)
+        groups.map(of_group).collect()
     }
 
     /// Gives the layer `name` the bias with which its outputs have the means of the float layer's.
-    pub fn correct(&self, net: &mut QuantizedNet, name: &str) -> Result<(), Error> {
+    fn correct(&self, net: &mut QuantizedNet, name: &str) -> Result<(), Error> {
         let weight = net.state.require(&format!("{name}.weight"))?.clone();
         let points = self.geometry.points(self.images, POSITIONS, 0);
         let each = weight.len() / weight.shape[0];

@@ -40,20 +40,25 @@ fn how(bits: u32, mapping: Mapping, granularity: Granularity) -> WeightQuantizat
 
 fn by(gram: Option<Gram>) -> Layerwise {
     let choice = gram.map_or(Choice::Nearest, Choice::Gram);
-    Layerwise { choice, seed: 3 }
+    Layerwise {
+        choice,
+        output_range: false,
+        bias: true,
+        seed: 3,
+    }
 }
 
 /// Few steps, fast.
 fn adaround() -> Layerwise {
     let how = AdaRound {
-        iterations: 100,
-        rate: 0.05,
-        batch: 256,
+        iterations: 40,
+        rate: 0.1,
+        batch: 128,
         ..AdaRound::default()
     };
     Layerwise {
         choice: Choice::AdaRound(how),
-        seed: 3,
+        ..by(None)
     }
 }
 
@@ -91,6 +96,17 @@ fn every_step_of_the_method_brings_the_logits_nearer_to_the_float_ones() {
     let nearest = distance(&network, &quantize(&network, &how).unwrap());
     let with = |gram: Gram| distance(&network, &made(&network, &how, &by(Some(gram))));
     let corrected_bias = distance(&network, &made(&network, &how, &by(None)));
+    let ranged = |layerwise: Layerwise| {
+        let output_range = true;
+        let layerwise = Layerwise {
+            output_range,
+            ..layerwise
+        };
+        distance(&network, &made(&network, &how, &layerwise))
+    };
+    let bias = false;
+    let range = ranged(Layerwise { bias, ..by(None) });
+    let range_and_bias = ranged(by(None));
     let learned = distance(&network, &made(&network, &how, &adaround()));
     let gptq = with(Gram {
         order: Order::Feedback,
@@ -102,6 +118,8 @@ fn every_step_of_the_method_brings_the_logits_nearer_to_the_float_ones() {
         ..gram
     });
     assert!(corrected_bias < nearest, "{corrected_bias} {nearest}");
+    assert!(range < nearest, "{range} {nearest}");
+    assert!(range_and_bias < range, "{range_and_bias} {range}");
     assert!(learned < corrected_bias, "{learned} {corrected_bias}");
     assert!(gptq < corrected_bias, "{gptq} {corrected_bias}");
     assert!(descent < gptq, "{descent} {gptq}");
@@ -110,15 +128,20 @@ fn every_step_of_the_method_brings_the_logits_nearer_to_the_float_ones() {
 #[test]
 fn every_weight_is_one_of_as_many_numbers_as_there_are_codes_and_its_code_says_which() {
     let network = random();
-    for layerwise in [by(Some(Gram::default())), adaround()] {
-        for mapping in [Mapping::Affine, Mapping::Symmetric, Mapping::PowerOfTwo] {
-            for granularity in ["tensor", "channel"] {
-                let how = how(2, mapping, Granularity::named(granularity, None).unwrap());
-                let net = made(&network, &how, &layerwise);
-                for layer in network.topology().layers() {
-                    let name = &network.topology().node(layer).name;
-                    is_on_its_grid(&net, name);
-                }
+    let ranged = Layerwise {
+        output_range: true,
+        ..by(None)
+    };
+    for layerwise in [by(Some(Gram::default())), adaround(), ranged] {
+        for (mapping, granularity) in [
+            (Mapping::Affine, Granularity::Tensor),
+            (Mapping::Affine, Granularity::Channel),
+            (Mapping::Symmetric, Granularity::Channel),
+            (Mapping::PowerOfTwo, Granularity::Tensor),
+        ] {
+            let net = made(&network, &how(2, mapping, granularity), &layerwise);
+            for layer in network.topology().layers() {
+                is_on_its_grid(&net, &network.topology().node(layer).name);
             }
         }
     }
@@ -146,7 +169,11 @@ fn any_number_of_threads_makes_the_same_codes_and_biases() {
         Mapping::Affine,
         Granularity::Group(5.try_into().unwrap()),
     );
-    for layerwise in [by(Some(Gram::default())), adaround()] {
+    for choice in [by(None), by(Some(Gram::default())), adaround()] {
+        let layerwise = Layerwise {
+            output_range: true,
+            ..choice
+        };
         let with = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
             let made = || made(&network, &how, &layerwise);
