@@ -32,8 +32,8 @@ pub use layerwise::{AdaRound, Choice, Gram, Layerwise, Order, Target, quantize_b
 pub use lower::{Epilogue, lower, lower_layer, lower_quantized};
 pub use moments::{analytic_correction, expected_inputs};
 pub use quantize::{
-    BiasPolicy, BnMode, Decision, LayerReport, QuantizedNet, WeightCodes, WeightQuantization,
-    float_manifest, float_sites, own_bits, quantize,
+    BiasPolicy, BnMode, Decision, LayerReport, OutputLoss, QuantizedNet, WeightCodes,
+    WeightQuantization, float_manifest, float_sites, own_bits, quantize,
 };
 pub use sites::{
     ActivationQuantization, ShortcutPolicy, Site, SiteCodes, SiteRounding, SiteStatistics, Sites,

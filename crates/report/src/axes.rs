@@ -138,7 +138,7 @@ const ROUNDINGS: &[&str] = &[
 ];
 
 /// Every axis, the coarse ones first, as the line below a table lists them.
-pub(crate) static AXES: [Axis; 46] = {
+pub(crate) static AXES: [Axis; 47] = {
     use About::{Arithmetic, Network, Subject, Weights};
     [
         axis("model", Subject, model, &[]),
@@ -238,6 +238,15 @@ pub(crate) static AXES: [Axis; 46] = {
             |c| text(&c.gram_order),
             &["nearest", "feedback", "descent"],
         ),
+        // That it was not asked for is a value, too.
+        axis(
+            "gram activation order",
+            Weights,
+            |c| number(c.gram_activation_order),
+            &[],
+        )
+        .prefix("activation order ")
+        .moot(None),
         axis(
             "gram target",
             Weights,

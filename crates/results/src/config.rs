@@ -62,6 +62,8 @@ pub struct Config {
     pub weights_rounding: Option<String>,
     /// `nearest`, `feedback` or `descent`; the next four with it, for `gram` alone.
     pub gram_order: Option<String>,
+    /// Whether feedback begins with the weights that read the most; empty where it does not.
+    pub gram_activation_order: Option<bool>,
     /// `corrected` or `float`.
     pub gram_target: Option<String>,
     /// Whether scales are fitted to the codes.
@@ -195,7 +197,7 @@ pub struct Config {
 
 impl Config {
     /// The columns in file order: the field names.
-    pub const COLUMNS: [&'static str; 74] = [
+    pub const COLUMNS: [&'static str; 75] = [
         "model_name",
         "model_arch",
         "dataset",
@@ -214,6 +216,7 @@ impl Config {
         "weights_mse_exponent",
         "weights_rounding",
         "gram_order",
+        "gram_activation_order",
         "gram_target",
         "gram_refit",
         "gram_positions",
@@ -273,12 +276,13 @@ impl Config {
     ];
 
     /// Columns that files of this schema may lack, because they were written before there was anything to fill them with.
-    pub(crate) const LATER: [&'static str; 40] = [
+    pub(crate) const LATER: [&'static str; 41] = [
         "input_normalization",
         "input_resize",
         "input_size",
         "labels_offset",
         "gram_order",
+        "gram_activation_order",
         "gram_target",
         "gram_refit",
         "gram_positions",

@@ -1,7 +1,7 @@
 //! The settings of `weights.rounding = "gram"` and `"adaround"`, and `weights.range = "output_mse"`: what they go together with.
 
 use anyhow::Result;
-use quantize::{AdaRound, BiasPolicy, BnMode, Choice, Gram, Layerwise, WeightQuantization};
+use quantize::{AdaRound, BiasPolicy, BnMode, Choice, Gram, Layerwise, Order, WeightQuantization};
 
 use super::applies::does_not_apply;
 use super::reader::Reader;
@@ -31,13 +31,16 @@ impl Reader {
 
     fn gram(&mut self) -> Result<Gram> {
         let usual = Gram::default();
-        let order = self.parsed_plainly("gram.order")?;
+        let order = self.parsed_plainly("gram.order")?.unwrap_or(usual.order);
+        let activation_order = self.yes_or_no("gram.activation_order")?;
         let target = self.parsed_plainly("gram.target")?;
         let refit = self.yes_or_no("gram.refit")?;
         let positions = self.integer("gram.positions", 0..=1 << 24)?;
         let damping = self.number_in("gram.damping", 0.0..=1e3)?;
         Ok(Gram {
-            order: order.unwrap_or(usual.order),
+            order,
+            // There is no order to the others.
+            activation_order: order == Order::Feedback && activation_order == Some(true),
             target: target.unwrap_or(usual.target),
             refit: refit.unwrap_or(usual.refit),
             positions: positions.map_or(usual.positions, |n| n as usize),

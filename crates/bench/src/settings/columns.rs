@@ -69,6 +69,7 @@ pub(super) fn quantized_config(
             Choice::Gram(_) | Choice::AdaRound(_) => choice.name().to_owned(),
         }),
         gram_order: gram.map(|gram| gram.order.to_string()),
+        gram_activation_order: gram.and_then(|gram| gram.activation_order.then_some(true)),
         gram_target: gram.map(|gram| gram.target.to_string()),
         gram_refit: gram.map(|gram| gram.refit),
         gram_positions: gram.map(|gram| gram.positions as u64),

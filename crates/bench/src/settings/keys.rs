@@ -92,6 +92,10 @@ pub const KEYS: &[(&str, &str)] = &[
         "nearest, feedback (what a code loses goes into the next ones) or descent; default descent",
     ),
     (
+        "gram.activation_order",
+        "feedback begins with the weights that read the most; default false",
+    ),
+    (
         "gram.target",
         "corrected (for what layers before have lost) or float (with feedback: GPTQ); default corrected",
     ),

@@ -367,6 +367,18 @@ fn gram_rounding_has_columns_of_its_own_and_images_and_sets_biases_itself() {
         (config.bn.as_deref(), config.bias.as_deref()),
         (Some("folded"), Some("float"))
     );
+    // Only feedback has an order, and the usual one has no name.
+    let ordered = |order: &str, is_ordered: bool| {
+        let more = [
+            ("gram.order", text(order)),
+            ("gram.activation_order", Scalar::Bool(is_ordered)),
+        ];
+        let made = cell(&[&[gram.clone()], more.as_slice()].concat()).unwrap();
+        made.config.gram_activation_order
+    };
+    assert_eq!(ordered("feedback", true), Some(true));
+    assert_eq!(ordered("feedback", false), None);
+    assert_eq!(ordered("descent", true), None);
     // Axes of the cells beside this one.
     let beside = [
         ("gram.order", text("feedback")),

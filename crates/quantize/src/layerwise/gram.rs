@@ -33,6 +33,8 @@ pub enum Target {
 pub struct Gram {
     /// How codes are found.
     pub order: Order,
+    /// Whether feedback goes over the weights by what they read, the largest first, not as they lie.
+    pub activation_order: bool,
     /// What they stand for.
     pub target: Target,
     /// Whether scales are fitted once codes are there, and codes to them again.
@@ -47,6 +49,7 @@ impl Default for Gram {
     fn default() -> Self {
         Self {
             order: Order::Descent,
+            activation_order: false,
             target: Target::Corrected,
             refit: true,
             positions: 64,
@@ -78,7 +81,7 @@ pub(super) fn solve(
     let mut descent = Descent::new(problems, layout, start.params.clone(), &start.codes);
     match gram.order {
         Order::Nearest => {}
-        Order::Feedback => descent.feedback(),
+        Order::Feedback => descent.feedback(gram.activation_order),
         Order::Descent => (0..SWEEPS).for_each(|_| descent.sweep()),
     }
     if gram.refit && scheme.mapping() != Mapping::PowerOfTwo {

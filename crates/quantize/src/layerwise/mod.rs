@@ -19,8 +19,8 @@ use network::{Network, NodeId, Op, Topology, Value};
 
 use crate::error::Error;
 use crate::fold::fold;
-use crate::lower::{Epilogue, lower, lower_quantized};
-use crate::quantize::{QuantizedNet, WeightQuantization, quantize_each};
+use crate::lower::{Epilogue, lower, lower_quantized, one_layer};
+use crate::quantize::{OutputLoss, QuantizedNet, WeightQuantization, quantize_each};
 use crate::sites::{ShortcutPolicy, SiteCodes};
 use crate::units::Units;
 use patches::Geometry;
@@ -103,7 +103,16 @@ pub fn quantize_by_layer(
             input,
             output,
         };
-        seen.round(net, (name, weight), scheme, layerwise)?;
+        let predicted = seen.round(net, (name, weight), scheme, layerwise)?;
+        if let (Some((predicted, points)), Some(report)) = (predicted, net.layers.last_mut()) {
+            let graph = one_layer(&topology, &net.state, layer)?;
+            report.outputs = Some(OutputLoss {
+                predicted,
+                points,
+                measured: seen.measured(graph)?,
+                positions: count * seen.geometry.to.height * seen.geometry.to.width,
+            });
+        }
         net.bias(name, how.bias, Some(scheme))?;
         rounded.renew(unrounded(net)?)
     })

@@ -1,5 +1,6 @@
 //! What a layer sees on both streams, and the codes and the bias that are made of it.
 
+use engine::{Graph, Options, Program};
 use network::HostTensor;
 use quant_core::{Scheme, Values};
 use rayon::prelude::*;
@@ -15,6 +16,9 @@ use crate::quantize::QuantizedNet;
 /// Output pixels of an image whose mean a bias is corrected by.
 const POSITIONS: usize = 256;
 
+/// Images that are run together.
+const TOGETHER: usize = 8;
+
 /// What a layer reads in the quantized network, and what it makes in the float one.
 pub(super) struct Seen {
     pub geometry: Geometry,
@@ -27,20 +31,21 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// Codes and bias of the layer `name`.
+    /// Codes and bias of the layer `name`. Where codes were chosen by what is lost, tells the share of the outputs' variance that it
+    /// takes, as predicted, and the points that say so.
     pub fn round(
         &self,
         net: &mut QuantizedNet,
         own: (&str, &HostTensor),
         scheme: &Scheme,
         layerwise: &Layerwise,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<(f64, usize)>, Error> {
         let (name, weight) = own;
         let is_nearest = layerwise.choice == Choice::Nearest;
         let corrects = layerwise.bias || !is_nearest;
         let correct = |net: &mut QuantizedNet| match corrects {
-            true => self.correct(net, name),
-            false => Ok(()),
+            true => self.correct(net, name).map(|()| None),
+            false => Ok(None),
         };
         if is_nearest && !layerwise.output_range {
             net.weight(name, scheme)?;
@@ -106,7 +111,47 @@ impl Seen {
         let lost = error / whole;
         let words = format!("codes by {by}, {lost:.2e} of the outputs' variance lost");
         net.note_weight(name, &words);
-        Ok(())
+        Ok(Some((lost, points.len())))
+    }
+
+    /// The share of the float outputs' variance that `layer`, by itself on what it reads here, is off by.
+    pub fn measured(&self, layer: Graph) -> Result<f64, Error> {
+        let program = Program::new(layer, Options::default())?;
+        let (from, to) = (self.geometry.from.len(), self.geometry.to.len());
+        let (channels, pixels) = (self.geometry.to.channels, to / self.geometry.to.channels);
+        let parts = self.input.par_chunks(TOGETHER * from);
+        let parts = parts.zip(self.output.par_chunks(TOGETHER * to));
+        // Of each channel the squares of what is lost, and the outputs' sum and squares.
+        let sums = parts.map(|(input, output)| {
+            let mut made = vec![0.0; output.len()];
+            program.run(&mut program.workspace(), input, &mut made)?;
+            let mut sums = vec![[0.0_f64; 3]; channels];
+            let planes = made.chunks_exact(pixels).zip(output.chunks_exact(pixels));
+            for (plane, (made, output)) in planes.enumerate() {
+                let [lost, sum, square] = &mut sums[plane % channels];
+                for (&made, &y) in made.iter().zip(output) {
+                    *lost += f64::from(made - y).powi(2);
+                    *sum += f64::from(y);
+                    *square += f64::from(y).powi(2);
+                }
+            }
+            Ok(sums)
+        });
+        let sums = sums.collect::<Result<Vec<_>, engine::Error>>()?;
+        let n = (self.images * pixels) as f64;
+        let of_channel = |c: usize| {
+            let mut all = [0.0; 3];
+            for part in &sums {
+                all.iter_mut()
+                    .zip(part[c])
+                    .for_each(|(all, sum)| *all += sum);
+            }
+            [all[0], all[2] - all[1].powi(2) / n]
+        };
+        let [lost, whole] = (0..channels)
+            .map(of_channel)
+            .fold([0.0; 2], |[a, b], [c, d]| [a + c, b + d]);
+        Ok(lost / whole)
     }
 
     /// The problem of each group of channels.

@@ -215,6 +215,33 @@ fn a_layer_that_reads_constants_is_rounded_to_the_nearest_and_says_so() {
 }
 
 #[test]
+fn what_a_layer_loses_is_measured_where_it_is_predicted_and_on_the_same_points_the_same() {
+    let network = random();
+    let how = how(3, Mapping::Affine, Granularity::Channel);
+    let everywhere = Gram {
+        positions: 0,
+        ..Gram::default()
+    };
+    // The least loss, 7e-5, is what is left of sums in float32.
+    for (gram, close) in [(everywhere, 0.02), (Gram::default(), 0.5)] {
+        let layerwise = by(Some(gram));
+        let net = made(&network, &how, &layerwise);
+        for report in &net.layers {
+            let lost = report.outputs.unwrap();
+            assert!(lost.measured > 0.0 && lost.points <= lost.positions);
+            let ratio = lost.predicted / lost.measured;
+            assert!((ratio - 1.0).abs() < close, "{}: {lost:?}", report.layer);
+        }
+    }
+    assert!(
+        made(&network, &how, &adaround()).layers[0]
+            .outputs
+            .is_some()
+    );
+    assert!(made(&network, &how, &by(None)).layers[0].outputs.is_none());
+}
+
+#[test]
 fn depthwise_layers_are_solved_group_by_group() {
     let topology = resnet::topology_named("cifar-mobilenet").unwrap();
     let network = resnet::random_network(topology, 4).unwrap();
