@@ -8,6 +8,7 @@ mod descent;
 mod gram;
 mod patches;
 mod problem;
+mod rectified;
 mod scales;
 mod seen;
 mod stream;
