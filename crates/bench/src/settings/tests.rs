@@ -373,7 +373,7 @@ fn gram_rounding_has_columns_of_its_own_and_images_and_sets_biases_itself() {
             ("gram.order", text(order)),
             ("gram.activation_order", Scalar::Bool(is_ordered)),
         ];
-        let made = cell(&[&[gram.clone()], more.as_slice()].concat()).unwrap();
+        let made = cell(&[std::slice::from_ref(&gram), more.as_slice()].concat()).unwrap();
         made.config.gram_activation_order
     };
     assert_eq!(ordered("feedback", true), Some(true));
