@@ -461,6 +461,13 @@ impl Metrics {
             self.push(layer, names::WEIGHT_MSE, c.mse, n, "");
             self.push(layer, names::WEIGHT_MAX_ABS, c.max_abs, n, "");
             self.push(layer, names::WEIGHT_MEAN_ABS, c.mean_abs, n, "");
+            if let Some(lost) = report.outputs {
+                let predicted = (names::OUTPUT_LOSS_PREDICTED, lost.predicted, lost.points);
+                let measured = (names::OUTPUT_LOSS, lost.measured, lost.positions);
+                for (name, share, n) in [predicted, measured] {
+                    self.push(layer, name, share, n, names::SHARE);
+                }
+            }
             signal += c.signal * n as f64;
             noise += c.mse * n as f64;
             total += n;

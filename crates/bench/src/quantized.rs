@@ -125,7 +125,7 @@ impl Around<'_> {
     fn pixels(&self) -> Result<(Vec<f32>, [usize; 2])> {
         let Some(images) = self.images else {
             bail!(
-                "weights.rounding = gram, bias_correction = empirical and reconstruct look at images, and a saved calibration has none"
+                "weights.rounding = gram or adaround, weights.range = output_mse, bias_correction = empirical and reconstruct look at images, and a saved calibration has none"
             );
         };
         let mut pixels = vec![0.0; images.len() * images.image_len()];

@@ -5,9 +5,9 @@
 //! with `weights.bits = 32` and `activations.bits = 32` is the same float run, whatever else its cell says.
 
 mod applies;
+mod by_layer;
 mod columns;
 mod equalization;
-mod gram;
 mod input;
 mod keys;
 mod model;
@@ -23,7 +23,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use engine::Execution;
 use quant_core::{Bits, Granularity};
 use quantize::{
-    ActivationQuantization, BiasCorrection, BiasPolicy, BnMode, Equalization, Gram, Layerwise,
+    ActivationQuantization, BiasCorrection, BiasPolicy, BnMode, Choice, Equalization, Layerwise,
     WeightQuantization,
 };
 use results::Config;
@@ -217,8 +217,11 @@ impl Cell {
         let range = if learned { "mse" } else { "minmax" };
         let calibration = read.calibration(seed)?;
         let activations = read.activations(&calibration, range, [first_bits, last_bits])?;
-        let gram: Option<Gram> = read.gram()?;
         let reconstruction = read.reconstruction(seed)?;
+        let choice = read.choice()?;
+        let output_range = read.output_range();
+        // What is done layer by layer to the network as it is folded.
+        let is_by_layer = choice != Choice::Nearest || output_range;
         let execution = read.execution()?;
         let equalization = read.equalization()?;
         let bias_correction = read.parsed_plainly("bias_correction")?;
@@ -244,11 +247,11 @@ impl Cell {
         let (quantization, mut config) = if method == "stored" {
             if equalization.is_some()
                 || bias_correction != BiasCorrection::None
-                || gram.is_some()
+                || is_by_layer
                 || reconstruction.is_some()
             {
                 does_not_apply!(
-                    "method = stored: the file's quantizers are those of its own weights; leave equalize, bias_correction, gram and reconstruct out"
+                    "method = stored: the file's quantizers are those of its own weights; leave equalize, bias_correction, reconstruct and weights.* out"
                 );
             }
             let quantization = Quantization {
@@ -279,10 +282,8 @@ impl Cell {
         } else {
             let quantized = activations.is_some();
             let is_corrected = bias_correction != BiasCorrection::None;
-            let is_folded = equalization.is_some()
-                || is_corrected
-                || gram.is_some()
-                || reconstruction.is_some();
+            let is_folded =
+                equalization.is_some() || is_corrected || is_by_layer || reconstruction.is_some();
             let weights = WeightQuantization {
                 scheme,
                 first_bits,
@@ -303,18 +304,25 @@ impl Cell {
             if equalization.is_some() || is_corrected {
                 equalization::check(&weights, &method, is_corrected)?;
             }
-            if gram.is_some() {
-                gram::check(&weights, &method, linear, is_corrected)?;
+            let bias = bias_correction == BiasCorrection::Empirical;
+            let layerwise = Layerwise {
+                choice,
+                output_range,
+                bias,
+                seed,
+            };
+            if is_by_layer {
+                by_layer::check(&weights, &layerwise, &method, linear, is_corrected)?;
             }
             if reconstruction.is_some() {
                 reconstruct::check(&weights, &method, linear)?;
             }
-            let looks = gram.is_some() || bias_correction == BiasCorrection::Empirical;
+            let looks = is_by_layer || bias;
             if (looks || reconstruction.is_some()) && calibration.images == 0 {
                 bail!("calibration.images = 0: what looks at images needs at least one");
             }
             let by_layer = looks.then(|| ByLayer {
-                how: Layerwise { gram, seed },
+                how: layerwise,
                 calibration: calibration.clone(),
             });
             let source = match method.as_str() {

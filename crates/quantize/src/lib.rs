@@ -30,12 +30,14 @@ pub use equalize::{ClipPolicy, Equalization, Equalized, Moved, Reach, equalize};
 pub use error::Error;
 pub use export::{Form, Integers, float_onnx, to_integers, to_onnx};
 pub use fold::{BatchNorm, fold};
-pub use layerwise::{Gram, Layerwise, Order, Stream, Target, held, quantize_by_layer};
+pub use layerwise::{
+    AdaRound, Choice, Gram, Layerwise, Order, Stream, Target, held, quantize_by_layer,
+};
 pub use lower::{Epilogue, lower, lower_layer, lower_quantized};
 pub use moments::{analytic_correction, expected_inputs};
 pub use quantize::{
-    BiasPolicy, BnMode, Decision, LayerReport, QuantizedNet, WeightCodes, WeightQuantization,
-    float_manifest, float_sites, own_bits, quantize,
+    BiasPolicy, BnMode, Decision, LayerReport, OutputLoss, QuantizedNet, WeightCodes,
+    WeightQuantization, float_manifest, float_sites, own_bits, quantize,
 };
 pub use sites::{
     ActivationQuantization, ShortcutPolicy, Site, SiteCodes, SiteRounding, SiteStatistics, Sites,

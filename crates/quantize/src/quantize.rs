@@ -111,6 +111,19 @@ impl Decision {
     }
 }
 
+/// What a layer's outputs lost by its rounding, in shares of their variance.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct OutputLoss {
+    /// As the sums promise that the codes were chosen by, for the best bias.
+    pub predicted: f64,
+    /// The points of those sums.
+    pub points: usize,
+    /// Of the outputs themselves on the calibration images, at every position.
+    pub measured: f64,
+    /// How many positions.
+    pub positions: usize,
+}
+
 /// What quantization did to one weight tensor.
 #[derive(Clone, Debug)]
 pub struct LayerReport {
@@ -124,6 +137,8 @@ pub struct LayerReport {
     pub scales: (f32, f32),
     /// Bits that weights, scales and zero points take together.
     pub bits_stored: f64,
+    /// What its outputs lost, where codes were chosen by that.
+    pub outputs: Option<OutputLoss>,
 }
 
 /// A network after quantization.
@@ -379,7 +394,8 @@ impl QuantizedNet {
         self.bias(layer, bias, scheme)
     }
 
-    fn weight(&mut self, layer: &str, scheme: &Scheme) -> Result<(), Error> {
+    /// A layer's weights rounded to the nearest codes of `scheme`.
+    pub(crate) fn weight(&mut self, layer: &str, scheme: &Scheme) -> Result<(), Error> {
         let name = format!("{layer}.weight");
         let original = self.state.require(&name)?.clone();
         let values = Values::new(&name, &original.data, &original.shape)?;
@@ -414,6 +430,7 @@ impl QuantizedNet {
                 scales.fold(0.0, f32::max),
             ),
             bits_stored: bits_per_value(quantized) * original.len() as f64,
+            outputs: None,
         });
         Ok(())
     }

@@ -124,6 +124,7 @@ const RANGES: &[&str] = &[
     "entropy",
     "gaussian",
     "laplacian",
+    "output_mse",
 ];
 const ROUNDINGS: &[&str] = &[
     "half_even",
@@ -131,12 +132,13 @@ const ROUNDINGS: &[&str] = &[
     "floor",
     "stochastic",
     "gram",
+    "adaround",
     "gemmlowp",
     "ort",
 ];
 
 /// Every axis, the coarse ones first, as the line below a table lists them.
-pub(crate) static AXES: [Axis; 48] = {
+pub(crate) static AXES: [Axis; 53] = {
     use About::{Arithmetic, Network, Subject, Weights};
     [
         axis("model", Subject, model, &[]),
@@ -236,6 +238,15 @@ pub(crate) static AXES: [Axis; 48] = {
             |c| text(&c.gram_order),
             &["nearest", "feedback", "descent"],
         ),
+        // That it was not asked for is a value, too.
+        axis(
+            "gram activation order",
+            Weights,
+            |c| number(c.gram_activation_order),
+            &[],
+        )
+        .prefix("activation order ")
+        .moot(None),
         axis(
             "gram target",
             Weights,
@@ -246,6 +257,22 @@ pub(crate) static AXES: [Axis; 48] = {
         axis("gram refit", Weights, |c| number(c.gram_refit), &[]).prefix("refit "),
         axis("gram positions", Weights, |c| number(c.gram_positions), &[]).prefix("positions "),
         axis("gram damping", Weights, |c| number(c.gram_damping), &[]).prefix("damping "),
+        axis(
+            "adaround iterations",
+            Weights,
+            |c| number(c.adaround_iterations),
+            &[],
+        )
+        .prefix("iterations "),
+        axis("adaround rate", Weights, |c| number(c.adaround_rate), &[]).prefix("rate "),
+        axis("adaround batch", Weights, |c| number(c.adaround_batch), &[]).prefix("batch "),
+        axis(
+            "adaround penalty",
+            Weights,
+            |c| number(c.adaround_penalty),
+            &[],
+        )
+        .prefix("penalty "),
         // None of their own is a value, too: these layers then have the bits of the others.
         axis("first bits", Weights, |c| number(c.first_bits), &[])
             .prefix("first ")

@@ -50,7 +50,7 @@ pub struct Config {
     pub weights_granularity: Option<String>,
     /// Values per group, for `group` alone.
     pub weights_group_size: Option<u32>,
-    /// `minmax`, `percentile`, `mse`, `entropy`, `gaussian`, `laplacian`.
+    /// `minmax`, `percentile`, `mse`, `entropy`, `gaussian`, `laplacian`, `output_mse`.
     pub weights_range: Option<String>,
     /// The percentile, for `percentile` alone.
     #[serde(serialize_with = "plain_option")]
@@ -58,10 +58,12 @@ pub struct Config {
     /// The exponent p of the error that `mse` minimises, for `mse` alone.
     #[serde(serialize_with = "plain_option")]
     pub weights_mse_exponent: Option<f64>,
-    /// `half_even`, `half_away`, `floor`, `stochastic` or `gram`.
+    /// `half_even`, `half_away`, `floor`, `stochastic`, `gram` or `adaround`.
     pub weights_rounding: Option<String>,
     /// `nearest`, `feedback` or `descent`; the next four with it, for `gram` alone.
     pub gram_order: Option<String>,
+    /// Whether feedback begins with the weights that read the most; empty where it does not.
+    pub gram_activation_order: Option<bool>,
     /// `corrected` or `float`.
     pub gram_target: Option<String>,
     /// Whether scales are fitted to the codes.
@@ -71,6 +73,16 @@ pub struct Config {
     /// Added to the diagonal, in units of its mean.
     #[serde(serialize_with = "plain_option")]
     pub gram_damping: Option<f64>,
+    /// Steps for each layer; the next three with it, for `adaround` alone.
+    pub adaround_iterations: Option<u64>,
+    /// Adam's rate.
+    #[serde(serialize_with = "plain_option")]
+    pub adaround_rate: Option<f64>,
+    /// Points that a step is taken on.
+    pub adaround_batch: Option<u64>,
+    /// What weighs the term that drives codes to a decision.
+    #[serde(serialize_with = "plain_option")]
+    pub adaround_penalty: Option<f64>,
     /// Bits of the first layer and of the images, where they differ.
     pub first_bits: Option<u32>,
     /// Bits of the classifier, its input and the logits, where they differ.
@@ -200,7 +212,7 @@ pub struct Config {
 
 impl Config {
     /// The columns in file order: the field names.
-    pub const COLUMNS: [&'static str; 76] = [
+    pub const COLUMNS: [&'static str; 81] = [
         "model_name",
         "model_arch",
         "dataset",
@@ -219,10 +231,15 @@ impl Config {
         "weights_mse_exponent",
         "weights_rounding",
         "gram_order",
+        "gram_activation_order",
         "gram_target",
         "gram_refit",
         "gram_positions",
         "gram_damping",
+        "adaround_iterations",
+        "adaround_rate",
+        "adaround_batch",
+        "adaround_penalty",
         "first_bits",
         "last_bits",
         "activations_bits",
@@ -280,16 +297,21 @@ impl Config {
     ];
 
     /// Columns that files of this schema may lack, because they were written before there was anything to fill them with.
-    pub(crate) const LATER: [&'static str; 42] = [
+    pub(crate) const LATER: [&'static str; 47] = [
         "input_normalization",
         "input_resize",
         "input_size",
         "labels_offset",
         "gram_order",
+        "gram_activation_order",
         "gram_target",
         "gram_refit",
         "gram_positions",
         "gram_damping",
+        "adaround_iterations",
+        "adaround_rate",
+        "adaround_batch",
+        "adaround_penalty",
         "equalize",
         "equalize_reach",
         "equalize_clip",

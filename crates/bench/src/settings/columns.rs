@@ -2,9 +2,10 @@
 
 use engine::{Accumulator, Execution, Multiplier, Requantize};
 use quant_core::{ActivationRange, CodeRange, Mapping, RangeMethod, Rounding};
-use quantize::{BiasCorrection, Extent};
+use quantize::{BiasCorrection, Choice, Extent};
 use results::Config;
 
+use super::by_layer::OUTPUT_MSE;
 use super::{Activations, Quantization, Source, Training};
 use quant_core::qat::Method;
 
@@ -28,7 +29,15 @@ pub(super) fn quantized_config(
 ) -> Config {
     let weights = &how.weights;
     let equalization = how.equalization.as_ref();
-    let gram = how.by_layer.as_ref().and_then(|by_layer| by_layer.how.gram);
+    let choice = how.by_layer.as_ref().map(|by_layer| by_layer.how.choice);
+    let choice = choice.unwrap_or(Choice::Nearest);
+    let by_layer = how.by_layer.as_ref();
+    let output_range = by_layer.is_some_and(|by_layer| by_layer.how.output_range);
+    let (gram, adaround) = match choice {
+        Choice::Nearest => (None, None),
+        Choice::Gram(gram) => (Some(gram), None),
+        Choice::AdaRound(adaround) => (None, Some(adaround)),
+    };
     let reconstruction = how.reconstruction.as_ref().map(|(how, _)| how);
     let is_corrected = how.bias_correction != BiasCorrection::None;
     let scheme = weights.scheme.as_ref();
@@ -44,7 +53,10 @@ pub(super) fn quantized_config(
         weights_group_size: scheme
             .and_then(|s| s.granularity().group_size())
             .map(|n| n as u32),
-        weights_range: scheme.map(|s| s.range().to_string()),
+        weights_range: scheme.map(|s| match output_range {
+            true => OUTPUT_MSE.to_owned(),
+            false => s.range().to_string(),
+        }),
         weights_percentile: scheme.and_then(|s| match s.range() {
             RangeMethod::Percentile(p) => Some(p),
             _ => None,
@@ -53,15 +65,20 @@ pub(super) fn quantized_config(
             RangeMethod::Mse { exponent } => Some(exponent),
             _ => None,
         }),
-        weights_rounding: scheme.map(|s| match gram {
-            Some(_) => "gram".to_owned(),
-            None => s.rounding().to_string(),
+        weights_rounding: scheme.map(|s| match choice {
+            Choice::Nearest => s.rounding().to_string(),
+            Choice::Gram(_) | Choice::AdaRound(_) => choice.name().to_owned(),
         }),
         gram_order: gram.map(|gram| gram.order.to_string()),
+        gram_activation_order: gram.and_then(|gram| gram.activation_order.then_some(true)),
         gram_target: gram.map(|gram| gram.target.to_string()),
         gram_refit: gram.map(|gram| gram.refit),
         gram_positions: gram.map(|gram| gram.positions as u64),
         gram_damping: gram.map(|gram| gram.damping),
+        adaround_iterations: adaround.map(|how| how.iterations as u64),
+        adaround_rate: adaround.map(|how| how.rate),
+        adaround_batch: adaround.map(|how| how.batch as u64),
+        adaround_penalty: adaround.map(|how| how.penalty),
         first_bits: weights.first_bits.map(|bits| bits.get()),
         last_bits: weights.last_bits.map(|bits| bits.get()),
         bias: Some(weights.bias.to_string()),

@@ -76,7 +76,7 @@ pub const KEYS: &[(&str, &str)] = &[
     ),
     (
         "weights.range",
-        "minmax, percentile, mse, entropy, gaussian, laplacian; default minmax, mse where training learns steps",
+        "minmax, percentile, mse, entropy, gaussian, laplacian, or output_mse (of what calibration images make of a layer); default minmax, mse where training learns steps",
     ),
     (
         "weights.percentile",
@@ -85,11 +85,15 @@ pub const KEYS: &[(&str, &str)] = &[
     ("weights.mse_exponent", "for mse: p in |x - y|^p; default 2"),
     (
         "weights.rounding",
-        "half_even, half_away, floor, stochastic, or gram (by what calibration images make of a layer); default half_even",
+        "half_even, half_away, floor, stochastic, or by what calibration images make of a layer: gram (seconds) or adaround (learned); default half_even",
     ),
     (
         "gram.order",
         "nearest, feedback (what a code loses goes into the next ones) or descent; default descent",
+    ),
+    (
+        "gram.activation_order",
+        "feedback begins with the weights that read the most; default false",
     ),
     (
         "gram.target",
@@ -106,6 +110,16 @@ pub const KEYS: &[(&str, &str)] = &[
     (
         "gram.damping",
         "added to the diagonal, in units of its mean; default 0.01",
+    ),
+    ("adaround.iterations", "steps for each layer; default 1000"),
+    ("adaround.rate", "of Adam; default 0.01"),
+    (
+        "adaround.batch",
+        "points that a step is taken on, where outputs are clipped; default 2048",
+    ),
+    (
+        "adaround.penalty",
+        "weighs what drives codes to a decision; default 0.01",
     ),
     (
         "first.bits",
@@ -190,7 +204,7 @@ pub const KEYS: &[(&str, &str)] = &[
     ),
     (
         "calibration.images",
-        "images that activation ranges, gram and empirical correction take; default 512",
+        "images that activation ranges, gram, adaround, output_mse and empirical correction take; default 512",
     ),
     (
         "calibration.method",
@@ -286,7 +300,7 @@ const SUBJECTS: [(&str, &[&str]); 9] = [
             "reconstruct",
         ],
     ),
-    ("Weights", &["weights", "gram", "first", "last"]),
+    ("Weights", &["weights", "gram", "adaround", "first", "last"]),
     ("Activations", &["activations", "shortcut"]),
     ("Calibration", &["calibration"]),
     ("Integers", &["execution", "integer"]),

@@ -367,6 +367,18 @@ fn gram_rounding_has_columns_of_its_own_and_images_and_sets_biases_itself() {
         (config.bn.as_deref(), config.bias.as_deref()),
         (Some("folded"), Some("float"))
     );
+    // Only feedback has an order, and the usual one has no name.
+    let ordered = |order: &str, is_ordered: bool| {
+        let more = [
+            ("gram.order", text(order)),
+            ("gram.activation_order", Scalar::Bool(is_ordered)),
+        ];
+        let made = cell(&[std::slice::from_ref(&gram), more.as_slice()].concat()).unwrap();
+        made.config.gram_activation_order
+    };
+    assert_eq!(ordered("feedback", true), Some(true));
+    assert_eq!(ordered("feedback", false), None);
+    assert_eq!(ordered("descent", true), None);
     // Axes of the cells beside this one.
     let beside = [
         ("gram.order", text("feedback")),
@@ -389,6 +401,64 @@ fn gram_rounding_has_columns_of_its_own_and_images_and_sets_biases_itself() {
     assert!(refused(&[("gram.order", text("random"))]).contains("nearest, feedback, descent"));
     assert!(refused(&[("gram.damping", Scalar::Float(-1.0))]).contains("from 0 to"));
     assert!(refused(&[("calibration.images", Scalar::Integer(0))]).contains("at least one"));
+}
+
+#[test]
+fn adaptive_rounding_has_columns_of_its_own_and_is_refused_where_gram_is() {
+    let adaround = ("weights.rounding", text("adaround"));
+    let made = cell(&[adaround.clone(), ("adaround.batch", Scalar::Integer(99))]).unwrap();
+    let config = &made.config;
+    assert_eq!(config.weights_rounding.as_deref(), Some("adaround"));
+    assert_eq!(
+        (config.adaround_iterations, config.adaround_batch),
+        (Some(1000), Some(99))
+    );
+    assert_eq!(
+        (config.adaround_rate, config.adaround_penalty),
+        (Some(0.01), Some(0.01))
+    );
+    assert_eq!(
+        (config.gram_order.as_deref(), config.calibration_images),
+        (None, Some(512))
+    );
+    let beside = [("adaround.rate", Scalar::Float(0.1))];
+    assert_eq!(cell(&beside).unwrap().config, cell(&[]).unwrap().config);
+    let refused = |key, value| error(&[adaround.clone(), (key, value)]);
+    let kept = refused("bn", text("kept"));
+    assert!(
+        kept.contains("weights.rounding = adaround") && kept.contains("set bn = folded"),
+        "{kept}"
+    );
+    assert!(refused("method", text("qat")).contains("set method = ptq"));
+    assert!(refused("adaround.iterations", Scalar::Integer(0)).contains("from 1 to"));
+    assert!(refused("adaround.rate", Scalar::Float(0.0)).contains("adaround.rate = 0"));
+    assert!(refused("calibration.images", Scalar::Integer(0)).contains("at least one"));
+}
+
+#[test]
+fn ranges_of_least_output_error_go_with_every_rounding_and_have_images() {
+    let range = ("weights.range", text("output_mse"));
+    for rounding in ["half_even", "gram", "adaround"] {
+        let made = cell(&[range.clone(), ("weights.rounding", text(rounding))]).unwrap();
+        let config = &made.config;
+        assert_eq!(config.weights_range.as_deref(), Some("output_mse"));
+        assert_eq!(config.weights_rounding.as_deref(), Some(rounding));
+        assert_eq!(config.calibration_images, Some(512));
+        assert_eq!(config.bn.as_deref(), Some("folded"));
+    }
+    for correction in ["analytic", "empirical"] {
+        assert!(cell(&[range.clone(), ("bias_correction", text(correction))]).is_ok());
+    }
+    let refused = |key, value| error(&[range.clone(), (key, value)]);
+    let kept = refused("bn", text("kept"));
+    assert!(
+        kept.contains("weights.range = output_mse") && kept.contains("set bn = folded"),
+        "{kept}"
+    );
+    assert!(refused("method", text("qat")).contains("set method = ptq"));
+    assert!(refused("method", text("stored")).contains("leave"));
+    assert!(refused("weights.mse_exponent", Scalar::Integer(2)).contains("mse"));
+    assert!(refused("calibration.images", Scalar::Integer(0)).contains("at least one"));
 }
 
 #[test]

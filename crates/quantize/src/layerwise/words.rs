@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{Order, Target};
+use super::Choice;
+use super::gram::{Order, Target};
 use crate::error::{Error, quoted};
 
 impl Order {
@@ -16,6 +17,17 @@ impl Order {
             Self::Nearest => "nearest",
             Self::Feedback => "feedback",
             Self::Descent => "descent",
+        }
+    }
+}
+
+impl Choice {
+    /// What `weights.rounding` is called in experiments and results; the nearest code has several names there.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Nearest => "nearest",
+            Self::Gram(_) => "gram",
+            Self::AdaRound(_) => "adaround",
         }
     }
 }
