@@ -17,7 +17,7 @@ use resnet::Checkpoint;
 use train::Reconstruction;
 
 use crate::settings::{Quantization, Source};
-use crate::train::Observer;
+use crate::train::{Nobody, Observer};
 
 /// The float network that a cell quantizes: that of the checkpoint, equalized where the cell says so. What is calibrated is this one.
 ///
@@ -118,6 +118,23 @@ pub fn quantized(
     net.manifest
         .extend(equalized.into_iter().flat_map(|made| made.manifest));
     Ok(net)
+}
+
+/// Raised by nobody.
+static NEVER: AtomicBool = AtomicBool::new(false);
+
+impl Around<'static> {
+    /// No images, one thread, nobody who watches.
+    pub fn alone() -> Self {
+        Self {
+            images: None,
+            threads: 1,
+            device: "engine",
+            folder: None,
+            observer: &Nobody,
+            cancelled: &NEVER,
+        }
+    }
 }
 
 impl Around<'_> {

@@ -5,14 +5,12 @@ mod shipped;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Output};
-use std::sync::atomic::AtomicBool;
 
 use bench::calibration::collect;
 use bench::device::Target;
 use bench::inspect::activations::{SiteInspection, Subject};
 use bench::quantized::{Around, quantized};
 use bench::settings::{Cell, Quantization, Settings};
-use bench::train::Nobody;
 use dataset::Dataset;
 use dataset::synthetic::Split;
 use engine::{Execution, IntegerArithmetic};
@@ -47,16 +45,8 @@ impl Shipped {
         });
         let cell = Cell::new(&pairs.collect::<Settings>()).unwrap();
         let how = cell.quantization.unwrap();
-        let around = Around {
-            images: None,
-            threads: 1,
-            device: "engine",
-            folder: None,
-            observer: &Nobody,
-            cancelled: &AtomicBool::new(false),
-        };
         let statistics = Some(&self.statistics);
-        let net = quantized(&self.checkpoint, &how, statistics, &around).unwrap();
+        let net = quantized(&self.checkpoint, &how, statistics, &Around::alone()).unwrap();
         (how, net)
     }
 
