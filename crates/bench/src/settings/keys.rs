@@ -174,7 +174,7 @@ pub const KEYS: &[(&str, &str)] = &[
     ("reconstruct.batch", "images a step; default 32"),
     (
         "reconstruct.rate",
-        "how far weights move in a step at first, in codes; default 0.003",
+        "how far weights move in a step at first, in codes; default 0.01",
     ),
     (
         "reconstruct.scale_rate",

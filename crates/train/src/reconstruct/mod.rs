@@ -46,7 +46,7 @@ impl Default for Reconstruction {
             extent: Extent::Block,
             iterations: 1000,
             batch: 32,
-            rate: 3e-3,
+            rate: 1e-2,
             scale_rate: 1e-3,
             drop: 0.5,
             seed: 0,

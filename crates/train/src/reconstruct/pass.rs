@@ -33,6 +33,8 @@ pub(super) struct Site {
 #[derive(Debug)]
 pub(super) struct Piece {
     pub topology: Topology,
+    /// The site of its value.
+    pub output: String,
     pub sites: BTreeMap<String, Site>,
 }
 
@@ -62,21 +64,27 @@ pub(super) fn seed_of(seed: u64, name: &str) -> u64 {
 }
 
 impl Piece {
-    /// Its value, `[n, c h w]`, for what it reads, `[n, c, h, w]`. The tensors are its layers' weights and biases, and a step for
-    /// each owner of one.
+    /// Its value, `[n, c h w]`, for what it reads, `[n, c, h, w]`, and the same before it was rounded. The tensors are its layers'
+    /// weights and biases, and a step for each owner of one. Of the rounded value only its own step has a gradient: that of the rest
+    /// would be as good as noise.
     pub fn forward(
         &self,
         tensors: &Tensors,
         x: Tensor<4>,
         drop: Option<Drop>,
-    ) -> Result<Tensor<2>, Error> {
-        let piece = self;
+    ) -> Result<[Tensor<2>; 2], Error> {
         let mut pass = Pass {
-            piece,
+            piece: self,
             tensors,
             drop,
+            exact: None,
         };
-        forward(&self.topology, x, &mut pass)
+        let rounded = forward(&self.topology, x, &mut pass)?;
+        let exact = match pass.exact {
+            Some(exact) => exact.reshape(rounded.dims()),
+            None => rounded.clone(),
+        };
+        Ok([rounded, exact])
     }
 
     /// The steps that it begins with.
@@ -100,6 +108,8 @@ struct Pass<'a> {
     piece: &'a Piece,
     tensors: &'a Tensors,
     drop: Option<Drop>,
+    /// The piece's value before rounding.
+    exact: Option<Tensor<4>>,
 }
 
 impl Hooks for Pass<'_> {
@@ -145,6 +155,10 @@ impl Hooks for Pass<'_> {
         };
         let [_, c, h, w] = x.dims();
         let rounded = match self.drop {
+            _ if name == self.piece.output => {
+                self.exact = Some(x.clone());
+                fake_quant(x.clone().detach(), &grid)
+            }
             None => fake_quant(x.clone(), &grid),
             Some(drop) => fake_quant_in_part(x.clone(), &grid, drop.of(name, c * h * w)),
         };

@@ -180,9 +180,11 @@ fn piece(
     codes: Option<&(SiteCodes, ShortcutPolicy)>,
     learned: &[String],
 ) -> Result<Piece, Error> {
+    let units = Units::new(topology);
     let part = topology.part(block.input, &block.nodes)?;
     let mut piece = Piece {
         topology: part,
+        output: units.site(topology, Value::Node(block.tail())).to_owned(),
         sites: BTreeMap::new(),
     };
     let Some((codes, shortcut)) = codes else {
@@ -211,7 +213,6 @@ fn piece(
     }
     // What comes in is rounded already, unless an addition takes it as it is.
     if let (Extent::Block, Value::Node(_)) = (extent, block.input) {
-        let units = Units::new(topology);
         let from = units.site(topology, block.input);
         if sites.is_forked(from, *shortcut) {
             put(INPUT, from);

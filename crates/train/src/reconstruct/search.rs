@@ -136,7 +136,7 @@ impl Search<'_> {
             let each = self.seen.rounded.len() / self.seen.images;
             let x = &self.seen.rounded[images[0] * each..][..images.len() * each];
             let x = self.seen.images(x.to_vec(), device);
-            let y = self.piece.forward(&tensors, x, None)?;
+            let [y, _] = self.piece.forward(&tensors, x, None)?;
             let off = y - self.seen.targets(&images, device);
             number((off.clone() * off).sum())
         };
@@ -225,11 +225,14 @@ impl Search<'_> {
             let own = &images[range];
             let tensors = Tensors::new(&self.state, &device);
             let x = seen.images(self.inputs(own, drop), &device);
-            let y = self.piece.forward(&tensors, x, drop)?;
-            let off = y - seen.targets(own, &device);
-            let loss = (off.clone() * off).sum() / (batch as f64 * seen.variance) as f32;
-            let gradients = tensors.gradients(&loss.backward())?;
-            Ok((gradients, number(loss)?))
+            let made = self.piece.forward(&tensors, x, drop)?;
+            let target = seen.targets(own, &device);
+            let [rounded, exact] = made.map(|y| {
+                let off = y - target.clone();
+                (off.clone() * off).sum() / (batch as f64 * seen.variance) as f32
+            });
+            let gradients = tensors.gradients(&(exact + rounded.clone()).backward())?;
+            Ok((gradients, number(rounded)?))
         };
         let mut total: Option<(StateDict, f64)> = None;
         for result in self.workers.each(parts.len(), one) {
