@@ -15,6 +15,8 @@ mod pass;
 mod run;
 #[cfg(feature = "burn")]
 mod search;
+#[cfg(all(test, feature = "burn"))]
+mod tests;
 
 use quantize::Extent;
 
