@@ -209,7 +209,7 @@ impl Bench<'_> {
             statistics: &statistics,
             images: (&images.data, &images.name),
             test: Some(&run.set.data),
-            device: &run.config.device,
+            device: run.config.text("device"),
             threads: self.threads,
         };
         let trained = job.run(&folder, 1, self.observer, self.cancelled)?;

@@ -117,7 +117,7 @@ fn run() -> Result<ExitCode> {
         let title = format!("{}: {scheme}, {source}", planned.model.name);
         options.draw(&title, &net, calibration)?;
     }
-    let target = Target::open(&planned.config.device)?;
+    let target = Target::open(planned.config.text("device"))?;
     let set = &planned.set;
     bench::assumptions::tell(std::slice::from_ref(&planned));
     println!(

@@ -11,27 +11,20 @@ impl Reader {
     /// How to round on Gram matrices, if `weights.rounding` says so, which is taken then; the settings that go with it are checked
     /// either way.
     pub fn gram(&mut self) -> Result<Option<Gram>> {
-        let usual = Gram::default();
-        let order = self.parsed_plainly("gram.order")?;
-        let target = self.parsed_plainly("gram.target")?;
-        let refit = self.yes_or_no("gram.refit")?;
-        let positions = self.integer("gram.positions", 0..=1 << 24)?;
-        let damping = self.number_in("gram.damping", 0.0..=1e3)?;
         let gram = Gram {
-            order: order.unwrap_or(usual.order),
-            target: target.unwrap_or(usual.target),
-            refit: refit.unwrap_or(usual.refit),
-            positions: positions.map_or(usual.positions, |n| n as usize),
-            damping: damping.unwrap_or(usual.damping),
+            order: self.value("gram.order")?,
+            target: self.value("gram.target")?,
+            refit: self.value("gram.refit")?,
+            positions: self.value("gram.positions")?,
+            damping: self.value("gram.damping")?,
         };
-        let is_gram = |value: &Scalar| matches!(value, Scalar::Text(word) if word == "gram");
         let key = "weights.rounding";
-        Ok(match self.settings.get(key).is_some_and(is_gram) {
-            true => {
-                self.settings.remove(key);
+        Ok(match self.settings.get(key) {
+            Some(Scalar::Text(word)) if word == "gram" => {
+                self.given::<String>(key)?;
                 Some(gram)
             }
-            false => None,
+            _ => None,
         })
     }
 }
