@@ -40,3 +40,25 @@ macro_rules! words {
         }
     };
 }
+
+#[cfg(test)]
+mod tests {
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Meal {
+        Bread,
+        RoastDuck,
+    }
+    words!(Meal, "meal": Bread = "bread", RoastDuck = "roast_duck");
+
+    #[test]
+    fn words_are_read_as_they_are_written_and_others_are_refused_with_those_allowed() {
+        for meal in Meal::ALL {
+            assert_eq!(meal.to_string().parse(), Ok(meal));
+        }
+        assert_eq!(format!("{:>7}", Meal::Bread), "  bread");
+        assert_eq!(
+            "soup".parse::<Meal>().unwrap_err().to_string(),
+            "meal = \"soup\" is unknown; allowed: bread, roast_duck"
+        );
+    }
+}

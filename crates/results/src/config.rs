@@ -12,26 +12,19 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::LazyLock;
 
 use serde::de::{self, SeqAccess, Visitor};
 use serde::ser::SerializeTuple;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
-use crate::setting::{Setting, Takes, settings};
+use crate::setting::{Takes, settings};
 
 /// `weights_bits` and `activations_bits` of a part of the network that stays in float.
 pub const FLOAT_BITS: u32 = 32;
 
 /// `method` of the float run that every other run is compared with.
 pub const METHOD_FLOAT: &str = "float";
-
-/// The settings that have columns, and the columns' names, in file order.
-static COLUMNS: LazyLock<(Vec<&'static Setting>, Vec<&'static str>)> = LazyLock::new(|| {
-    let columns = settings().filter_map(|setting| Some((setting, setting.column?)));
-    columns.unzip()
-});
 
 /// One cell of an experiment: the columns of `run.csv` that are about it, each the text that the file shows. An empty one means
 /// that the setting does not apply.
@@ -87,8 +80,8 @@ impl Config {
     }
 
     /// The names of the columns in file order.
-    pub fn names() -> &'static [&'static str] {
-        &COLUMNS.1
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        settings().filter_map(|setting| setting.column)
     }
 
     /// Columns that files of this schema may lack, because they were written before there was anything to fill them with.
@@ -130,11 +123,9 @@ impl Config {
 
     /// Takes over what `other` has in the columns of a subject, the first part of their settings' keys.
     pub fn take(&mut self, subject: &str, other: &Config) {
-        for (column, text) in &other.0 {
-            let (setting, _) = (COLUMNS.0.iter().zip(&COLUMNS.1))
-                .find(|(_, name)| *name == column)
-                .expect("a column has its setting");
-            if setting.subject() == subject {
+        let own = settings().filter(|setting| setting.subject() == subject);
+        for column in own.filter_map(|setting| setting.column) {
+            if let Some(text) = other.0.get(column) {
                 self.0.insert(column, text.clone());
             }
         }
@@ -160,10 +151,8 @@ impl Config {
 
     /// Column names and their text as the file shows it, in file order, empty ones included.
     pub fn columns(&self) -> Vec<(&'static str, String)> {
-        let names = Config::names().iter();
-        names
-            .map(|name| (*name, self.text(name).to_owned()))
-            .collect()
+        let column = |name| (name, self.text(name).to_owned());
+        Config::names().map(column).collect()
     }
 
     /// Sorted `key=value` lines, each ended by a newline, empty ones left out. A backslash, newline or carriage return
@@ -186,19 +175,16 @@ impl Config {
     }
 }
 
-/// The name as the table has it.
+/// The name as the settings have it.
 fn known(column: &str) -> &'static str {
-    let mut names = Config::names().iter();
-    names
-        .find(|name| **name == column)
-        .unwrap_or_else(|| panic!("no column `{column}`"))
+    let found = Config::names().find(|name| *name == column);
+    found.unwrap_or_else(|| panic!("no column `{column}`"))
 }
 
 impl Serialize for Config {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let names = Config::names();
-        let mut fields = serializer.serialize_tuple(names.len())?;
-        for name in names {
+        let mut fields = serializer.serialize_tuple(Config::names().count())?;
+        for name in Config::names() {
             fields.serialize_element(self.text(name))?;
         }
         fields.end()
@@ -213,33 +199,30 @@ impl<'de> Deserialize<'de> for Config {
             type Value = Config;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{} columns", Config::names().len())
+                write!(f, "{} columns", Config::names().count())
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut fields: A) -> Result<Config, A::Error> {
                 let mut config = Config::empty();
-                for (setting, name) in COLUMNS.0.iter().zip(&COLUMNS.1) {
-                    let text = match (setting.takes, setting.always) {
-                        (Takes::Width, true) => field::<u32, A>(&mut fields)?,
-                        (Takes::Whole(..), true) => field::<u64, A>(&mut fields)?,
-                        (Takes::Whole(least, _), _) if least < 0 => {
-                            field::<Option<i64>, A>(&mut fields)?
-                        }
-                        (Takes::Whole(..) | Takes::Width, _) => {
-                            field::<Option<u64>, A>(&mut fields)?
-                        }
-                        (Takes::Flag, _) => field::<Option<bool>, A>(&mut fields)?,
-                        (Takes::Text | Takes::Path | Takes::Words(_), _) => {
+                for (setting, name) in settings().filter_map(|s| Some((s, s.column?))) {
+                    let text = match setting.takes {
+                        Takes::Width => field::<u32, A>(&mut fields)?,
+                        Takes::Whole(..) if setting.always => field::<u64, A>(&mut fields)?,
+                        Takes::Whole(0.., _) => field::<Option<u64>, A>(&mut fields)?,
+                        Takes::Whole(..) => field::<Option<i64>, A>(&mut fields)?,
+                        Takes::Flag => field::<Option<bool>, A>(&mut fields)?,
+                        Takes::Number | Takes::Between(..) => field::<Option<f64>, A>(&mut fields)?,
+                        Takes::BelowOne | Takes::Positive => field::<Option<f64>, A>(&mut fields)?,
+                        Takes::Text | Takes::Path | Takes::Words(_) => {
                             field::<String, A>(&mut fields)?
                         }
-                        _ => field::<Option<f64>, A>(&mut fields)?,
                     };
                     config.set(name, text);
                 }
                 Ok(config)
             }
         }
-        deserializer.deserialize_tuple(Config::names().len(), Fields)
+        deserializer.deserialize_tuple(Config::names().count(), Fields)
     }
 }
 

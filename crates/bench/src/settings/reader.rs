@@ -19,6 +19,10 @@ use super::{Activations, CalibrationChoice, Settings};
 use crate::experiment::Scalar;
 use crate::home;
 
+/// What a setting's text can be read as.
+pub(super) trait Read: FromStr<Err: std::error::Error + Send + Sync + 'static> {}
+impl<T: FromStr<Err: std::error::Error + Send + Sync + 'static>> Read for T {}
+
 /// Takes settings out one by one; what is left in the end did not apply.
 pub(super) struct Reader {
     pub settings: Settings,
@@ -35,10 +39,7 @@ impl Reader {
     }
 
     /// A setting, if it is given.
-    pub fn given<T: FromStr>(&mut self, key: &str) -> Result<Option<T>>
-    where
-        T::Err: std::error::Error + Send + Sync + 'static,
-    {
+    pub fn given<T: Read>(&mut self, key: &str) -> Result<Option<T>> {
         let Some(value) = self.settings.remove(key) else {
             return Ok(None);
         };
@@ -47,10 +48,7 @@ impl Reader {
     }
 
     /// The same, else its default.
-    pub fn value<T: FromStr>(&mut self, key: &str) -> Result<T>
-    where
-        T::Err: std::error::Error + Send + Sync + 'static,
-    {
+    pub fn value<T: Read>(&mut self, key: &str) -> Result<T> {
         match (self.given(key)?, known(key).usual) {
             (Some(value), _) => Ok(value),
             (None, Usual::Value(usual)) => self.noted(key, usual),
@@ -59,10 +57,7 @@ impl Reader {
     }
 
     /// The same, else what other settings make the default.
-    pub fn or<T: FromStr + Display>(&mut self, key: &str, usual: T) -> Result<T>
-    where
-        T::Err: std::error::Error + Send + Sync + 'static,
-    {
+    pub fn or<T: Read + Display>(&mut self, key: &str, usual: T) -> Result<T> {
         match self.given(key)? {
             Some(value) => Ok(value),
             None => self.noted(key, &usual.to_string()),
@@ -70,16 +65,13 @@ impl Reader {
     }
 
     /// A parameter of the word `with` of the setting `of`, given or by default; none beside another word, where it may not be given.
-    fn parameter<T: FromStr>(
+    fn parameter<T: Read>(
         &mut self,
         key: &str,
         of: &str,
         with: &str,
         word: &str,
-    ) -> Result<Option<T>>
-    where
-        T::Err: std::error::Error + Send + Sync + 'static,
-    {
+    ) -> Result<Option<T>> {
         if word == with {
             return self.value(key).map(Some);
         }
@@ -89,10 +81,7 @@ impl Reader {
         }
     }
 
-    fn noted<T: FromStr>(&mut self, key: &str, text: &str) -> Result<T>
-    where
-        T::Err: std::error::Error + Send + Sync + 'static,
-    {
+    fn noted<T: Read>(&mut self, key: &str, text: &str) -> Result<T> {
         let setting = known(key);
         // A path is called something else once its files are open.
         if let (Some(column), true) = (setting.column, setting.takes != Takes::Path) {

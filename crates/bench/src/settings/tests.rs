@@ -76,6 +76,25 @@ fn defaults_are_those_that_the_help_names() {
 }
 
 #[test]
+fn every_word_that_a_setting_takes_is_read_and_defaults_are_those_of_the_library() {
+    for setting in results::setting::settings() {
+        for word in setting.takes.words() {
+            let key = setting.key.unwrap();
+            if let Err(error) = cell(&[(key, text(word))]) {
+                assert!(is_combination(&error), "{key} = {word}: {error:#}");
+            }
+        }
+    }
+    let both = [
+        ("weights.rounding", text("gram")),
+        ("equalize", text("cross_layer")),
+    ];
+    let how = cell(&both).unwrap().quantization.unwrap();
+    assert_eq!(how.by_layer.unwrap().how.gram, Some(Gram::default()));
+    assert_eq!(how.equalization, Some(Equalization::default()));
+}
+
+#[test]
 fn a_training_of_steps_begins_at_the_least_error_and_few_bits_have_defaults_of_their_own() {
     let config = |bits: i64, method: &str, more: &[(&str, Scalar)]| {
         let settings = [

@@ -9,7 +9,6 @@ mod problem;
 mod stream;
 #[cfg(test)]
 mod tests;
-mod words;
 
 use network::{HostTensor, Network, NodeId, Op, Value};
 use quant_core::{Layout, Mapping, Outcome, QParams, Quantized, Scheme, Values};
@@ -36,6 +35,8 @@ pub enum Order {
     Descent,
 }
 
+quant_core::words!(Order, "gram.order": Nearest = "nearest", Feedback = "feedback", Descent = "descent");
+
 /// What weights are moved towards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Target {
@@ -44,6 +45,8 @@ pub enum Target {
     /// Those that make up for what the layers before have lost.
     Corrected,
 }
+
+quant_core::words!(Target, "gram.target": Float = "float", Corrected = "corrected");
 
 /// Rounding on Gram matrices.
 #[derive(Clone, Copy, Debug, PartialEq)]
