@@ -2,11 +2,12 @@
 //!
 //! A [`Setting`] is an entry of its subject's file and says all there is to say of it: the key in an experiment, the column of
 //! `run.csv` and of the run id, what it takes, its default, its meaning in the help, and how tables show it. From here follow the
-//! reader's checks and error texts, `--help`, the columns of [`crate::Config`], the axes of `report`, and the way back from a run's row to settings.
+//! reader's checks and error texts, `--help`, the columns of [`crate::Config`], the axes of `report`, and the way back from a run's
+//! row to settings.
 //!
 //! # A new setting
 //!
-//! 1. An entry in the file of its subject, marked [`Setting::later`], since the files of older runs lack its column:
+//! 1. An entry in the file of its subject, marked as `later`, since the files of older runs lack its column:
 //!
 //!    ```text
 //!    setting!(gram.damping, Takes::Between(0.0, 1e3))
@@ -16,10 +17,12 @@
 //!        .later(),
 //!    ```
 //! 2. A field in the struct that the method reads, and in `bench::settings` the line that reads it:
-//!    `damping: self.value("gram.damping")?`. Its column is filled wherever those of its subject are.
+//!    `damping: self.value("gram.damping")?`, or `self.or(key, usual)?` where the default depends on other settings, which the entry
+//!    then says in words (`usually`). Its column is filled wherever those of its subject are.
 //!
-//! A setting that is away where it does not apply leaves every older run its id. A new subject is a file and a place in each of
-//! the three orders below.
+//! A column that is empty where its setting does not apply leaves every older run its id; one that is filled in older runs, too,
+//! does not. A new subject is a file, a place in each of the three orders below, and a line in `bench::settings`' `columns.rs` that
+//! says to which cells it applies.
 
 mod axis;
 mod entry;
@@ -169,6 +172,9 @@ mod tests {
             }
             if let Usual::Value(default) = setting.usual {
                 assert!(setting.takes.reads(default), "{:?}: {default}", setting.key);
+                // As a given one would stand in the column.
+                let number = default.parse::<f64>().map(|number| number.to_string());
+                assert_eq!(number.as_deref().unwrap_or(default), default);
             }
         }
     }
