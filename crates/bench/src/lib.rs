@@ -22,6 +22,8 @@ pub mod home;
 pub mod input;
 pub mod inspect;
 pub mod measure;
+#[cfg(feature = "burn")]
+mod pieces;
 pub mod plan;
 pub mod progress;
 pub mod python;

@@ -27,7 +27,7 @@ use crate::executable::Executable;
 use crate::plan::PlannedRun;
 #[cfg(feature = "burn")]
 use crate::qat::Job;
-use crate::quantized::{float, quantized};
+use crate::quantized::{Around, float, quantized};
 use crate::settings::{ModelFile, Quantization, Source, Training};
 use crate::sources::TestSet;
 use crate::throughput::Spread;
@@ -176,12 +176,17 @@ impl Bench<'_> {
         let images = run.calibration.as_ref();
         let seen = images.filter(|_| how.activations.is_some());
         let statistics = seen.map(|images| self.statistics(run, how, images));
-        quantized(
-            &run.model.checkpoint,
-            how,
-            statistics.transpose()?.as_deref(),
-            images.map(|images| (&images.data, self.threads)),
-        )
+        let folder = self.trainings.join(&run.run_id);
+        let around = Around {
+            images: images.map(|images| &images.data),
+            threads: self.threads,
+            device: run.config.text("device"),
+            folder: Some(&folder),
+            observer: self.observer,
+            cancelled: self.cancelled,
+        };
+        let statistics = statistics.transpose()?;
+        quantized(&run.model.checkpoint, how, statistics.as_deref(), &around)
     }
 
     /// Trains the network, or goes on where an earlier process stopped, and leaves the trained file beside the checkpoint.
@@ -456,6 +461,13 @@ impl Metrics {
             self.push(layer, names::WEIGHT_MSE, c.mse, n, "");
             self.push(layer, names::WEIGHT_MAX_ABS, c.max_abs, n, "");
             self.push(layer, names::WEIGHT_MEAN_ABS, c.mean_abs, n, "");
+            if let Some(lost) = report.outputs {
+                let predicted = (names::OUTPUT_LOSS_PREDICTED, lost.predicted, lost.points);
+                let measured = (names::OUTPUT_LOSS, lost.measured, lost.positions);
+                for (name, share, n) in [predicted, measured] {
+                    self.push(layer, name, share, n, names::SHARE);
+                }
+            }
             signal += c.signal * n as f64;
             noise += c.mse * n as f64;
             total += n;

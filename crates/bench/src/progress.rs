@@ -13,6 +13,8 @@ use indicatif::{
 use results::metric as names;
 use results::{Run, Status};
 
+use train::At;
+
 use crate::plan::PlannedRun;
 use crate::sweep::whole_network;
 use crate::train::{Observer, Row, StepReport};
@@ -72,6 +74,27 @@ impl Observer for RunBar {
     }
 
     fn tested(&self, _: usize, _: usize) {}
+
+    fn reconstructed(&self, at: &At) {
+        let ((block, blocks), (iteration, iterations)) = (at.block, at.iteration);
+        if block == 0 && iteration == 0 {
+            self.bar.set_length((blocks * iterations) as u64);
+        }
+        if iteration % 10 == 0 {
+            self.bar
+                .set_position((block * iterations + iteration) as u64);
+            self.bar.set_message(format!(
+                "piece {}/{blocks}, {:.2e} of the variance lost",
+                block + 1,
+                at.loss
+            ));
+        }
+        if block + 1 == blocks && iteration + 1 == iterations {
+            self.bar.set_length(self.images);
+            self.bar.set_position(0);
+            self.bar.reset_eta();
+        }
+    }
 
     fn epoch(&self, row: &Row, epochs: usize) {
         if let Ok(mut tested) = self.tested.lock() {

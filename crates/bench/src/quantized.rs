@@ -2,14 +2,22 @@
 //! says.
 
 use std::borrow::Cow;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
 
 use anyhow::{Result, bail};
 use dataset::Dataset;
 use network::Network;
-use quantize::{BiasCorrection, QuantizedNet, SiteStatistics, Sites};
+use quantize::{
+    BiasCorrection, QuantizedNet, ShortcutPolicy, SiteCodes, SiteStatistics, Sites,
+    WeightQuantization,
+};
+use rayon::{ThreadPool, ThreadPoolBuilder};
 use resnet::Checkpoint;
+use train::Reconstruction;
 
 use crate::settings::{Quantization, Source};
+use crate::train::{Nobody, Observer};
 
 /// The float network that a cell quantizes: that of the checkpoint, equalized where the cell says so. What is calibrated is this one.
 ///
@@ -23,8 +31,23 @@ pub fn float<'a>(checkpoint: &'a Checkpoint, how: &Quantization) -> Result<Cow<'
     })
 }
 
-/// The network of `checkpoint` with everything quantized that `how` names; `statistics` are those of its [`float`] network, `images`
-/// those that rounding may look at, on so many threads.
+/// What quantizing may need beside a checkpoint.
+pub struct Around<'a> {
+    /// The images that rounding may look at; a saved calibration has none.
+    pub images: Option<&'a Dataset>,
+    /// Worker threads.
+    pub threads: usize,
+    /// Where gradients are computed: `engine` (on `flex`) or a burn device.
+    pub device: &'a str,
+    /// Where finished pieces of a reconstruction are kept; absent: nowhere.
+    pub folder: Option<&'a Path>,
+    /// Told how a reconstruction goes.
+    pub observer: &'a dyn Observer,
+    /// Raised by Ctrl-C.
+    pub cancelled: &'a AtomicBool,
+}
+
+/// The network of `checkpoint` with everything quantized that `how` names; `statistics` are those of its [`float`] network.
 ///
 /// # Errors
 /// A tensor or a site that cannot be quantized, by name; activations without `statistics`, rounding that looks
@@ -33,7 +56,7 @@ pub fn quantized(
     checkpoint: &Checkpoint,
     how: &Quantization,
     statistics: Option<&SiteStatistics>,
-    images: Option<(&Dataset, usize)>,
+    around: &Around<'_>,
 ) -> Result<QuantizedNet> {
     let network = &checkpoint.network;
     match how.source {
@@ -48,7 +71,7 @@ pub fn quantized(
     let equalized = equalized.transpose()?;
     let float = equalized.as_ref().map_or(network, |made| &made.network);
     let sites = Sites::new(float.topology());
-    let codes = match (&how.activations, statistics) {
+    let mut codes = match (&how.activations, statistics) {
         (None, _) => None,
         (Some(_), None) => bail!("activations cannot be quantized without calibration images"),
         (Some(activations), Some(statistics)) => Some((
@@ -57,23 +80,16 @@ pub fn quantized(
             activations.how.shortcut,
         )),
     };
-    let mut net = match (&how.by_layer, images) {
-        (None, _) => quantize::quantize(float, &how.weights)?,
-        (Some(_), None) => bail!(
-            "weights.rounding = gram and bias_correction = empirical look at images, and a saved calibration has none"
-        ),
-        (Some(by_layer), Some((images, threads))) => {
-            let mut pixels = vec![0.0; images.len() * images.image_len()];
-            images.write_batch(0..images.len(), &mut pixels);
-            let size = [images.height(), images.width()];
+    let mut net = match &how.by_layer {
+        None => quantize::quantize(float, &how.weights)?,
+        Some(by_layer) => {
+            let (pixels, size) = around.pixels()?;
             let codes = codes
                 .as_ref()
                 .map(|(codes, _, shortcut)| (codes, *shortcut));
-            let pool = rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build()?;
             let how = (&how.weights, &by_layer.how);
-            pool.install(|| quantize::quantize_by_layer(float, how, (&pixels, size), codes))?
+            let made = || quantize::quantize_by_layer(float, how, (&pixels, size), codes);
+            around.pool()?.install(made)?
         }
     };
     if how.bias_correction == BiasCorrection::Analytic {
@@ -84,6 +100,17 @@ pub fn quantized(
         };
         net.correct_biases(&quantize::fold(float)?, &expected)?;
     }
+    if let Some((reconstruction, _)) = &how.reconstruction {
+        let sited = codes.take();
+        let start = sited.as_ref();
+        let start = start.map(|(codes, _, shortcut)| (codes.clone(), *shortcut));
+        let weights = (&how.weights, reconstruction);
+        let (made, moved) = around.reconstructed((float, net), weights, start)?;
+        net = made;
+        codes = sited
+            .zip(moved)
+            .map(|((_, statistics, shortcut), codes)| (codes, statistics, shortcut));
+    }
     if let Some((codes, statistics, shortcut)) = codes {
         net.quantize_activations(&how.weights, codes, shortcut)?;
         net.note_dead(&sites.dead(statistics, shortcut));
@@ -91,4 +118,72 @@ pub fn quantized(
     net.manifest
         .extend(equalized.into_iter().flat_map(|made| made.manifest));
     Ok(net)
+}
+
+/// Raised by nobody.
+static NEVER: AtomicBool = AtomicBool::new(false);
+
+impl Around<'static> {
+    /// No images, one thread, nobody who watches.
+    pub fn alone() -> Self {
+        Self {
+            images: None,
+            threads: 1,
+            device: "engine",
+            folder: None,
+            observer: &Nobody,
+            cancelled: &NEVER,
+        }
+    }
+}
+
+impl Around<'_> {
+    /// The images, `[n, c, height, width]`, and their height and width.
+    fn pixels(&self) -> Result<(Vec<f32>, [usize; 2])> {
+        let Some(images) = self.images else {
+            bail!(
+                "weights.rounding = gram or adaround, weights.range = output_mse, bias_correction = empirical and reconstruct look at images, and a saved calibration has none"
+            );
+        };
+        let mut pixels = vec![0.0; images.len() * images.image_len()];
+        images.write_batch(0..images.len(), &mut pixels);
+        Ok((pixels, [images.height(), images.width()]))
+    }
+
+    fn pool(&self) -> Result<ThreadPool> {
+        let threads = ThreadPoolBuilder::new().num_threads(self.threads);
+        Ok(threads.build()?)
+    }
+
+    #[cfg(feature = "burn")]
+    fn reconstructed(
+        &self,
+        net: (&Network, QuantizedNet),
+        how: (&WeightQuantization, &Reconstruction),
+        codes: Option<(SiteCodes, ShortcutPolicy)>,
+    ) -> Result<(QuantizedNet, Option<SiteCodes>)> {
+        let name = match self.device {
+            "engine" => "flex",
+            other => other,
+        };
+        let device = crate::device::open_burn(name)?;
+        let (pixels, size) = self.pixels()?;
+        let course = crate::pieces::Pieces::open(self)?;
+        let on = (&device, self.threads);
+        let made = || train::reconstruct(net, how, codes, (&pixels, size), on, &course);
+        match self.pool()?.install(made) {
+            Err(train::Error::Stopped) => bail!("stopped; finished pieces are kept"),
+            made => Ok(made?),
+        }
+    }
+
+    #[cfg(not(feature = "burn"))]
+    fn reconstructed(
+        &self,
+        _: (&Network, QuantizedNet),
+        _: (&WeightQuantization, &Reconstruction),
+        _: Option<(SiteCodes, ShortcutPolicy)>,
+    ) -> Result<(QuantizedNet, Option<SiteCodes>)> {
+        bail!("reconstruct: {}", crate::device::WITHOUT_BURN)
+    }
 }

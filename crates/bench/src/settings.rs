@@ -5,13 +5,14 @@
 //! with `weights.bits = 32` and `activations.bits = 32` is the same float run, whatever else its cell says.
 
 mod applies;
+mod by_layer;
 mod columns;
 mod equalization;
-mod gram;
 mod input;
 mod keys;
 mod model;
 mod reader;
+mod reconstruct;
 #[cfg(test)]
 mod tests;
 mod training;
@@ -22,11 +23,12 @@ use anyhow::{Context, Result, anyhow, bail};
 use engine::Execution;
 use quant_core::{Bits, Granularity};
 use quantize::{
-    ActivationQuantization, BiasCorrection, BiasPolicy, BnMode, Equalization, Gram, Layerwise,
+    ActivationQuantization, BiasCorrection, BiasPolicy, BnMode, Choice, Equalization, Layerwise,
     WeightQuantization,
 };
 use results::Config;
 use toml::de::DeValue;
+use train::Reconstruction;
 
 use crate::experiment::{Scalar, scalar};
 pub(crate) use applies::{DoesNotApply, does_not_apply, is_combination};
@@ -101,6 +103,8 @@ pub struct Quantization {
     pub bias_correction: BiasCorrection,
     /// What looks at images layer by layer; absent: nothing.
     pub by_layer: Option<ByLayer>,
+    /// What moves codes afterwards, and by which images; absent: nothing.
+    pub reconstruction: Option<(Reconstruction, CalibrationChoice)>,
     /// What quantized activations are computed in.
     pub execution: Execution,
     /// Where weights and quantizers come from.
@@ -132,7 +136,9 @@ impl Quantization {
     pub fn calibration(&self) -> Option<&CalibrationChoice> {
         let activations = self.activations.as_ref();
         let ranges = activations.map(|activations| &activations.calibration);
-        ranges.or(self.by_layer.as_ref().map(|by_layer| &by_layer.calibration))
+        let by_layer = self.by_layer.as_ref().map(|by_layer| &by_layer.calibration);
+        let moved = self.reconstruction.as_ref().map(|(_, images)| images);
+        ranges.or(by_layer).or(moved)
     }
 }
 
@@ -209,7 +215,11 @@ impl Cell {
         let range = if learned { "mse" } else { "minmax" };
         let calibration = read.calibration(seed)?;
         let activations = read.activations(&calibration, range, [first_bits, last_bits])?;
-        let gram: Option<Gram> = read.gram()?;
+        let reconstruction = read.reconstruction(seed)?;
+        let choice = read.choice()?;
+        let output_range = read.output_range()?;
+        // What is done layer by layer to the network as it is folded.
+        let is_by_layer = choice != Choice::Nearest || output_range;
         let execution = read.execution()?;
         let equalization = read.equalization()?;
         let bias_correction: BiasCorrection = read.value("bias_correction")?;
@@ -228,9 +238,13 @@ impl Cell {
             does_not_apply!("{key} does not apply here; leave it out");
         }
         let (quantization, mut config) = if method == "stored" {
-            if equalization.is_some() || bias_correction != BiasCorrection::None || gram.is_some() {
+            if equalization.is_some()
+                || bias_correction != BiasCorrection::None
+                || is_by_layer
+                || reconstruction.is_some()
+            {
                 does_not_apply!(
-                    "method = stored: the file's quantizers are those of its own weights; leave equalize, bias_correction and gram out"
+                    "method = stored: the file's quantizers are those of its own weights; leave equalize, bias_correction, reconstruct and weights.* out"
                 );
             }
             let quantization = Quantization {
@@ -245,6 +259,7 @@ impl Cell {
                 equalization: None,
                 bias_correction: BiasCorrection::None,
                 by_layer: None,
+                reconstruction: None,
                 execution,
                 source: Source::Stored,
             };
@@ -260,7 +275,8 @@ impl Cell {
         } else {
             let quantized = activations.is_some();
             let is_corrected = bias_correction != BiasCorrection::None;
-            let is_folded = equalization.is_some() || is_corrected || gram.is_some();
+            let is_folded =
+                equalization.is_some() || is_corrected || is_by_layer || reconstruction.is_some();
             let weights = WeightQuantization {
                 scheme,
                 first_bits,
@@ -281,15 +297,25 @@ impl Cell {
             if equalization.is_some() || is_corrected {
                 equalization::check(&weights, &method, is_corrected)?;
             }
-            if gram.is_some() {
-                gram::check(&weights, &method, linear, is_corrected)?;
+            let bias = bias_correction == BiasCorrection::Empirical;
+            let layerwise = Layerwise {
+                choice,
+                output_range,
+                bias,
+                seed,
+            };
+            if is_by_layer {
+                by_layer::check(&weights, &layerwise, &method, linear, is_corrected)?;
             }
-            let looks = gram.is_some() || bias_correction == BiasCorrection::Empirical;
-            if looks && calibration.images == 0 {
+            if reconstruction.is_some() {
+                reconstruct::check(&weights, &method, linear)?;
+            }
+            let looks = is_by_layer || bias;
+            if (looks || reconstruction.is_some()) && calibration.images == 0 {
                 bail!("calibration.images = 0: what looks at images needs at least one");
             }
             let by_layer = looks.then(|| ByLayer {
-                how: Layerwise { gram, seed },
+                how: layerwise,
                 calibration: calibration.clone(),
             });
             let source = match method.as_str() {
@@ -305,6 +331,7 @@ impl Cell {
                 equalization,
                 bias_correction,
                 by_layer,
+                reconstruction: reconstruction.map(|how| (how, calibration)),
                 execution,
                 source,
             };

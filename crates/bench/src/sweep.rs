@@ -243,6 +243,10 @@ fn check_built(run: &PlannedRun) -> Result<()> {
     if cfg!(not(feature = "burn")) && run.training.is_some() {
         bail!("method = qat: {WITHOUT_BURN}");
     }
+    let how = run.cell.quantization.as_ref();
+    if cfg!(not(feature = "burn")) && how.is_some_and(|how| how.reconstruction.is_some()) {
+        bail!("reconstruct: {WITHOUT_BURN}");
+    }
     Ok(())
 }
 

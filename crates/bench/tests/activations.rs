@@ -45,14 +45,19 @@ impl Place {
         resnet::save_safetensors(&state, &self.path(name), &BTreeMap::new()).unwrap();
     }
 
+    /// The folders of finished runs.
+    fn runs(&self) -> Vec<PathBuf> {
+        let folders = std::fs::read_dir(self.path("results/e")).unwrap();
+        let folders = folders.map(|folder| folder.unwrap().path());
+        folders
+            .filter(|folder| folder.join("run.csv").is_file())
+            .collect()
+    }
+
     /// Metrics of the whole network, by execution.
     fn metrics(&self) -> BTreeMap<String, BTreeMap<String, f64>> {
         let mut found = BTreeMap::new();
-        for folder in std::fs::read_dir(self.path("results/e")).unwrap() {
-            let folder = folder.unwrap().path();
-            if !folder.join("run.csv").is_file() {
-                continue;
-            }
+        for folder in self.runs() {
             let run = rows(&folder.join("run.csv")).remove(0);
             if run["activations_bits"] != "8" {
                 continue;
@@ -109,6 +114,35 @@ fn codes_chosen_by_what_images_make_of_them_are_integers_too_whatever_the_thread
     // 90 % in float, 83 % with the nearest codes.
     assert!(simulated["top1_correct"] >= 55.0, "{simulated:?}");
     assert_eq!(run("3"), found);
+}
+
+#[test]
+fn learned_codes_and_ranges_of_least_output_error_are_integers_too_and_tell_what_each_layer_loses()
+{
+    let fixed = "model.name = 'resnet20-synthetic'\nactivations.bits = 8\nweights.bits = 3\nexecution = 'integer'\n\
+                 weights.granularity = 'channel'\nweights.range = 'output_mse'\ncalibration.images = 16\n\
+                 adaround.iterations = 20\nadaround.rate = 0.2\nadaround.batch = 128\nseed = 3";
+    let place = Place::new(fixed, "weights.rounding = ['half_even', 'adaround']");
+    let output = place.run(&[]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let (mut quantized, mut learned) = (0, 0);
+    for folder in place.runs() {
+        let [run] = <[_; 1]>::try_from(rows(&folder.join("run.csv"))).unwrap();
+        let metrics = rows(&folder.join("metrics.csv"));
+        let of = |name: &str| metrics.iter().filter(|row| row["metric"] == name).count();
+        let is_learned = run["weights_rounding"] == "adaround";
+        if run["method"] != "float" {
+            assert_eq!(run["weights_range"], "output_mse");
+            let layers = if is_learned { of("weight_mse") } else { 0 };
+            assert_eq!(of("output_loss"), layers);
+            assert_eq!(of("output_loss_predicted"), of("output_loss"));
+            let differ = metrics.iter().find(|row| row["metric"] == "codes_differ");
+            assert_eq!(differ.unwrap()["value"], "0");
+            quantized += 1;
+            learned += usize::from(is_learned);
+        }
+    }
+    assert_eq!((quantized, learned), (2, 1));
 }
 
 #[test]

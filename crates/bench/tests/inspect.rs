@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use bench::calibration::collect;
 use bench::device::Target;
 use bench::inspect::activations::{SiteInspection, Subject};
-use bench::quantized::quantized;
+use bench::quantized::{Around, quantized};
 use bench::settings::{Cell, Quantization, Settings};
 use dataset::Dataset;
 use dataset::synthetic::Split;
@@ -45,7 +45,8 @@ impl Shipped {
         });
         let cell = Cell::new(&pairs.collect::<Settings>()).unwrap();
         let how = cell.quantization.unwrap();
-        let net = quantized(&self.checkpoint, &how, Some(&self.statistics), None).unwrap();
+        let statistics = Some(&self.statistics);
+        let net = quantized(&self.checkpoint, &how, statistics, &Around::alone()).unwrap();
         (how, net)
     }
 

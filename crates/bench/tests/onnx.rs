@@ -16,7 +16,7 @@ use bench::device::Target;
 use bench::evaluate;
 use bench::executable::Executable;
 use bench::experiment::Scalar;
-use bench::quantized::quantized;
+use bench::quantized::{Around, quantized};
 use bench::settings::{Cell, Quantization, Settings};
 use dataset::cifar;
 use dataset::synthetic::Split;
@@ -324,7 +324,7 @@ fn integers_have_the_codes_of_the_simulation_whatever_the_kernels_and_the_device
         let data = images(&io, checkpoint.classes());
         let size = [data.height(), data.width()];
         let seen = collect(&checkpoint.network, &data, 2, &running).unwrap();
-        let net = quantized(&checkpoint, &how, Some(&seen), None).unwrap();
+        let net = quantized(&checkpoint, &how, Some(&seen), &Around::alone()).unwrap();
         let found = compare(&net, how.execution, &data, 2, &running).unwrap();
         let compared: u64 = found.iter().map(|node| node.n).sum();
         let differ: u64 = found.iter().map(|node| node.differ).sum();
@@ -490,7 +490,7 @@ fn what_is_exported_and_read_as_stored_has_the_same_codes_everywhere() {
             (10, Form::Qonnx),
         ] {
             let how = bits_of(bits);
-            let net = quantized(&checkpoint, &how, Some(&seen), None).unwrap();
+            let net = quantized(&checkpoint, &how, Some(&seen), &Around::alone()).unwrap();
             let name = format!("{name}, {form:?}, {bits} bits");
             let file = match quantize::to_onnx(&net, form, &BTreeMap::new()) {
                 Ok(file) => file,
@@ -566,7 +566,7 @@ fn the_quant_nodes_of_weights_give_exactly_the_weights() {
                 .unwrap()
                 .quantization
                 .unwrap();
-            let net = quantized(&shipped, &how, None, None).unwrap();
+            let net = quantized(&shipped, &how, None, &Around::alone()).unwrap();
             let file = quantize::to_onnx(&net, Form::Qonnx, &BTreeMap::new()).unwrap();
             std::fs::write(&path, file).unwrap();
             let read = resnet::load(&path, None).unwrap();
@@ -587,7 +587,7 @@ fn operator_set_13_refuses_more_than_8_bits_and_names_the_forms_that_have_them()
     let shipped = shipped::checkpoint();
     let data = shipped::images(Split::Test, 8);
     let seen = collect(&shipped.network, &data, 2, &AtomicBool::new(false)).unwrap();
-    let net = quantized(&shipped, &bits_of(9), Some(&seen), None).unwrap();
+    let net = quantized(&shipped, &bits_of(9), Some(&seen), &Around::alone()).unwrap();
     let refused = quantize::to_onnx(&net, Form::Qdq, &BTreeMap::new()).unwrap_err();
     let line = refused.to_string();
     assert!(line.contains("qdq21") && line.contains("qonnx"), "{line}");
@@ -603,7 +603,7 @@ fn a_float_file_has_the_rounded_weights_as_they_are() {
     let path = folder.path().join("net.onnx");
     let shipped = shipped::checkpoint();
     let data = shipped::images(Split::Test, 8);
-    let net = quantized(&shipped, &weights_alone, None, None).unwrap();
+    let net = quantized(&shipped, &weights_alone, None, &Around::alone()).unwrap();
     std::fs::write(
         &path,
         quantize::to_onnx(&net, Form::Float, &BTreeMap::new()).unwrap(),
@@ -615,7 +615,7 @@ fn a_float_file_has_the_rounded_weights_as_they_are() {
         assert_eq!(read.network.tensors().get(name), Some(tensor), "{name}");
     }
     let seen = collect(&shipped.network, &data, 2, &AtomicBool::new(false)).unwrap();
-    let net = quantized(&shipped, &both, Some(&seen), None).unwrap();
+    let net = quantized(&shipped, &both, Some(&seen), &Around::alone()).unwrap();
     let refused = quantize::to_onnx(&net, Form::Float, &BTreeMap::new()).unwrap_err();
     assert!(
         refused.to_string().contains("activations.bits"),

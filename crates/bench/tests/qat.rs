@@ -13,7 +13,7 @@ use bench::evaluate::{evaluate, logits};
 use bench::executable::Executable;
 use bench::experiment::Scalar;
 use bench::qat::{Job, Trained};
-use bench::quantized::quantized;
+use bench::quantized::{Around, quantized};
 use bench::settings::{Cell, Quantization, Settings, Source, Training};
 use bench::train::qat::QatNet;
 use bench::train::step::Gradients;
@@ -179,7 +179,7 @@ fn simulation_integers_and_the_stored_file_of_a_trained_network_agree() {
         let loaded = resnet::load(&path, None).unwrap();
         assert!(loaded.folded);
         let how = how(&[("method", text("stored"))]).unwrap();
-        let stored = quantized(&loaded, &how, None, None).unwrap();
+        let stored = quantized(&loaded, &how, None, &Around::alone()).unwrap();
         let all = |net: &quantize::QuantizedNet| {
             let execution = Execution::Simulate;
             let net = Executable::quantized(&Target::Engine, net.clone(), size, execution);
@@ -219,7 +219,12 @@ fn stopping_and_going_on_gives_the_file_of_never_having_stopped() {
 fn looking_at_a_network_trains_none_and_stored_quantizers_must_be_there() {
     let shipped = Shipped::open(4);
     let error = |settings: &[(&str, Scalar)]| {
-        let made = quantized(&shipped.checkpoint, &how(settings).unwrap(), None, None);
+        let made = quantized(
+            &shipped.checkpoint,
+            &how(settings).unwrap(),
+            None,
+            &Around::alone(),
+        );
         made.unwrap_err().to_string()
     };
     let bits = ("weights.bits", Scalar::Integer(4));
@@ -355,7 +360,13 @@ fn a_gpu_sees_what_the_cpu_sees() {
         ("activations.bits", Scalar::Integer(6)),
     ];
     let how = how(&settings).unwrap();
-    let net = quantized(&shipped.checkpoint, &how, Some(&shipped.statistics), None).unwrap();
+    let net = quantized(
+        &shipped.checkpoint,
+        &how,
+        Some(&shipped.statistics),
+        &Around::alone(),
+    )
+    .unwrap();
     let running = AtomicBool::new(false);
     let size = [tested.height(), tested.width()];
     let top1 = |target: &Target, quantized: bool| -> Vec<u16> {

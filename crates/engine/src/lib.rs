@@ -24,6 +24,7 @@ mod ort;
 mod plan;
 mod planar;
 mod pool;
+mod product;
 mod program;
 #[cfg(test)]
 mod reference;
@@ -41,5 +42,6 @@ pub use gather::{Axis, Gather};
 pub use graph::{Clip, Code, Conv, Graph, INPUT, Linear, Node, Op};
 pub use kernel::{Accumulator, Isa, peak};
 pub use moments::{Moments, Products};
+pub use product::{product, transposed};
 pub use program::{Execution, NodeInfo, Observation, Options, Program, WHOLE_GROUPS, Workspace};
 pub use shape::{Padding, Shape, Window};

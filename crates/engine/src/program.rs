@@ -8,6 +8,8 @@
 //! `kernel/simulated.rs`) or executed in integers (`kernel/integer.rs`); with the default arithmetic both make the same
 //! codes, in every value and for every image.
 
+use std::ops::Range;
+
 use crate::domain::{Domain, IntegerArithmetic};
 use crate::error::Error;
 use crate::graph::Graph;
@@ -297,11 +299,24 @@ impl Program {
     /// # Errors
     /// [`Error::Shape`] where the graph has other values, or codes where there were none.
     pub fn renew(&mut self, graph: Graph, node: usize) -> Result<(), Error> {
+        self.renew_nodes(graph, node..node + 1)
+    }
+
+    /// [`Program::renew`] for the node number `node` and all behind it, whose scales may differ, too.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn renew_from(&mut self, graph: Graph, node: usize) -> Result<(), Error> {
+        let all = self.nodes().len();
+        self.renew_nodes(graph, node..all)
+    }
+
+    fn renew_nodes(&mut self, graph: Graph, nodes: Range<usize>) -> Result<(), Error> {
         let isa = self.isa;
         match &mut self.numbers {
-            Numbers::Float(typed) => typed.renew(graph, node, isa),
-            Numbers::Simulated(typed) => typed.renew(graph, node, isa),
-            Numbers::Integer(typed) => typed.renew(graph, node, isa),
+            Numbers::Float(typed) => typed.renew(graph, nodes, isa),
+            Numbers::Simulated(typed) => typed.renew(graph, nodes, isa),
+            Numbers::Integer(typed) => typed.renew(graph, nodes, isa),
         }
     }
 }

@@ -309,16 +309,24 @@ impl<D: Domain> Typed<D> {
         planar
     }
 
-    /// See [`crate::Program::renew`].
-    pub fn renew(&mut self, mut graph: Graph, node: usize, isa: Isa) -> Result<(), Error> {
+    /// See [`crate::Program::renew`] and [`crate::Program::renew_from`].
+    pub fn renew(&mut self, graph: Graph, nodes: Range<usize>, isa: Isa) -> Result<(), Error> {
         let renewed = layouts(&graph, size_of::<D::In>());
         let codes: Vec<_> = (0..renewed.len()).map(|value| graph.code(value)).collect();
-        if renewed != self.layouts || codes != self.codes {
+        // A value's code is in whoever reads it, too, and its zero in borders that are filled already.
+        let all_behind = nodes.end == self.steps.len();
+        let fits = |(value, (new, old)): (usize, (&Option<Code>, &Option<Code>))| {
+            let is_like = new.is_some() == old.is_some() && D::zero(*new) == D::zero(*old);
+            new == old || all_behind && value > nodes.start && is_like
+        };
+        let codes_fit = codes.iter().zip(&self.codes).enumerate().all(fits);
+        if renewed != self.layouts || !codes_fit {
             return Err(Error::Shape {
-                node: self.steps[node].name.clone(),
+                node: self.steps[nodes.start].name.clone(),
                 detail: "the other graph has other values".into(),
             });
         }
+        self.codes = codes;
         let arithmetic = IntegerArithmetic::default();
         let context = Context {
             kernels: D::kernels(isa, arithmetic),
@@ -327,7 +335,11 @@ impl<D: Domain> Typed<D> {
             images: self.group,
             arithmetic,
         };
-        self.steps[node] = context.step(graph.nodes.swap_remove(node), node + 1)?;
+        let (first, count) = (nodes.start, nodes.len());
+        let placed = graph.nodes.into_iter().enumerate().skip(first).take(count);
+        for (node, placed) in placed {
+            self.steps[node] = context.step(placed, node + 1)?;
+        }
         Ok(())
     }
 

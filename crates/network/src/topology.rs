@@ -198,6 +198,32 @@ impl Topology {
         Some(self)
     }
 
+    /// The nodes `nodes`, in execution order, by themselves: the last one's value is the result, and `input` is what they read in
+    /// place of images.
+    ///
+    /// # Errors
+    /// [`Error::Node`] for a node that reads anything else, or whose value only others read.
+    pub fn part(&self, input: Value, nodes: &[NodeId]) -> Result<Self, Error> {
+        let made = nodes.iter().map(|&id| {
+            let node = self.node(id);
+            let inputs = node.inputs.iter().map(|&value| match value {
+                value if value == input => Ok(Value::Input),
+                Value::Node(read) => {
+                    let place = nodes.iter().position(|&id| id == read);
+                    let place = place.map(Value::Node);
+                    let what = || format!("it reads {}, which is no part", self.name(value));
+                    place.ok_or_else(|| Error::node(&node.name, what()))
+                }
+                Value::Input => Err(Error::node(&node.name, "it reads the images".into())),
+            });
+            Ok(Node {
+                inputs: inputs.collect::<Result<_, _>>()?,
+                ..node.clone()
+            })
+        });
+        Self::new(self.shape(input), made.collect::<Result<_, Error>>()?)
+    }
+
     /// The same without its batch normalizations.
     pub fn without_norms(self) -> Self {
         // What each node's value is called in the other numbering.

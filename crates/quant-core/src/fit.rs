@@ -42,6 +42,23 @@ pub(crate) fn fit(group: &[f32], scheme: &Scheme) -> Result<QParams, Reason> {
     }
 }
 
+/// The parameters of `group` over its whole range, the lower end times the first of `factors` and the upper end times the second; of a
+/// signed range the bound times the second. None where the group cannot be quantized so. For searches that know another error than
+/// that of the values; how the scheme finds ranges plays no part.
+pub fn shrunk(group: &[f32], scheme: &Scheme, factors: [f32; 2]) -> Option<QParams> {
+    let (min, max) = extremes(group);
+    if min == 0.0 && max == 0.0 {
+        return None;
+    }
+    let made = match scheme.mapping() {
+        Mapping::Affine => affine(scheme, min.min(0.0) * factors[0], max.max(0.0) * factors[1]),
+        Mapping::Symmetric | Mapping::PowerOfTwo => {
+            Centred::signed(scheme).over((-min).max(max) * factors[1])
+        }
+    };
+    made.ok()
+}
+
 /// An affine group; `lo <= 0 <= hi` are its widened minimum and maximum.
 fn fit_affine(group: &[f32], scheme: &Scheme, lo: f32, hi: f32) -> Result<QParams, Reason> {
     let density = |density| gaussian::affine(group, density, scheme.bits());
@@ -223,6 +240,19 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_range_that_is_not_shrunk_is_the_whole_one_and_ends_shrink_by_themselves() {
+        let w = [-2.0, 0.25, 1.0];
+        for mapping in [Mapping::Affine, Mapping::Symmetric, Mapping::PowerOfTwo] {
+            let scheme = scheme(4, mapping, CodeRange::Narrow, RangeMethod::MinMax);
+            assert_eq!(shrunk(&w, &scheme, [1.0; 2]), fit(&w, &scheme).ok());
+            assert_eq!(shrunk(&[0.0; 2], &scheme, [1.0; 2]), None);
+        }
+        let affine = scheme(4, Mapping::Affine, CodeRange::Narrow, RangeMethod::MinMax);
+        let cut = shrunk(&w, &affine, [1.0, 0.25]).unwrap();
+        assert_eq!(Ok(cut), fit(&[-2.0, 0.25], &affine));
     }
 
     #[test]

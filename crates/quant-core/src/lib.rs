@@ -94,10 +94,11 @@ pub use calibration::{
 };
 pub use compare::{Comparison, bits_per_value, compare, sqnr_db};
 pub use error::Error;
+pub use fit::shrunk;
 pub use fixed_point::FixedPoint;
 pub use granularity::{Granularity, Layout};
 pub use mapping::{CodeRange, Mapping};
-pub use maths::exp;
+pub use maths::{exp, ln, power_f32};
 pub use params::QParams;
 pub use quantize::{Outcome, Quantized, parameters, quantize, quantize_by};
 pub use range::RangeMethod;

@@ -9,6 +9,7 @@
 //! Every pass is a function over the graph of a [`network::Topology`] and knows no family. What is quantized stands beside the graph,
 //! by names of values.
 
+mod blocks;
 mod correct;
 mod equalize;
 mod error;
@@ -23,17 +24,20 @@ mod sites;
 mod stored;
 mod units;
 
+pub use blocks::{Block, Extent, blocks};
 pub use correct::BiasCorrection;
 pub use equalize::{ClipPolicy, Equalization, Equalized, Moved, Reach, equalize};
 pub use error::Error;
 pub use export::{Form, Integers, float_onnx, to_integers, to_onnx};
 pub use fold::{BatchNorm, fold};
-pub use layerwise::{Gram, Layerwise, Order, Target, quantize_by_layer};
+pub use layerwise::{
+    AdaRound, Choice, Gram, Layerwise, Order, Stream, Target, held, quantize_by_layer,
+};
 pub use lower::{Epilogue, lower, lower_layer, lower_quantized};
 pub use moments::{analytic_correction, expected_inputs};
 pub use quantize::{
-    BiasPolicy, BnMode, Decision, LayerReport, QuantizedNet, WeightCodes, WeightQuantization,
-    float_manifest, float_sites, own_bits, quantize,
+    BiasPolicy, BnMode, Decision, LayerReport, OutputLoss, QuantizedNet, WeightCodes,
+    WeightQuantization, float_manifest, float_sites, own_bits, quantize,
 };
 pub use sites::{
     ActivationQuantization, ShortcutPolicy, Site, SiteCodes, SiteRounding, SiteStatistics, Sites,

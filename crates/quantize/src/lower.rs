@@ -109,11 +109,19 @@ fn build(
 
 /// A graph of one layer of `network` alone, for what it reads in the network.
 pub fn lower_layer(network: &Network, layer: NodeId) -> Result<Graph, Error> {
-    let topology = network.topology();
+    one_layer(network.topology(), network.tensors(), layer)
+}
+
+/// [`lower_layer`] of the network that has `tensors`.
+pub(crate) fn one_layer(
+    topology: &Topology,
+    tensors: &StateDict,
+    layer: NodeId,
+) -> Result<Graph, Error> {
     // The layer's own tensors are copied, and no others.
-    let mut own = of_node(topology, network.tensors(), layer);
+    let mut own = of_node(topology, tensors, layer);
     if let Some(norm) = topology.norm(layer) {
-        own.extend(of_node(topology, network.tensors(), norm));
+        own.extend(of_node(topology, tensors, norm));
     }
     let op = layer_op(topology, &mut own, layer)?;
     let node = topology.node(layer);

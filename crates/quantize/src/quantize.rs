@@ -62,6 +62,20 @@ pub struct WeightQuantization {
     pub bn: BnMode,
 }
 
+impl WeightQuantization {
+    /// The scheme of a layer's weights; none where they stay in float.
+    ///
+    /// # Errors
+    /// Bits of its own that the scheme cannot have.
+    pub fn scheme_of(&self, topology: &Topology, layer: NodeId) -> Result<Option<Scheme>, Error> {
+        let bits = own_bits(topology, layer, self.first_bits, self.last_bits);
+        Ok(match (self.scheme, bits) {
+            (Some(scheme), Some(bits)) => Some(scheme.with_bits(bits)?),
+            (scheme, _) => scheme,
+        })
+    }
+}
+
 /// A layer's weights as integers: weight `w` of output channel `c` is `codes[w] * scale[c]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WeightCodes {
@@ -99,6 +113,19 @@ impl Decision {
     }
 }
 
+/// What a layer's outputs lost by its rounding, in shares of their variance.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct OutputLoss {
+    /// As the sums promise that the codes were chosen by, for the best bias.
+    pub predicted: f64,
+    /// The points of those sums.
+    pub points: usize,
+    /// Of the outputs themselves on the calibration images, at every position.
+    pub measured: f64,
+    /// How many positions.
+    pub positions: usize,
+}
+
 /// What quantization did to one weight tensor.
 #[derive(Clone, Debug)]
 pub struct LayerReport {
@@ -112,6 +139,8 @@ pub struct LayerReport {
     pub scales: (f32, f32),
     /// Bits that weights, scales and zero points take together.
     pub bits_stored: f64,
+    /// What its outputs lost, where codes were chosen by that.
+    pub outputs: Option<OutputLoss>,
 }
 
 /// A network after quantization.
@@ -127,6 +156,8 @@ pub struct QuantizedNet {
     pub layers: Vec<LayerReport>,
     /// The weights as integers, by layer; none where they are in float or where a channel has several scales.
     pub codes: BTreeMap<String, WeightCodes>,
+    /// The parameters of each group of a layer's weights, by layer.
+    pub grids: BTreeMap<String, Vec<QParams>>,
     /// Biases as 32-bit codes, by layer.
     pub bias_codes: BTreeMap<String, Vec<i32>>,
     /// Channels whose bias code was clamped ([`quant_core::LARGEST_BIAS`]), by layer.
@@ -160,11 +191,7 @@ pub(crate) fn quantize_each(
     let topology = network.topology().clone();
     let mut net = QuantizedNet::float(network);
     for layer in topology.layers() {
-        let bits = own_bits(&topology, layer, how.first_bits, how.last_bits);
-        let scheme = match (how.scheme, bits) {
-            (Some(scheme), Some(bits)) => Some(scheme.with_bits(bits)?),
-            (scheme, _) => scheme,
-        };
+        let scheme = how.scheme_of(&topology, layer)?;
         quantize_layer(&mut net, layer, scheme.as_ref())?;
         if let Some(norm) = topology.norm(layer) {
             net.batch_norm(&topology.node(norm).name);
@@ -220,6 +247,7 @@ impl QuantizedNet {
             manifest: Vec::new(),
             layers: Vec::new(),
             codes: BTreeMap::new(),
+            grids: BTreeMap::new(),
             bias_codes: BTreeMap::new(),
             bias_overflows: BTreeMap::new(),
             activations: None,
@@ -341,7 +369,10 @@ impl QuantizedNet {
     }
 
     /// Gives a layer the bias `bias`, one value for each output.
-    pub(crate) fn put_bias(&mut self, layer: &str, bias: Vec<f32>) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// None for a vector.
+    pub fn put_bias(&mut self, layer: &str, bias: Vec<f32>) -> Result<(), Error> {
         let bias = HostTensor::new(vec![bias.len()], bias)?;
         self.state.insert(format!("{layer}.bias"), bias);
         Ok(())
@@ -365,7 +396,8 @@ impl QuantizedNet {
         self.bias(layer, bias, scheme)
     }
 
-    fn weight(&mut self, layer: &str, scheme: &Scheme) -> Result<(), Error> {
+    /// A layer's weights rounded to the nearest codes of `scheme`.
+    pub(crate) fn weight(&mut self, layer: &str, scheme: &Scheme) -> Result<(), Error> {
         let name = format!("{layer}.weight");
         let original = self.state.require(&name)?.clone();
         let values = Values::new(&name, &original.data, &original.shape)?;
@@ -387,6 +419,8 @@ impl QuantizedNet {
         if let Some(codes) = integers(quantized, channels) {
             self.codes.insert(layer.to_owned(), codes);
         }
+        self.grids
+            .insert(layer.to_owned(), quantized.params.clone());
         let comparison = compare(&original.data, &quantized.values);
         let scales = quantized.params.iter().map(|p| p.scale);
         self.layers.push(LayerReport {
@@ -398,7 +432,43 @@ impl QuantizedNet {
                 scales.fold(0.0, f32::max),
             ),
             bits_stored: bits_per_value(quantized) * original.len() as f64,
+            outputs: None,
         });
+        Ok(())
+    }
+
+    /// Puts other values on other grids, of the same scheme, in place of a layer's weights; `words` say why. `original` is what they
+    /// were quantized from.
+    ///
+    /// # Errors
+    /// A value that is not finite.
+    pub fn recode(
+        &mut self,
+        layer: &str,
+        original: &HostTensor,
+        (scheme, grids): (&Scheme, Vec<QParams>),
+        values: &[f32],
+        words: &str,
+    ) -> Result<(), Error> {
+        let name = format!("{layer}.weight");
+        let values = Values::new(&name, values, &original.shape)?;
+        let quantized = quant_core::quantize_by(&values, scheme, &grids);
+        let channels = original.shape.first().copied().unwrap_or(1);
+        if let Some(codes) = integers(&quantized, channels) {
+            self.codes.insert(layer.to_owned(), codes);
+        }
+        if let Some(report) = self.layers.iter_mut().find(|report| report.layer == layer) {
+            report.comparison = compare(&original.data, &quantized.values);
+            let fine = grids.iter().map(|grid| grid.scale);
+            report.scales = (
+                fine.clone().fold(f32::INFINITY, f32::min),
+                fine.fold(0.0, f32::max),
+            );
+        }
+        let tensor = HostTensor::new(original.shape.clone(), quantized.values)?;
+        self.state.insert(name, tensor);
+        self.grids.insert(layer.to_owned(), grids);
+        self.note_weight(layer, words);
         Ok(())
     }
 

@@ -183,6 +183,16 @@ impl Sites {
         self.sites.iter().find(|site| site.name == name)
     }
 
+    /// The node that makes the values of `site`, rounded for nobody but those that add them: in a float graph with separate
+    /// epilogues, or in a quantized one.
+    pub fn node(&self, site: &str, is_quantized: bool) -> &str {
+        let site = self.get(site);
+        site.map_or("", |site| match is_quantized {
+            true => &site.coded,
+            false => &site.node,
+        })
+    }
+
     /// Whether the policy leaves the values of `site` as they are: a summand, or a sum that no layer reads.
     pub fn is_unrounded(&self, site: &str, policy: ShortcutPolicy) -> bool {
         match policy {

@@ -28,6 +28,10 @@ pub const WEIGHT_MEAN_ABS: &str = "weight_mean_abs";
 pub const SCALE: &str = "scale";
 /// Layer: values of `n` that were clamped to an end of the code range.
 pub const SATURATED: &str = "saturated";
+/// Layer: the share of its outputs' variance that rounding takes, by the sums over `n` points that its codes were chosen by.
+pub const OUTPUT_LOSS_PREDICTED: &str = "output_loss_predicted";
+/// Layer: the same of its outputs themselves, at `n` positions of the calibration images: all.
+pub const OUTPUT_LOSS: &str = "output_loss";
 /// Activation site: the scale of its codes.
 pub const ACTIVATION_SCALE: &str = "activation_scale";
 /// Layer: biases of `n` whose code passes 2^30 and was clamped.
@@ -47,5 +51,7 @@ pub const BITS: &str = "bits";
 pub const NATS: &str = "nats";
 /// Unit of counts of output channels.
 pub const CHANNELS: &str = "channels";
+/// Unit of shares of a variance.
+pub const SHARE: &str = "share";
 /// Unit of counts of weights.
 pub const VALUES: &str = "values";

@@ -36,23 +36,25 @@ pub use entry::{Setting, Usual};
 pub use takes::Takes;
 
 use subjects::{
-    ACTIVATIONS, BIASES, CALIBRATION, EQUALIZATION, GRAM, IMAGES, INTEGERS, METHOD, MODEL, QAT,
-    RUN, SHORTCUT, WEIGHTS, WIDTHS,
+    ACTIVATIONS, ADAROUND, BIASES, CALIBRATION, EQUALIZATION, GRAM, IMAGES, INTEGERS, METHOD,
+    MODEL, QAT, RECONSTRUCTION, RUN, SHORTCUT, WEIGHTS, WIDTHS,
 };
 
 /// Settings that belong together.
 type Subject = &'static [Setting];
 
 /// In the order of the columns of `run.csv`.
-const COLUMNS: [Subject; 14] = [
+const COLUMNS: [Subject; 16] = [
     MODEL,
     IMAGES,
     WEIGHTS,
     GRAM,
+    ADAROUND,
     WIDTHS,
     ACTIVATIONS,
     BIASES,
     EQUALIZATION,
+    RECONSTRUCTION,
     SHORTCUT,
     INTEGERS,
     METHOD,
@@ -65,8 +67,8 @@ const COLUMNS: [Subject; 14] = [
 const HELP: [(&str, &[Subject]); 9] = [
     ("Model", &[MODEL]),
     ("Images", &[IMAGES]),
-    ("Method", &[METHOD, BIASES, EQUALIZATION]),
-    ("Weights", &[WEIGHTS, GRAM, WIDTHS]),
+    ("Method", &[METHOD, BIASES, EQUALIZATION, RECONSTRUCTION]),
+    ("Weights", &[WEIGHTS, GRAM, ADAROUND, WIDTHS]),
     ("Activations", &[ACTIVATIONS, SHORTCUT]),
     ("Calibration", &[CALIBRATION]),
     ("Integers", &[INTEGERS]),
@@ -75,7 +77,7 @@ const HELP: [(&str, &[Subject]); 9] = [
 ];
 
 /// In the order of the axes, the coarse ones first, as the line below a table lists them.
-const AXES: [Subject; 14] = [
+const AXES: [Subject; 16] = [
     MODEL,
     IMAGES,
     INTEGERS,
@@ -83,11 +85,13 @@ const AXES: [Subject; 14] = [
     QAT,
     WEIGHTS,
     GRAM,
+    ADAROUND,
     WIDTHS,
     ACTIVATIONS,
     CALIBRATION,
     BIASES,
     EQUALIZATION,
+    RECONSTRUCTION,
     SHORTCUT,
     RUN,
 ];

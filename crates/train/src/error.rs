@@ -11,6 +11,10 @@ pub enum Error {
         reason: String,
     },
 
+    /// Somebody asked it to stop.
+    #[error("stopped")]
+    Stopped,
+
     /// A tensor that is missing or misshapen.
     #[error(transparent)]
     Network(#[from] network::Error),

@@ -28,8 +28,11 @@ pub mod ops;
 pub mod qat;
 #[cfg(all(test, feature = "burn"))]
 mod quantized_tests;
+mod reconstruct;
 #[cfg(feature = "burn")]
 mod tensors;
+#[cfg(feature = "burn")]
+mod workers;
 
 #[cfg(feature = "burn")]
 pub use error::Error;
@@ -39,5 +42,10 @@ pub use float::forward_float;
 pub use initial::initial;
 #[cfg(feature = "burn")]
 pub use on_device::{OnDevice, Tap};
+pub use reconstruct::{At, Reconstruction};
+#[cfg(feature = "burn")]
+pub use reconstruct::{Course, reconstruct};
 #[cfg(feature = "burn")]
 pub use tensors::{Measured, Probe, Tensors};
+#[cfg(feature = "burn")]
+pub use workers::{Workers, shards};

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result, bail};
 use bench::calibration::options::CalibrationOptions;
@@ -12,9 +13,10 @@ use bench::inspect::activations::{SiteInspection, Subject};
 use bench::inspect::blame::{Blame, take_over};
 use bench::inspect::{Inspection, LayerErrors, graph, inspect, table};
 use bench::plan::PlannedRun;
-use bench::quantized::quantized;
+use bench::quantized::{Around, quantized};
 use bench::settings::{Activations, Quantization};
 use bench::single;
+use bench::train::Nobody;
 use clap::Parser;
 use indicatif::ProgressBar;
 use quant_core::{Scheme, Values};
@@ -90,9 +92,16 @@ fn run() -> Result<ExitCode> {
     let threads = bench::cli::threads(arguments.threads);
     let calibration = options.calibration(&planned, how.activations.as_ref(), threads)?;
     let images = planned.calibration.as_ref();
-    let images = images.map(|images| (&images.data, threads));
     let statistics = calibration.as_ref().map(|seen| &seen.statistics);
-    let net = quantized(checkpoint, how, statistics, images)?;
+    let around = Around {
+        images: images.map(|images| &images.data),
+        threads,
+        device: planned.config.text("device"),
+        folder: None,
+        observer: &Nobody,
+        cancelled: &AtomicBool::new(false),
+    };
+    let net = quantized(checkpoint, how, statistics, &around)?;
     let (scheme, source) = match (&how.activations, &calibration) {
         (Some(Activations { how, .. }), Some(seen)) => (
             how.scheme.to_string(),

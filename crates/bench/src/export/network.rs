@@ -12,8 +12,9 @@ use resnet::Checkpoint;
 
 use crate::measure::{Gathered, TRAINED};
 use crate::plan::PlannedRun;
-use crate::quantized::quantized;
+use crate::quantized::{Around, quantized};
 use crate::settings::Source;
+use crate::train::Nobody;
 
 /// The quantized network of `run`. `trainings` is where trainings lie; calibration images are run on `threads` threads, or taken from
 /// `gathered`.
@@ -46,8 +47,16 @@ pub fn network_of(
     let images = run.calibration.as_ref();
     let seen = images.filter(|_| how.activations.is_some());
     let statistics = seen.map(|images| gathered.of((checkpoint, how), images, threads, cancelled));
-    let images = images.map(|images| (&images.data, threads));
-    quantized(checkpoint, how, statistics.transpose()?.as_deref(), images)
+    let folder = trainings.join(&run.run_id);
+    let around = Around {
+        images: images.map(|images| &images.data),
+        threads,
+        device: run.config.text("device"),
+        folder: Some(&folder),
+        observer: &Nobody,
+        cancelled,
+    };
+    quantized(checkpoint, how, statistics.transpose()?.as_deref(), &around)
 }
 
 /// `checkpoint` folded, with the weights and quantizers of a file that its training has left.

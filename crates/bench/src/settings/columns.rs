@@ -3,7 +3,7 @@
 use engine::Execution;
 use quant_core::Rounding;
 use quant_core::qat::Method;
-use quantize::BiasCorrection;
+use quantize::{BiasCorrection, Choice};
 use results::Config;
 
 use super::{Quantization, Source};
@@ -33,7 +33,7 @@ pub(super) fn quantized_config(
     let weights = &how.weights;
     let scheme = weights.scheme.as_ref();
     let is_stochastic = scheme.is_some_and(|s| matches!(s.rounding(), Rounding::Stochastic { .. }));
-    let is_gram = (how.by_layer.as_ref()).is_some_and(|by_layer| by_layer.how.gram.is_some());
+    let choice = how.by_layer.as_ref().map(|by_layer| by_layer.how.choice);
     let training = match &how.source {
         Source::Training(training) => Some(training),
         Source::PostTraining | Source::Stored => None,
@@ -48,12 +48,14 @@ pub(super) fn quantized_config(
         .with("method", method);
     for (subject, applies) in [
         ("weights", scheme.is_some()),
-        ("gram", is_gram),
+        ("gram", matches!(choice, Some(Choice::Gram(_)))),
+        ("adaround", matches!(choice, Some(Choice::AdaRound(_)))),
         ("equalize", how.equalization.is_some()),
         (
             "bias_correction",
             how.bias_correction != BiasCorrection::None,
         ),
+        ("reconstruct", how.reconstruction.is_some()),
         ("execution", is_integer),
         ("integer", is_integer),
         ("qat", training.is_some()),

@@ -15,6 +15,7 @@ use results::Config;
 use results::setting::{Setting, Takes, Usual, setting};
 
 use super::applies::does_not_apply;
+use super::by_layer::OUTPUT_MSE;
 use super::{Activations, CalibrationChoice, Settings};
 use crate::experiment::Scalar;
 use crate::home;
@@ -119,13 +120,17 @@ impl Reader {
         let group = self.parameter("weights.group_size", of, "group", &granularity)?;
         let granularity = Granularity::named(&granularity, group)?;
         let of = "weights.range";
-        let range = self.or(of, range.to_owned())?;
+        let range = match self.said.text("weights_range") {
+            // Taken by itself: it begins at what is usual.
+            OUTPUT_MSE => range.to_owned(),
+            _ => self.or(of, range.to_owned())?,
+        };
         let percentile = self.parameter("weights.percentile", of, "percentile", &range)?;
         let exponent = self.parameter("weights.mse_exponent", of, "mse", &range)?;
         let range = RangeMethod::named(&range, percentile.or(exponent))?;
         let rounding = match self.said.text("weights_rounding") {
             // Taken with the settings of its own.
-            "gram" => Rounding::HalfEven,
+            "gram" | "adaround" => Rounding::HalfEven,
             _ => self.value("weights.rounding")?,
         };
         Ok(Scheme::new(

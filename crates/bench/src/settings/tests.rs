@@ -1,5 +1,7 @@
 //! Settings to cells.
 
+use quantize::{AdaRound, Gram};
+
 use super::*;
 
 fn cell(pairs: &[(&str, Scalar)]) -> Result<Cell> {
@@ -85,13 +87,22 @@ fn every_word_that_a_setting_takes_is_read_and_defaults_are_those_of_the_library
             }
         }
     }
-    let both = [
-        ("weights.rounding", text("gram")),
-        ("equalize", text("cross_layer")),
-    ];
-    let how = cell(&both).unwrap().quantization.unwrap();
-    assert_eq!(how.by_layer.unwrap().how.gram, Some(Gram::default()));
-    assert_eq!(how.equalization, Some(Equalization::default()));
+    let with = |rounding: &str| {
+        let all = [
+            ("weights.rounding", text(rounding)),
+            ("equalize", text("cross_layer")),
+            ("reconstruct", text("block")),
+        ];
+        cell(&all).unwrap().quantization.unwrap()
+    };
+    let [gram, adaround] = ["gram", "adaround"].map(with);
+    assert_eq!(gram.equalization, Some(Equalization::default()));
+    let (reconstruction, _) = gram.reconstruction.unwrap();
+    assert_eq!(reconstruction, Reconstruction::default());
+    let choice = |by_layer: Option<ByLayer>| by_layer.unwrap().how.choice;
+    assert_eq!(choice(gram.by_layer), Choice::Gram(Gram::default()));
+    let usual = Choice::AdaRound(AdaRound::default());
+    assert_eq!(choice(adaround.by_layer), usual);
 }
 
 #[test]
@@ -389,6 +400,18 @@ fn gram_rounding_has_columns_of_its_own_and_images_and_sets_biases_itself() {
         (config.text("bn"), config.text("bias")),
         ("folded", "float")
     );
+    // Only feedback has an order, and the usual one has no name.
+    let ordered = |order: &str, is_ordered: bool| {
+        let more = [
+            ("gram.order", text(order)),
+            ("gram.activation_order", Scalar::Bool(is_ordered)),
+        ];
+        let made = cell(&[std::slice::from_ref(&gram), more.as_slice()].concat()).unwrap();
+        made.config.get("gram_activation_order")
+    };
+    assert_eq!(ordered("feedback", true), Some(true));
+    assert_eq!(ordered("feedback", false), None);
+    assert_eq!(ordered("descent", true), None);
     // Axes of the cells beside this one.
     let beside = [
         ("gram.order", text("feedback")),
@@ -411,6 +434,70 @@ fn gram_rounding_has_columns_of_its_own_and_images_and_sets_biases_itself() {
     assert!(refused(&[("gram.order", text("random"))]).contains("nearest, feedback, descent"));
     assert!(refused(&[("gram.damping", Scalar::Float(-1.0))]).contains("from 0 to"));
     assert!(refused(&[("calibration.images", Scalar::Integer(0))]).contains("at least one"));
+}
+
+#[test]
+fn adaptive_rounding_has_columns_of_its_own_and_is_refused_where_gram_is() {
+    let adaround = ("weights.rounding", text("adaround"));
+    let made = cell(&[adaround.clone(), ("adaround.batch", Scalar::Integer(99))]).unwrap();
+    let config = &made.config;
+    assert_eq!(config.text("weights_rounding"), "adaround");
+    assert_eq!(
+        (
+            config.text("adaround_iterations"),
+            config.text("adaround_batch")
+        ),
+        ("1000", "99")
+    );
+    assert_eq!(
+        (
+            config.text("adaround_rate"),
+            config.text("adaround_penalty")
+        ),
+        ("0.01", "0.01")
+    );
+    assert_eq!(
+        (config.text("gram_order"), config.text("calibration_images")),
+        ("", "512")
+    );
+    let beside = [("adaround.rate", Scalar::Float(0.1))];
+    assert_eq!(cell(&beside).unwrap().config, cell(&[]).unwrap().config);
+    let refused = |key, value| error(&[adaround.clone(), (key, value)]);
+    let kept = refused("bn", text("kept"));
+    assert!(
+        kept.contains("weights.rounding = adaround") && kept.contains("set bn = folded"),
+        "{kept}"
+    );
+    assert!(refused("method", text("qat")).contains("set method = ptq"));
+    assert!(refused("adaround.iterations", Scalar::Integer(0)).contains("from 1 to"));
+    assert!(refused("adaround.rate", Scalar::Float(0.0)).contains("adaround.rate = 0"));
+    assert!(refused("calibration.images", Scalar::Integer(0)).contains("at least one"));
+}
+
+#[test]
+fn ranges_of_least_output_error_go_with_every_rounding_and_have_images() {
+    let range = ("weights.range", text("output_mse"));
+    for rounding in ["half_even", "gram", "adaround"] {
+        let made = cell(&[range.clone(), ("weights.rounding", text(rounding))]).unwrap();
+        let config = &made.config;
+        assert_eq!(config.text("weights_range"), "output_mse");
+        assert_eq!(config.text("weights_rounding"), rounding);
+        assert_eq!(config.text("calibration_images"), "512");
+        assert_eq!(config.text("bn"), "folded");
+    }
+    for correction in ["analytic", "empirical"] {
+        assert!(cell(&[range.clone(), ("bias_correction", text(correction))]).is_ok());
+    }
+    let refused = |key, value| error(&[range.clone(), (key, value)]);
+    let kept = refused("bn", text("kept"));
+    assert!(
+        kept.contains("weights.range = output_mse") && kept.contains("set bn = folded"),
+        "{kept}"
+    );
+    assert!(refused("method", text("qat")).contains("set method = ptq"));
+    assert!(refused("method", text("stored")).contains("leave"));
+    assert!(refused("weights.mse_exponent", Scalar::Integer(2)).contains("mse"));
+    assert!(refused("calibration.images", Scalar::Integer(0)).contains("at least one"));
 }
 
 #[test]

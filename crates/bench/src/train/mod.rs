@@ -41,7 +41,7 @@ pub use error::TrainError;
 #[cfg(feature = "burn")]
 pub use learner::{Batch, Learner};
 pub use log::Row;
-pub use observer::{Observer, StepReport};
+pub use observer::{Nobody, Observer, StepReport};
 #[cfg(feature = "burn")]
 pub use run::{Finish, Trainer};
 pub use schedule::Decay;

@@ -1,5 +1,7 @@
 //! Whoever watches a training.
 
+use train::At;
+
 use super::Row;
 
 /// Told what happens, as it happens.
@@ -8,8 +10,22 @@ pub trait Observer: Sync {
     fn step(&self, report: &StepReport);
     /// The test after the epoch has seen `images` more of its `of` images.
     fn tested(&self, images: usize, of: usize);
+    /// A reconstruction is there.
+    fn reconstructed(&self, at: &At) {
+        let _ = at;
+    }
     /// An epoch is done and its checkpoint is on disk.
     fn epoch(&self, row: &Row, epochs: usize);
+}
+
+/// Watches nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Nobody;
+
+impl Observer for Nobody {
+    fn step(&self, _: &StepReport) {}
+    fn tested(&self, _: usize, _: usize) {}
+    fn epoch(&self, _: &Row, _: usize) {}
 }
 
 /// Where a training is; loss and accuracy are means over the epoch so far.

@@ -14,18 +14,14 @@
 //! without synchronised BatchNorm does everywhere. So K changes the result a little, and 1 is the textbook batch.
 //!
 //! Why shards: many of the flex device's loops run on one thread whatever the machine has, and a small shard's
-//! activations stay in the cache. Each worker has a rayon pool of its own, because the device splits its work over the pool
-//! it finds itself in. Threads that are left over when there
-//! are fewer shards than threads are spread over these pools.
+//! activations stay in the cache ([`Workers`]).
 
 use std::ops::Range;
 
 use burn::tensor::{Device, Tensor};
 use network::StateDict;
 use quantize::names;
-use rayon::{ThreadPool, ThreadPoolBuilder};
-
-use train::{Measured, Probe, Tensors};
+use train::{Measured, Probe, Tensors, Workers, shards};
 
 use super::TrainError;
 use super::learner::{Batch, Learner};
@@ -49,7 +45,7 @@ pub struct Engine {
     learner: Box<dyn Learner>,
     device: Device,
     shards: usize,
-    pools: Vec<ThreadPool>,
+    workers: Workers,
 }
 
 impl Engine {
@@ -63,18 +59,11 @@ impl Engine {
         shards: usize,
         threads: usize,
     ) -> Result<Self, TrainError> {
-        let workers = threads.clamp(1, shards.max(1));
-        let pools = (0..workers)
-            .map(|worker| {
-                let own = (threads.max(1) + worker) / workers;
-                ThreadPoolBuilder::new().num_threads(own).build()
-            })
-            .collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
             learner,
             device: device.clone().autodiff(),
             shards: shards.max(1),
-            pools,
+            workers: Workers::new(shards, threads)?,
         })
     }
 
@@ -120,27 +109,7 @@ impl Engine {
             let part = batch.part(range.clone());
             self.learner.shard(weights, &part, &self.device)
         };
-        let mut results: Vec<Option<Result<Gradients, TrainError>>> = Vec::new();
-        results.resize_with(ranges.len(), || None);
-        std::thread::scope(|scope| {
-            let workers: Vec<_> = self
-                .pools
-                .iter()
-                .enumerate()
-                .map(|(worker, pool)| {
-                    let mine = (worker..ranges.len()).step_by(self.pools.len());
-                    let (one, ranges) = (&one, &ranges);
-                    scope.spawn(move || {
-                        pool.install(|| mine.map(|k| (k, one(&ranges[k]))).collect::<Vec<_>>())
-                    })
-                })
-                .collect();
-            for worker in workers {
-                for (k, result) in worker.join().unwrap_or_default() {
-                    results[k] = Some(result);
-                }
-            }
-        });
+        let results = self.workers.each(ranges.len(), |k| one(&ranges[k]));
         let mut total: Option<Gradients> = None;
         for (result, range) in results.into_iter().zip(&ranges) {
             let died = || Err(TrainError::Worker("a worker thread panicked".into()));
@@ -219,14 +188,6 @@ fn judge(logits: Tensor<2>, labels: &[u16]) -> Result<(f64, usize), TrainError> 
         correct += usize::from(outcome.top1 == label);
     }
     Ok((loss_sum, correct))
-}
-
-/// `images` cut into `shards` runs whose lengths differ by at most one; fewer where there are not enough images.
-fn shards(images: usize, shards: usize) -> Vec<Range<usize>> {
-    (0..shards)
-        .map(|k| k * images / shards..(k + 1) * images / shards)
-        .filter(|range| !range.is_empty())
-        .collect()
 }
 
 /// Begins a sum with the first shard's tensors.

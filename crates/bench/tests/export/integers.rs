@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 
 use bench::calibration::collect;
-use bench::quantized::quantized;
+use bench::quantized::{Around, quantized};
 use bench::settings::{Cell, parse_single};
 use dataset::synthetic::Split;
 use safetensors::{Dtype, SafeTensors};
@@ -49,7 +49,13 @@ fn integers_in_safetensors_are_our_codes_and_give_our_weights() {
         ];
         let settings = settings.iter().map(|said| parse_single(said).unwrap());
         let cell = Cell::new(&settings.collect()).unwrap();
-        let net = quantized(&checkpoint, &cell.quantization.unwrap(), Some(&seen), None).unwrap();
+        let net = quantized(
+            &checkpoint,
+            &cell.quantization.unwrap(),
+            Some(&seen),
+            &Around::alone(),
+        )
+        .unwrap();
         let facts = BTreeMap::from([("quantlab.run_id".to_owned(), "0123".to_owned())]);
         let made = quantize::to_integers(&net, &facts).unwrap();
         let file = SafeTensors::deserialize(&made.tensors).unwrap();

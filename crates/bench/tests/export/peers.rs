@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use bench::calibration::collect;
 use bench::export::peers::compare;
-use bench::quantized::quantized;
+use bench::quantized::{Around, quantized};
 use bench::settings::{Cell, parse_single};
 use dataset::synthetic::Split;
 use quantize::Form;
@@ -41,7 +41,13 @@ fn onnx_runtimes_integers_are_ours_with_its_arithmetic_code_for_code() {
         ];
         let settings = settings.iter().map(|said| parse_single(said).unwrap());
         let cell = Cell::new(&settings.collect()).unwrap();
-        let net = quantized(&checkpoint, &cell.quantization.unwrap(), Some(&seen), None).unwrap();
+        let net = quantized(
+            &checkpoint,
+            &cell.quantization.unwrap(),
+            Some(&seen),
+            &Around::alone(),
+        )
+        .unwrap();
         let file = quantize::to_onnx(&net, Form::Qdq, &BTreeMap::new()).unwrap();
         let found = compare(&net, &file, &images, (&python, 2), &|_| {}).unwrap();
         let [_, precise, unfused] = &found.theirs[..] else {

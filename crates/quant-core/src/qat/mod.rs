@@ -27,14 +27,16 @@ pub mod lsq_plus;
 mod method;
 pub mod minmax;
 pub mod pact;
+mod stays;
 #[cfg(all(test, feature = "tensor"))]
 mod tests;
 
 #[cfg(all(test, feature = "tensor"))]
 pub(crate) use fake_quant::by_operations;
 #[cfg(feature = "tensor")]
-pub use fake_quant::{Grid, Learns, fake_quant};
+pub use fake_quant::{Grid, Learns, fake_quant, fake_quant_in_part};
 pub use method::Method;
+pub use stays::Stays;
 
 /// The smallest step that training may reach. A step that a large learning rate throws to 0 or below would turn every value
 /// into NaN or mirror the grid.

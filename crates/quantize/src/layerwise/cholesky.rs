@@ -12,6 +12,7 @@ const BLOCK: usize = 48;
 const TOGETHER: usize = 16;
 
 /// L, row by row; what lies above the diagonal means nothing.
+#[derive(Clone)]
 pub(super) struct Cholesky {
     n: usize,
     l: Vec<f64>,

@@ -110,24 +110,30 @@ impl<'a> Descent<'a> {
     }
 
     /// Nearest codes one after the other, from the last to the first, each making up for what those before it lost: Babai's nearest
-    /// plane on A = L L', which is GPTQ's error feedback.
-    pub fn feedback(&mut self) {
+    /// plane on A = L L', which is GPTQ's error feedback. With `by_diagonal` the largest diagonal entry of A goes first.
+    pub fn feedback(&mut self, by_diagonal: bool) {
         let taps = self.problems[0].taps;
         let each = self.rows.len() / self.problems.len();
         let (problems, layout, params) = (self.problems, self.layout, &self.params);
+        let sequences: Vec<_> = problems
+            .iter()
+            .map(|problem| problem.sequence(by_diagonal))
+            .collect();
         self.rows.par_iter_mut().enumerate().for_each(|(o, row)| {
             let problem = &problems[o / each];
+            let (order, factor) = &sequences[o / each];
             let best = &problem.best[o % each * taps..][..taps];
+            // In the order of the sequence.
             let mut carried = vec![0.0_f64; taps];
-            for j in (0..taps).rev() {
+            for (i, &j) in order.iter().enumerate().rev() {
                 let param = &params[group_of(&layout, taps, o, j)];
-                let line = problem.factor_row(j);
-                let wanted = best[j] + carried[j] / line[j];
+                let line = factor.row(i);
+                let wanted = best[j] + carried[i] / line[i];
                 if !param.is_float() {
                     row.codes[j] = clamped(param, (wanted / f64::from(param.scale)) as f32);
                 }
                 let left = best[j] - f64::from(param.scale) * f64::from(row.codes[j]);
-                let lines = carried[..j].iter_mut().zip(line);
+                let lines = carried[..i].iter_mut().zip(line);
                 lines.for_each(|(carried, l)| *carried += l * left);
             }
         });
@@ -184,7 +190,7 @@ fn clamped(param: &QParams, wanted: f32) -> i32 {
 }
 
 /// Which scale weight j of output channel o has.
-fn group_of(layout: &Layout, taps: usize, o: usize, j: usize) -> usize {
+pub(super) fn group_of(layout: &Layout, taps: usize, o: usize, j: usize) -> usize {
     let at = o * taps + j;
     let (channel, inside) = (at / layout.channel_len(), at % layout.channel_len());
     channel * layout.groups_per_channel() + inside / layout.group_len()
@@ -195,4 +201,74 @@ fn add(to: &mut [f32], factor: f32, line: &[f32]) {
     to.iter_mut()
         .zip(line)
         .for_each(|(to, l)| *to += factor * l);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layerwise::patches::Geometry;
+    use crate::layerwise::problem::sums;
+    use engine::{Shape, Window};
+    use quant_core::{
+        Bits, CodeRange, Granularity, Mapping, RangeMethod, Rounding, Scheme, Values, quantize,
+        uniform,
+    };
+
+    /// Codes by feedback for a layer that reads five channels, the c-th `size[c]` large.
+    fn codes(size: [f32; 5], w: &[f32], by_diagonal: bool, reads: [usize; 5]) -> Vec<i32> {
+        let shape = Shape::new(5, 6, 6);
+        let geometry = Geometry {
+            from: shape,
+            to: Shape::new(2, 6, 6),
+            window: Window::square(1, 1, 0),
+            groups: 1,
+        };
+        let value = |image: usize, c: usize, p: usize| {
+            let common = uniform(5, (image * 36 + p) as u64);
+            size[c] * (common + uniform(6 + c as u64, (image * 36 + p) as u64))
+        };
+        let mut x = Vec::new();
+        for (image, c) in (0..4).flat_map(|image| reads.map(|c| (image, c))) {
+            x.extend((0..36).map(|p| value(image, c, p)));
+        }
+        let points = geometry.points(4, 0, 0);
+        let y = vec![0.0; 4 * 72];
+        let sums = sums(&geometry, 0, &points, (&x, &y));
+        let w: Vec<f32> = (0..2).flat_map(|o| reads.map(|c| w[o * 5 + c])).collect();
+        let problem = [Problem::new(sums, &w, (0.01, true), false).unwrap()];
+        let (bits, codes) = (Bits::new(3).unwrap(), CodeRange::Narrow);
+        let scheme = Scheme::new(
+            bits,
+            Mapping::Symmetric,
+            codes,
+            Granularity::Channel,
+            RangeMethod::MinMax,
+            Rounding::HalfEven,
+        );
+        let start = quantize(
+            &Values::new("w", &w, &[2, 5, 1, 1]).unwrap(),
+            &scheme.unwrap(),
+        );
+        let mut descent = Descent::new(&problem, start.layout, start.params, &start.codes);
+        descent.feedback(by_diagonal);
+        let made = descent.rows.iter().flat_map(|row| {
+            let place = |c: usize| reads.iter().position(|&read| read == c).unwrap();
+            (0..5).map(|c| row.codes[place(c)]).collect::<Vec<_>>()
+        });
+        made.collect()
+    }
+
+    #[test]
+    fn feedback_by_the_diagonal_is_that_of_weights_which_lie_in_its_order() {
+        let (size, sorted) = ([2.0, 0.5, 3.0, 1.0, 0.1], [4, 1, 3, 0, 2]);
+        let natural = [0, 1, 2, 3, 4];
+        let mut differ = 0;
+        for seed in 0..8 {
+            let w: Vec<f32> = (0..10).map(|i| uniform(seed, i) - 0.5).collect();
+            let by_diagonal = codes(size, &w, true, natural);
+            assert_eq!(by_diagonal, codes(size, &w, false, sorted));
+            differ += usize::from(by_diagonal != codes(size, &w, false, natural));
+        }
+        assert!(differ > 0);
+    }
 }

@@ -13,7 +13,9 @@
 //! b is G w of the methods that sum G = x~ x' (GPTAQ, Qronos arXiv 2505.11695): from outputs it costs as many columns as there are
 //! outputs, not as many as there are weights in each. With `target = float` w* is w and t = A w, which is GPTQ's (arXiv 2210.17323).
 
-use engine::{Moments, Products};
+use std::borrow::Cow;
+
+use engine::{Moments, Products, product as matrix_product};
 use rayon::prelude::*;
 
 use super::cholesky::{Cholesky, dot};
@@ -38,6 +40,9 @@ pub(super) struct Problem {
     variance: Vec<f64>,
     h: Vec<f64>,
     b: Vec<f64>,
+    /// l; and whether A is that alone.
+    damping: f64,
+    is_blank: bool,
     factor: Cholesky,
 }
 
@@ -145,6 +150,8 @@ impl Problem {
             means: (mean, means),
             h,
             b,
+            damping,
+            is_blank,
             factor,
         })
     }
@@ -176,15 +183,56 @@ impl Problem {
         each.collect()
     }
 
+    /// The gradient of `(q - w*)' A (q - w*)` by the weights `q`, both `[taps][outputs]`.
+    pub fn gradient(&self, q: &[f32]) -> Vec<f32> {
+        let (taps, outputs) = (self.taps, q.len() / self.taps);
+        let mut gradient = matrix_product(&self.a, q, [taps, taps, outputs]);
+        for (k, line) in gradient.chunks_exact_mut(outputs).enumerate() {
+            for (o, g) in line.iter_mut().enumerate() {
+                *g = 2.0 * (*g - self.t[o * taps + k] as f32);
+            }
+        }
+        gradient
+    }
+
+    /// The mean variance of the outputs; 1 where they are constant.
+    pub fn unit(&self) -> f64 {
+        let mean = self.variance.iter().sum::<f64>() / self.variance.len() as f64;
+        if mean > 0.0 { mean } else { 1.0 }
+    }
+
     /// The bias of channel `o` that takes what is left of the mean with the weights `q`.
     pub fn bias(&self, o: usize, q: &[f32]) -> f64 {
         let pairs = q.iter().zip(&self.means.0);
         self.means.1[o] - pairs.map(|(&q, m)| f64::from(q) * m).sum::<f64>()
     }
 
-    /// Row i of L, `A = L L'`, up to the diagonal.
-    pub fn factor_row(&self, i: usize) -> &[f64] {
-        self.factor.row(i)
+    /// The order in which weights are looked at, last first, and the factor L of A in that order, `A = L L'`: as they lie, or the
+    /// largest of A's diagonal last.
+    pub fn sequence(&self, by_diagonal: bool) -> (Vec<usize>, Cow<'_, Cholesky>) {
+        let taps = self.taps;
+        let mut order: Vec<usize> = (0..taps).collect();
+        if !by_diagonal {
+            return (order, Cow::Borrowed(&self.factor));
+        }
+        let diagonal = |k: usize| self.a[k * taps + k];
+        order.sort_by(|&i, &j| diagonal(i).total_cmp(&diagonal(j)));
+        let mut a = vec![0.0; taps * taps];
+        a.par_chunks_mut(taps).zip(&order).for_each(|(row, &i)| {
+            for (a, &j) in row.iter_mut().zip(&order) {
+                let h = if self.is_blank {
+                    0.0
+                } else {
+                    self.h[i * taps + j]
+                };
+                *a = h + if i == j { self.damping } else { 0.0 };
+            }
+        });
+        match Cholesky::new(a, taps) {
+            Some(factor) => (order, Cow::Owned(factor)),
+            // Singular but for the order of the sums.
+            None => ((0..taps).collect(), Cow::Borrowed(&self.factor)),
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use crate::error::Error;
 const GROUP: usize = 8;
 
 /// A network on its way through the images; what lies in memory is what later nodes still read, of all images.
-pub(super) struct Stream {
+pub struct Stream {
     program: Program,
     parts: Vec<(Workspace, usize)>,
     names: Vec<String>,
@@ -18,6 +18,9 @@ pub(super) struct Stream {
 
 impl Stream {
     /// `graph` with `images`, `[n, c, h, w]`, taken in and nothing run yet.
+    ///
+    /// # Errors
+    /// Values too large to address.
     pub fn new(graph: Graph, images: &[f32]) -> Result<Self, Error> {
         let options = Options {
             group: GROUP,
@@ -58,15 +61,40 @@ impl Stream {
         Ok(values.concat())
     }
 
+    /// Runs everything up to the node `name`, and tells what that one makes: `[n, c, h, w]`.
+    ///
+    /// # Errors
+    /// As [`Stream::input_of`].
+    pub fn value_of(&mut self, name: &str) -> Result<Vec<f32>, Error> {
+        while self.names.get(self.next).is_some_and(|next| next != name) {
+            self.run(|_| ())?;
+        }
+        self.made()
+    }
+
     /// Runs the next node, and tells what it makes: `[n, c, h, w]`.
+    ///
+    /// # Errors
+    /// As [`Stream::input_of`].
     pub fn made(&mut self) -> Result<Vec<f32>, Error> {
         let values = self.run(|seen| seen.to_planar())?;
         Ok(values.concat())
     }
 
     /// Takes the next node from `graph`, which differs in weights alone.
+    ///
+    /// # Errors
+    /// A graph that differs in more.
     pub fn renew(&mut self, graph: Graph) -> Result<(), Error> {
         Ok(self.program.renew(graph, self.next)?)
+    }
+
+    /// Takes all that has not run from `graph`, which differs in weights and scales alone.
+    ///
+    /// # Errors
+    /// As [`Stream::renew`].
+    pub fn renew_from(&mut self, graph: Graph) -> Result<(), Error> {
+        Ok(self.program.renew_from(graph, self.next)?)
     }
 
     fn run<T: Send + Default>(

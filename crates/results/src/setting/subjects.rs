@@ -1,6 +1,7 @@
 //! The settings, a file for each subject.
 
 mod activations;
+mod adaround;
 mod biases;
 mod calibration;
 mod equalization;
@@ -10,10 +11,12 @@ mod integers;
 mod method;
 mod model;
 mod qat;
+mod reconstruction;
 mod run;
 mod weights;
 
 pub(super) use activations::{ACTIVATIONS, SHORTCUT};
+pub(super) use adaround::ADAROUND;
 pub(super) use biases::BIASES;
 pub(super) use calibration::CALIBRATION;
 pub(super) use equalization::EQUALIZATION;
@@ -23,6 +26,7 @@ pub(super) use integers::INTEGERS;
 pub(super) use method::METHOD;
 pub(super) use model::MODEL;
 pub(super) use qat::QAT;
+pub(super) use reconstruction::RECONSTRUCTION;
 pub(super) use run::RUN;
 pub(super) use weights::{WEIGHTS, WIDTHS};
 

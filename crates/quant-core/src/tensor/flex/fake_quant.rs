@@ -27,7 +27,7 @@ use rayon::prelude::*;
 
 use super::apply::{Argument, apply, into_values, recycle, values};
 use super::pool;
-use crate::qat::{Grid, Learns};
+use crate::qat::{Grid, Learns, Stays};
 
 /// Values that a thread takes at once.
 const TASK: usize = 16 << 10;
@@ -37,8 +37,13 @@ const RUN: usize = 1024;
 const LANES: usize = 16;
 
 /// Equation (1) with its gradients, for `x` on the flex device; `None` where it is on another, or the shapes do not fit.
-/// Scale and zero point have one value each, or one for each channel of x's axis 0; the scale is above 0.
-pub fn fake_quant<const D: usize>(x: &Tensor<D>, grid: &Grid) -> Option<Tensor<D>> {
+/// Scale and zero point have one value each, or one for each channel of x's axis 0; the scale is above 0. A number that stays as it is
+/// has y = x, dy/dx = 1 and no other gradient.
+pub fn fake_quant<const D: usize>(
+    x: &Tensor<D>,
+    grid: &Grid,
+    stays: Option<Stays>,
+) -> Option<Tensor<D>> {
     let [groups] = grid.scale.dims();
     let zero_point = grid.zero_point.as_ref();
     let fits =
@@ -51,6 +56,7 @@ pub fn fake_quant<const D: usize>(x: &Tensor<D>, grid: &Grid) -> Option<Tensor<D
         low: grid.quant_min as f32,
         high: grid.quant_max as f32,
         learns: grid.learns,
+        stays,
     };
     Some(match zero_point {
         None => {
@@ -75,6 +81,7 @@ struct Codes {
     low: f32,
     high: f32,
     learns: Learns,
+    stays: Option<Stays>,
 }
 
 /// A group's grid.
@@ -150,12 +157,18 @@ fn forward(
     y.par_chunks_mut(group)
         .zip(values(&x).par_chunks(group))
         .zip(&grids)
-        .for_each(|((y, x), &grid)| {
+        .enumerate()
+        .for_each(|(of, ((y, x), &grid))| {
             let tasks = y.par_chunks_mut(TASK).zip(x.par_chunks(TASK));
-            tasks.for_each(|(y, x)| {
+            tasks.enumerate().for_each(|(at, (y, x))| {
                 for (y, &x) in y.iter_mut().zip(x) {
                     let [_, _, _, step] = grid.place(x);
                     *y = step * grid.scale;
+                }
+                if let Some(stays) = codes.stays {
+                    stays.each(of * group + at * TASK, y.len(), |i, stays| {
+                        y[i] = if stays { x[i] } else { y[i] };
+                    });
                 }
             });
         });
@@ -183,19 +196,36 @@ impl<const N: usize> Backward<Flex, N> for FakeQuant {
             .par_chunks_mut(group)
             .zip(values(&x).par_chunks(group))
             .zip(&grids)
-            .map(|((g, x), &grid)| {
+            .enumerate()
+            .map(|(of, ((g, x), &grid))| {
                 let tasks = g.par_chunks_mut(TASK).zip(x.par_chunks(TASK));
-                let parts: Vec<[f64; 2]> = tasks
-                    .map(|(g, x)| match codes.learns {
-                        Learns::Nothing => {
-                            for (g, &x) in g.iter_mut().zip(x) {
-                                let [_, _, code, _] = grid.place(x);
-                                *g = if grid.is_inside(code) { *g } else { 0.0 };
-                            }
-                            [0.0; 2]
+                let rounded = |g: &mut [f32], x: &[f32]| match codes.learns {
+                    Learns::Nothing => {
+                        for (g, &x) in g.iter_mut().zip(x) {
+                            let [_, _, code, _] = grid.place(x);
+                            *g = if grid.is_inside(code) { *g } else { 0.0 };
                         }
-                        Learns::Step { .. } => task(grid, g, x, |v, rounded| rounded - v),
-                        Learns::Clip { .. } => task(grid, g, x, |_, _| 0.0),
+                        [0.0; 2]
+                    }
+                    Learns::Step { .. } => task(grid, g, x, |v, rounded| rounded - v),
+                    Learns::Clip { .. } => task(grid, g, x, |_, _| 0.0),
+                };
+                let parts: Vec<[f64; 2]> = tasks
+                    .enumerate()
+                    .map(|(at, (g, x))| {
+                        let Some(stays) = codes.stays else {
+                            return rounded(g, x);
+                        };
+                        let start = of * group + at * TASK;
+                        let mut kept = pool::take(g.len());
+                        stays.each(start, g.len(), |i, stays| {
+                            kept[i] = if stays { g[i] } else { 0.0 };
+                            g[i] = if stays { 0.0 } else { g[i] };
+                        });
+                        let sums = rounded(g, x);
+                        g.iter_mut().zip(&kept).for_each(|(g, kept)| *g += kept);
+                        pool::give(kept);
+                        sums
                     })
                     .collect();
                 // In the order of the tasks, which are of a fixed size.

@@ -13,7 +13,7 @@ pub(in crate::setting) static CALIBRATION: &[Setting] = &[
         .usually("the test set's training part")
         .axis(Axis::of("calibration set", Network).prefix("calibrated on ")),
     setting!(calibration.images, Takes::Whole(0, 100_000_000))
-        .means("images that activation ranges, gram and empirical correction take")
+        .means("images that activation ranges, gram, adaround, output_mse and empirical correction take")
         .default("512")
         .axis(Axis::of("calibration images", Network).prefix("calibration images ")),
     setting!(

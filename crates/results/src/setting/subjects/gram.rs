@@ -13,6 +13,16 @@ pub(in crate::setting) static GRAM: &[Setting] = &[
     .default("descent")
     .axis(Axis::of("gram order", Weights))
     .later(),
+    setting!(gram.activation_order, Takes::Flag)
+        .means("feedback begins with the weights that read the most")
+        .default("false")
+        // That it was not asked for is a value, too.
+        .axis(
+            Axis::of("gram activation order", Weights)
+                .prefix("activation order ")
+                .moot(None),
+        )
+        .later(),
     setting!(gram.target, Takes::Words(&["float", "corrected"]))
         .means("corrected (for what layers before have lost) or float (with feedback: GPTQ)")
         .default("corrected")

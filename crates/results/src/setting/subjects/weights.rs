@@ -28,9 +28,9 @@ pub(in crate::setting) static WEIGHTS: &[Setting] = &[
         .beside("granularity", ""),
     setting!(
         weights.range,
-        Takes::Words(&["minmax", "percentile", "mse", "entropy", "gaussian", "laplacian"])
+        Takes::Words(&["minmax", "percentile", "mse", "entropy", "gaussian", "laplacian", "output_mse"])
     )
-    .means("minmax, percentile, mse, entropy, gaussian, laplacian")
+    .means("minmax, percentile, mse, entropy, gaussian, laplacian, or output_mse (of what calibration images make of a layer)")
     .usually("minmax, mse where training learns steps")
     .axis(Axis::of("range", Weights)),
     setting!(weights.percentile, Takes::Number)
@@ -43,9 +43,9 @@ pub(in crate::setting) static WEIGHTS: &[Setting] = &[
         .beside("range", "p="),
     setting!(
         weights.rounding,
-        Takes::Words(&["half_even", "half_away", "floor", "stochastic", "gram"])
+        Takes::Words(&["half_even", "half_away", "floor", "stochastic", "gram", "adaround"])
     )
-    .means("half_even, half_away, floor, stochastic, or gram (by what calibration images make of a layer)")
+    .means("half_even, half_away, floor, stochastic, or by what calibration images make of a layer: gram (seconds) or adaround (learned)")
     .default("half_even")
     .axis(Axis::of("rounding", Weights)),
 ];

@@ -1,0 +1,164 @@
+//! The forward pass of a piece of a network with its weights as they are handed in and its values rounded in part.
+//!
+//! What is dropped (QDrop, Wei et al. 2022, arXiv 2203.05740): with a probability each number of a site stays as it was before
+//! rounding, so that codes are found which hold in a neighbourhood and not for the calibration images' own rounding errors alone.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::{Tensor, TensorData};
+use network::{Op, StateDict, Topology};
+use quant_core::QParams;
+use quant_core::qat::{Grid, Learns, SMALLEST_STEP, Stays, fake_quant, fake_quant_in_part};
+use quantize::{Unit, names};
+
+use crate::error::Error;
+use crate::float::linear;
+use crate::forward::{Hooks, Tapped, clipped, forward};
+use crate::ops::conv2d;
+use crate::tensors::Tensors;
+
+/// What the values of a site are rounded to.
+#[derive(Clone, Debug)]
+pub(super) struct Site {
+    pub code: QParams,
+    /// The site whose step it has.
+    pub owner: String,
+    /// Whether additions take it as it is.
+    pub is_forked: bool,
+    /// Whether the step stays: a piece before this one has found it.
+    pub is_fixed: bool,
+}
+
+/// A piece of a network and the sites in it.
+#[derive(Debug)]
+pub(super) struct Piece {
+    pub topology: Topology,
+    pub sites: BTreeMap<String, Site>,
+}
+
+/// Which numbers stay as they are.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Drop {
+    /// How many of all.
+    pub share: f64,
+    pub seed: u64,
+    /// Of the first image, among those of all iterations.
+    pub first: u64,
+}
+
+impl Drop {
+    /// Those of something called `name`, `each` of one image.
+    pub fn of(&self, name: &str, each: usize) -> Stays {
+        let seed = seed_of(self.seed, name);
+        Stays::new(self.share, seed, self.first * each as u64)
+    }
+}
+
+/// A seed for something called `name`.
+pub(super) fn seed_of(seed: u64, name: &str) -> u64 {
+    name.bytes().fold(seed, |seed, byte| {
+        seed.wrapping_mul(0x100_0000_01b3) ^ u64::from(byte)
+    })
+}
+
+impl Piece {
+    /// Its value, `[n, c h w]`, for what it reads, `[n, c, h, w]`. The tensors are its layers' weights and biases, and a step for
+    /// each owner of one.
+    pub fn forward(
+        &self,
+        tensors: &Tensors,
+        x: Tensor<4>,
+        drop: Option<Drop>,
+    ) -> Result<Tensor<2>, Error> {
+        let piece = self;
+        let mut pass = Pass {
+            piece,
+            tensors,
+            drop,
+        };
+        forward(&self.topology, x, &mut pass)
+    }
+
+    /// The steps that it begins with.
+    pub fn steps(&self) -> StateDict {
+        let own = self
+            .sites
+            .iter()
+            .filter(|(name, site)| **name == site.owner);
+        let step = |(name, site): (&String, &Site)| {
+            let tensor = network::HostTensor {
+                shape: vec![1],
+                data: vec![site.code.scale],
+            };
+            (names::site(name, "step"), tensor)
+        };
+        own.map(step).collect()
+    }
+}
+
+struct Pass<'a> {
+    piece: &'a Piece,
+    tensors: &'a Tensors,
+    drop: Option<Drop>,
+}
+
+impl Hooks for Pass<'_> {
+    fn layer(
+        &mut self,
+        topology: &Topology,
+        unit: &Unit,
+        x: Tensor<4>,
+    ) -> Result<Tensor<4>, Error> {
+        let node = topology.node(unit.head);
+        let bias = Some(self.tensors.vector(&format!("{}.bias", node.name))?);
+        let y = match node.op {
+            Op::Conv { groups, window, .. } => {
+                conv2d(x, self.tensors.kernel(&node.name)?, bias, window, groups)
+            }
+            _ => {
+                let weight = self.tensors.matrix(&format!("{}.weight", node.name))?;
+                linear(x, weight, bias)
+            }
+        };
+        Ok(clipped(topology, unit, y))
+    }
+
+    fn site(&mut self, name: &str, x: Tensor<4>) -> Result<Tapped, Error> {
+        let Some(site) = self.piece.sites.get(name) else {
+            return Ok(x.into());
+        };
+        let step = self.tensors.vector(&names::site(&site.owner, "step"))?;
+        let device = x.clone().inner().device();
+        let zero_point = site.code.zero_point as f32;
+        let zero_point = TensorData::new(vec![zero_point], [1]);
+        let (step, learns) = match site.is_fixed {
+            true => (step.inner(), Learns::Nothing),
+            false => (step, Learns::Step { factor: 1.0 }),
+        };
+        let grid = Grid {
+            scale: step,
+            zero_point: (site.code.zero_point != 0)
+                .then(|| Tensor::<1>::from_data(zero_point, &device)),
+            quant_min: site.code.quant_min,
+            quant_max: site.code.quant_max,
+            learns,
+        };
+        let [_, c, h, w] = x.dims();
+        let rounded = match self.drop {
+            None => fake_quant(x.clone(), &grid),
+            Some(drop) => fake_quant_in_part(x.clone(), &grid, drop.of(name, c * h * w)),
+        };
+        Ok(match site.is_forked {
+            true => Tapped::forked(rounded, x),
+            false => rounded.into(),
+        })
+    }
+}
+
+/// The smallest step, relative to the one at the start.
+pub(super) const LEAST: f32 = 0.05;
+
+/// A step that is `factor` times as large.
+pub(super) fn scaled(step: f32, factor: f32) -> f32 {
+    (step * factor.max(LEAST)).max(SMALLEST_STEP)
+}
