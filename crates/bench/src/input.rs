@@ -136,13 +136,11 @@ impl Preparation {
 impl Columns {
     /// `config` with these columns.
     pub fn fill(&self, config: Config) -> Config {
-        Config {
-            input_normalization: self.normalization.clone(),
-            input_resize: self.geometry.map(|(resize, _)| resize),
-            input_size: self.geometry.map(|(_, size)| size),
-            labels_offset: self.offset,
-            ..config
-        }
+        config
+            .with("input_normalization", self.normalization.as_ref())
+            .with("input_resize", self.geometry.map(|(resize, _)| resize))
+            .with("input_size", self.geometry.map(|(_, size)| size))
+            .with("labels_offset", self.offset)
     }
 }
 

@@ -180,7 +180,7 @@ impl Bench<'_> {
         let around = Around {
             images: images.map(|images| &images.data),
             threads: self.threads,
-            device: &run.config.device,
+            device: run.config.text("device"),
             folder: Some(&folder),
             observer: self.observer,
             cancelled: self.cancelled,
@@ -214,7 +214,7 @@ impl Bench<'_> {
             statistics: &statistics,
             images: (&images.data, &images.name),
             test: Some(&run.set.data),
-            device: &run.config.device,
+            device: run.config.text("device"),
             threads: self.threads,
         };
         let trained = job.run(&folder, 1, self.observer, self.cancelled)?;

@@ -51,13 +51,17 @@ impl PlannedRun {
     /// The columns, those about images and labels filled in where they are empty because all is usual: for a comparison with what
     /// somebody wrote.
     pub fn spelled_out(&self) -> Config {
-        Config {
-            input_normalization: Some(self.set.data.normalization().to_string()),
-            input_resize: self.set.crops.map(|crops| crops.resize as u64),
-            input_size: self.set.crops.map(|crops| crops.size as u64),
-            labels_offset: Some(self.config.labels_offset.unwrap_or(0)),
-            ..self.config.clone()
-        }
+        let crops = self.set.crops;
+        let offset: Option<i64> = self.config.get("labels_offset");
+        self.config
+            .clone()
+            .with(
+                "input_normalization",
+                self.set.data.normalization().to_string(),
+            )
+            .with("input_resize", crops.map(|crops| crops.resize))
+            .with("input_size", crops.map(|crops| crops.size))
+            .with("labels_offset", offset.unwrap_or(0))
     }
 
     /// How many images its training sees in all epochs; none where nothing is trained.
@@ -239,14 +243,17 @@ pub fn plan_cell(
     let calibration_of = |cell: &Cell| calibration.as_ref().filter(|_| cell.quantization.is_some());
     let complete = |cell: &Cell| {
         let own = complete_source(cell, &model, training.as_deref());
-        let config = Config {
-            model_name: Some(model.name.clone()),
-            model_arch: checkpoint.architecture.clone(),
-            dataset: set.name.clone(),
-            images: set.data.len() as u64,
-            calibration_dataset: calibration_of(cell).map(|set| set.name.clone()),
-            ..set.columns.fill(own)
-        };
+        let config = set
+            .columns
+            .fill(own)
+            .with("model_name", &model.name)
+            .with("model_arch", &checkpoint.architecture)
+            .with("dataset", &set.name)
+            .with("images", set.data.len())
+            .with(
+                "calibration_dataset",
+                calibration_of(cell).map(|set| &set.name),
+            );
         let calibration_sha256 = calibration_of(cell).map(|set| set.sha256.as_str());
         let run_id = results::run_id(&config, weights_sha256, data_sha256, calibration_sha256);
         (config, run_id)
@@ -295,18 +302,17 @@ fn advice(classes: usize, labels: usize, class_folders: bool) -> &'static str {
 fn complete_source(cell: &Cell, model: &Model, training: Option<&TestSet>) -> Config {
     let config = cell.config.clone();
     match cell.quantization.as_ref().map(|how| &how.source) {
-        Some(Source::Training(_)) => Config {
-            qat_images: training.map(|set| set.data.len() as u64),
-            qat_train_sha256: training.map(|set| set.sha256.clone()),
-            ..config
-        },
+        Some(Source::Training(_)) => config
+            .with("qat_images", training.map(|set| set.data.len()))
+            .with("qat_train_sha256", training.map(|set| &set.sha256)),
         Some(Source::Stored) => {
             let (weights, activations) = model.checkpoint.quantizers.bits();
-            Config {
-                weights_bits: weights.unwrap_or(results::FLOAT_BITS),
-                activations_bits: activations.unwrap_or(results::FLOAT_BITS),
-                ..config
-            }
+            config
+                .with("weights_bits", weights.unwrap_or(results::FLOAT_BITS))
+                .with(
+                    "activations_bits",
+                    activations.unwrap_or(results::FLOAT_BITS),
+                )
         }
         _ => config,
     }

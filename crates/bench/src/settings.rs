@@ -1,7 +1,7 @@
 //! The settings an experiment may name, and the one cell of a sweep that a full set of them describes.
 //!
 //! A setting that does not apply must not be given (a percentile without `weights.range = "percentile"`), and one that
-//! is not given has the default listed in [`KEYS`]. What does not apply is left out of the run's identity: every run
+//! is not given has the default that [`results::setting`] lists. What does not apply is left out of the run's identity: every run
 //! with `weights.bits = 32` and `activations.bits = 32` is the same float run, whatever else its cell says.
 
 mod applies;
@@ -36,7 +36,7 @@ use columns::{float_config, quantized_config};
 use reader::Reader;
 
 pub use input::Input;
-pub use keys::{KEYS, check_key, help};
+pub use keys::{check_key, help};
 pub use model::{ModelChoice, ModelFile};
 pub use training::Training;
 
@@ -190,26 +190,24 @@ impl Cell {
     pub fn baseline(&self) -> Self {
         Self {
             quantization: None,
-            config: float_config(&self.config.device),
+            config: float_config(self.config.text("device")),
             ..self.clone()
         }
     }
 
     /// Checks a full set of settings. Fails naming the setting that is unknown, unavailable, or does not apply.
     pub fn new(settings: &Settings) -> Result<Self> {
-        let mut read = Reader {
-            settings: settings.clone(),
-        };
+        let mut read = Reader::new(settings);
         let model = read.model()?;
         let dataset = read.path("dataset")?;
-        let images = read.integer("images", 0..=100_000_000)?.unwrap_or(0);
+        let images = read.value("images")?;
         let input = read.input()?;
-        let seed = read.integer("seed", 0..=i64::MAX)?.unwrap_or(0);
-        let device = read.text("device")?.unwrap_or_else(|| "engine".to_owned());
-        let bits = read.width("weights.bits")?.unwrap_or(8);
-        let method = read.text("method")?.unwrap_or_else(|| "ptq".to_owned());
-        let bn: Option<BnMode> = read.parsed("bn")?;
-        let bias: Option<BiasPolicy> = read.parsed("bias")?;
+        let seed = read.value("seed")?;
+        let device: String = read.value("device")?;
+        let bits: u32 = read.value("weights.bits")?;
+        let method: String = read.value("method")?;
+        let bn: Option<BnMode> = read.given("bn")?;
+        let bias: Option<BiasPolicy> = read.given("bias")?;
         let [first_bits, last_bits] = [read.bits("first.bits")?, read.bits("last.bits")?];
         let training = read.training(seed, bits)?;
         // Learned steps can leave a poor start, but at few bits they do not go far.
@@ -219,18 +217,13 @@ impl Cell {
         let activations = read.activations(&calibration, range, [first_bits, last_bits])?;
         let reconstruction = read.reconstruction(seed)?;
         let choice = read.choice()?;
-        let output_range = read.output_range();
+        let output_range = read.output_range()?;
         // What is done layer by layer to the network as it is folded.
         let is_by_layer = choice != Choice::Nearest || output_range;
         let execution = read.execution()?;
         let equalization = read.equalization()?;
-        let bias_correction = read.parsed_plainly("bias_correction")?;
-        let bias_correction = bias_correction.unwrap_or(BiasCorrection::None);
-        let linear = match method.as_str() {
-            "linear" => true,
-            "ptq" | "qat" | "stored" | "float" => false,
-            other => bail!("method = {other}: allowed are linear, ptq, qat, stored, float"),
-        };
+        let bias_correction: BiasCorrection = read.value("bias_correction")?;
+        let linear = method == "linear";
         let scheme = match bits {
             results::FLOAT_BITS => {
                 // Axes of the cells beside this one; they mean nothing here, but a wrong word is still wrong.
@@ -275,7 +268,7 @@ impl Cell {
                     "execution = integer: device = {device} computes in float; set device = engine"
                 );
             }
-            let config = quantized_config(&quantization, &method, seed, &device);
+            let config = quantized_config(&quantization, &method, seed, &device, &read.said);
             (Some(quantization), config)
         } else if method == "float" || (scheme.is_none() && activations.is_none()) {
             (None, float_config(&device))
@@ -343,10 +336,10 @@ impl Cell {
                 source,
             };
             check_integer(&quantization, &device).context("execution = integer")?;
-            let config = quantized_config(&quantization, &method, seed, &device);
+            let config = quantized_config(&quantization, &method, seed, &device, &read.said);
             (Some(quantization), config)
         };
-        config.images = images;
+        config.set("images", images);
         Ok(Self {
             model,
             dataset,

@@ -95,7 +95,7 @@ impl Sweep<'_> {
                     self.exported(run, None, &gathered, &progress)?;
                     continue;
                 }
-                let target = Target::open(&run.config.device)?;
+                let target = Target::open(run.config.text("device"))?;
                 let bar = progress.start(index, run);
                 let bench = Bench {
                     experiment: self.experiment,
@@ -239,7 +239,7 @@ impl Sweep<'_> {
 
 /// Fails for a run that needs what this program was built without.
 fn check_built(run: &PlannedRun) -> Result<()> {
-    Target::open(&run.config.device)?;
+    Target::open(run.config.text("device"))?;
     if cfg!(not(feature = "burn")) && run.training.is_some() {
         bail!("method = qat: {WITHOUT_BURN}");
     }

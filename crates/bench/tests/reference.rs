@@ -52,7 +52,13 @@ impl Place {
     fn run(&self, bits: u32) -> PathBuf {
         let store = self.reference();
         let runs = store.runs(EXPERIMENT).unwrap();
-        let bits_of = |id: &str| store.read_row(EXPERIMENT, id).unwrap().config.weights_bits;
+        let bits_of = |id: &str| {
+            store
+                .read_row(EXPERIMENT, id)
+                .unwrap()
+                .config
+                .weights_bits()
+        };
         let id = runs.iter().find(|id| bits_of(id) == bits).unwrap();
         store.run_dir(EXPERIMENT, id).unwrap()
     }

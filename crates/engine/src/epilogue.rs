@@ -38,6 +38,8 @@ pub enum Multiplier {
     Float,
 }
 
+quant_core::words!(Multiplier, "multiplier": Fixed = "fixed", PowerOfTwo = "power_of_two", Float = "float");
+
 /// The lines of the module's header for every channel; `kernel/doubles.rs` computes them.
 #[derive(Clone, Debug)]
 pub(crate) struct Epilogue {

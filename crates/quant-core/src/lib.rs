@@ -85,6 +85,7 @@ mod scheme;
 #[cfg(feature = "tensor")]
 pub mod tensor;
 mod values;
+mod words;
 
 pub use bits::Bits;
 pub use calibration::{

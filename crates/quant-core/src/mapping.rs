@@ -1,9 +1,6 @@
 //! How codes lie on the real line: `affine` (any offset), `symmetric` (offset 0), `power_of_two` (offset 0 and a scale 2^k).
 
-use std::fmt;
-use std::str::FromStr;
-
-use crate::{Bits, Error};
+use crate::{Bits, words};
 
 /// The form of the map between codes and numbers, `y = scale * (q - zero_point)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -16,40 +13,7 @@ pub enum Mapping {
     PowerOfTwo,
 }
 
-impl Mapping {
-    /// Every mapping.
-    pub const ALL: [Mapping; 3] = [Mapping::Affine, Mapping::Symmetric, Mapping::PowerOfTwo];
-
-    /// Its spelling in experiments and results.
-    pub fn name(self) -> &'static str {
-        match self {
-            Mapping::Affine => "affine",
-            Mapping::Symmetric => "symmetric",
-            Mapping::PowerOfTwo => "power_of_two",
-        }
-    }
-}
-
-impl fmt::Display for Mapping {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl FromStr for Mapping {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Mapping, Error> {
-        Mapping::ALL
-            .into_iter()
-            .find(|m| m.name() == text)
-            .ok_or_else(|| Error::Name {
-                axis: "mapping",
-                found: text.to_owned(),
-                allowed: "affine, symmetric, power_of_two",
-            })
-    }
-}
+words!(Mapping, "mapping": Affine = "affine", Symmetric = "symmetric", PowerOfTwo = "power_of_two");
 
 /// Which codes a signed mapping (`symmetric`, `power_of_two`) uses. An affine mapping always uses 0 ..= 2^b - 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -61,18 +25,9 @@ pub enum CodeRange {
     Full,
 }
 
+words!(CodeRange, "codes": Narrow = "narrow", Full = "full");
+
 impl CodeRange {
-    /// Every code range.
-    pub const ALL: [CodeRange; 2] = [CodeRange::Narrow, CodeRange::Full];
-
-    /// Its spelling in experiments and results.
-    pub fn name(self) -> &'static str {
-        match self {
-            CodeRange::Narrow => "narrow",
-            CodeRange::Full => "full",
-        }
-    }
-
     /// `(quant_min, quant_max)` of signed codes of `bits` bits.
     pub fn signed(self, bits: Bits) -> (i32, i32) {
         let half = 1 << (bits.get() - 1);
@@ -80,27 +35,6 @@ impl CodeRange {
             CodeRange::Narrow => (1 - half, half - 1),
             CodeRange::Full => (-half, half - 1),
         }
-    }
-}
-
-impl fmt::Display for CodeRange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl FromStr for CodeRange {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<CodeRange, Error> {
-        CodeRange::ALL
-            .into_iter()
-            .find(|c| c.name() == text)
-            .ok_or_else(|| Error::Name {
-                axis: "codes",
-                found: text.to_owned(),
-                allowed: "narrow, full",
-            })
     }
 }
 

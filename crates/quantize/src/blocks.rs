@@ -18,6 +18,8 @@ pub enum Extent {
     Network,
 }
 
+quant_core::words!(Extent, "reconstruct": Layer = "layer", Block = "block", Network = "network");
+
 /// A piece of a network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Block {

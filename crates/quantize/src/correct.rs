@@ -2,12 +2,11 @@
 //! al. 2019, section 4.2), no image being needed.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::str::FromStr;
 
 use network::{Network, Op};
+use quant_core::words;
 
-use crate::error::{Error, quoted};
+use crate::error::Error;
 use crate::moments::analytic_correction;
 use crate::quantize::QuantizedNet;
 
@@ -21,6 +20,8 @@ pub enum BiasCorrection {
     /// By those of calibration images, layer after layer ([`crate::quantize_by_layer`]).
     Empirical,
 }
+
+words!(BiasCorrection, "bias_correction": None = "none", Analytic = "analytic", Empirical = "empirical");
 
 impl QuantizedNet {
     /// Adds to the bias of every layer what its rounded weights lost on average of `float`, the same network before, whose layers'
@@ -66,32 +67,6 @@ impl QuantizedNet {
             self.put_bias(&node.name, new)?;
         }
         Ok(())
-    }
-}
-
-impl fmt::Display for BiasCorrection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::None => "none",
-            Self::Analytic => "analytic",
-            Self::Empirical => "empirical",
-        })
-    }
-}
-
-impl FromStr for BiasCorrection {
-    type Err = Error;
-    fn from_str(text: &str) -> Result<Self, Error> {
-        match text {
-            "none" => Ok(Self::None),
-            "analytic" => Ok(Self::Analytic),
-            "empirical" => Ok(Self::Empirical),
-            _ => Err(Error::Setting {
-                key: "bias_correction",
-                value: quoted(text),
-                allowed: "none, analytic, empirical",
-            }),
-        }
     }
 }
 

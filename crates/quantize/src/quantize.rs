@@ -13,14 +13,12 @@
 //! it is done by [`QuantizedNet::quantize_activations`].
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::str::FromStr;
 
 use quant_core::{
     BiasCodes, Bits, Comparison, QParams, Quantized, Scheme, Values, bits_per_value, compare,
 };
 
-use crate::error::{Error, quoted};
+use crate::error::Error;
 use crate::fold::fold;
 use crate::sites::{ShortcutPolicy, SiteCodes, SiteRounding, Sites};
 use network::{HostTensor, Network, NodeId, StateDict, Topology, Value};
@@ -34,6 +32,8 @@ pub enum BnMode {
     Folded,
 }
 
+quant_core::words!(BnMode, "bn": Kept = "kept", Folded = "folded");
+
 /// What happens to biases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BiasPolicy {
@@ -44,6 +44,8 @@ pub enum BiasPolicy {
     /// Left in float32.
     Float,
 }
+
+quant_core::words!(BiasPolicy, "bias": Same = "same", Int32 = "int32", Float = "float");
 
 /// What to quantize, and how.
 #[derive(Clone, Debug)]
@@ -601,56 +603,6 @@ fn integers(quantized: &Quantized, channels: usize) -> Option<WeightCodes> {
         }
     }
     Some(out)
-}
-
-impl fmt::Display for BnMode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Kept => "kept",
-            Self::Folded => "folded",
-        })
-    }
-}
-
-impl FromStr for BnMode {
-    type Err = Error;
-    fn from_str(text: &str) -> Result<Self, Error> {
-        match text {
-            "kept" => Ok(Self::Kept),
-            "folded" => Ok(Self::Folded),
-            _ => Err(Error::Setting {
-                key: "bn",
-                value: quoted(text),
-                allowed: "kept, folded",
-            }),
-        }
-    }
-}
-
-impl fmt::Display for BiasPolicy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Same => "same",
-            Self::Int32 => "int32",
-            Self::Float => "float",
-        })
-    }
-}
-
-impl FromStr for BiasPolicy {
-    type Err = Error;
-    fn from_str(text: &str) -> Result<Self, Error> {
-        match text {
-            "same" => Ok(Self::Same),
-            "int32" => Ok(Self::Int32),
-            "float" => Ok(Self::Float),
-            _ => Err(Error::Setting {
-                key: "bias",
-                value: quoted(text),
-                allowed: "same, int32, float",
-            }),
-        }
-    }
 }
 
 #[cfg(test)]

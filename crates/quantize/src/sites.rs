@@ -12,15 +12,13 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::str::FromStr;
 
 use quant_core::{ActivationScheme, Bits, QParams, Statistics, fit_activation};
 
 use engine::INPUT;
 use network::{NodeId, Op, Topology, Value};
 
-use crate::error::{Error, quoted};
+use crate::error::Error;
 use crate::units::Units;
 
 /// How the two summands of a residual addition get their scales.
@@ -36,25 +34,12 @@ pub enum ShortcutPolicy {
     IdentityFloat,
 }
 
+quant_core::words!(
+    ShortcutPolicy, "shortcut":
+    Shared = "shared", Rescale = "rescale", Float = "float", IdentityFloat = "identity_float",
+);
+
 impl ShortcutPolicy {
-    /// Every policy.
-    pub const ALL: [Self; 4] = [
-        Self::Rescale,
-        Self::Shared,
-        Self::Float,
-        Self::IdentityFloat,
-    ];
-
-    /// Its spelling in experiments and results.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Rescale => "rescale",
-            Self::Shared => "shared",
-            Self::Float => "float",
-            Self::IdentityFloat => "identity_float",
-        }
-    }
-
     /// Whether both summands of every addition have codes, as integers need them.
     pub fn adds_codes(self) -> bool {
         matches!(self, Self::Rescale | Self::Shared)
@@ -357,26 +342,6 @@ pub(crate) fn readers(topology: &Topology, value: Value) -> (bool, bool) {
 /// The node that rounds a site's values for the layers alone.
 pub(crate) fn rounding_node(site: &str) -> String {
     format!("{site}.rounded")
-}
-
-impl fmt::Display for ShortcutPolicy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for ShortcutPolicy {
-    type Err = Error;
-    fn from_str(text: &str) -> Result<Self, Error> {
-        Self::ALL
-            .into_iter()
-            .find(|policy| policy.name() == text)
-            .ok_or_else(|| Error::Setting {
-                key: "shortcut",
-                value: quoted(text),
-                allowed: "rescale, shared, float, identity_float",
-            })
-    }
 }
 
 #[cfg(test)]

@@ -82,15 +82,11 @@ impl TableRow {
 
     /// Network and data: rows that agree in it can be drawn into one picture.
     pub(crate) fn subject(&self) -> [&str; 5] {
-        let model = self.config.model_name.as_deref().unwrap_or_default();
-        let Config {
-            model_arch,
-            dataset,
-            ..
-        } = &self.config;
+        let [model, arch, dataset] =
+            ["model_name", "model_arch", "dataset"].map(|column| self.config.text(column));
         [
             model,
-            model_arch,
+            arch,
             &self.weights_sha256,
             dataset,
             &self.data_sha256,
@@ -137,7 +133,9 @@ impl AccuracyTable {
             axes: varying(&runs),
             activations: rows.iter().any(|row| row.bits().has_activations()),
             trained: rows.iter().any(|row| row.latent_sqnr.is_some()),
-            integers: rows.iter().any(|row| row.config.execution == "integer"),
+            integers: rows
+                .iter()
+                .any(|row| row.config.text("execution") == "integer"),
             rows,
             runs,
         })
@@ -199,9 +197,9 @@ fn table_row(loaded: &Loaded, run: &RunRow) -> Result<TableRow, Error> {
 /// The float run that a run is compared with.
 fn float_run<'a>(loaded: &'a Loaded, run: &RunRow) -> Option<&'a RunRow> {
     let same = |other: &&RunRow| {
-        let (a, b) = (&run.config, &other.config);
-        (&a.model_name, &a.model_arch, &a.dataset, a.images)
-            == (&b.model_name, &b.model_arch, &b.dataset, b.images)
+        let subject = ["model_name", "model_arch", "dataset", "images"];
+        subject.map(|column| run.config.text(column))
+            == subject.map(|column| other.config.text(column))
             && (&run.weights_sha256, &run.data_sha256)
                 == (&other.weights_sha256, &other.data_sha256)
     };

@@ -21,7 +21,7 @@ pub(crate) fn accuracy_plot(table: &AccuracyTable) -> Option<String> {
         let series = panels.iter().flat_map(|panel| &panel.series);
         series.flat_map(|series| &series.rows)
     };
-    let bits = || rows().map(|row| row.config.weights_bits);
+    let bits = || rows().map(|row| row.config.weights_bits());
     let (few, many) = (bits().min()?, bits().max()?);
     let names = names(&panels, &table.axes);
     let mut entries: Vec<(Sample, String)> = names
@@ -53,7 +53,8 @@ fn draw(
     // From few bits to many, where rows go from many to few.
     let points = |series: &Series<'_>, value: fn(&TableRow) -> Option<f64>| -> Vec<(f64, f64)> {
         let rows = series.rows.iter().rev();
-        let points = rows.filter_map(|row| Some((f64::from(row.config.weights_bits), value(row)?)));
+        let points =
+            rows.filter_map(|row| Some((f64::from(row.config.weights_bits()), value(row)?)));
         points.map(|(x, y)| frame.at(x, y)).collect()
     };
     let style = |series: &Series<'_>| {

@@ -67,7 +67,7 @@ fn models(rows: &mut [RunRow]) {
     // By name the networks, each with the first path by which it was given.
     let mut known: BTreeMap<String, BTreeMap<String, Option<String>>> = BTreeMap::new();
     for row in rows.iter() {
-        let paths = known.entry(model(&row.config)).or_default();
+        let paths = known.entry(row.config.model().to_owned()).or_default();
         let path = paths.entry(row.weights_sha256.clone()).or_default();
         *path = smaller(path.take(), given(&row.weights_file));
     }
@@ -77,18 +77,13 @@ fn models(rows: &mut [RunRow]) {
             .map(|(hash, path)| (path.as_deref(), hash.as_str()))
             .collect();
         let names = names(name, &things);
-        for row in rows.iter_mut().filter(|row| model(&row.config) == *name) {
+        for row in rows.iter_mut().filter(|row| row.config.model() == *name) {
             let at = things
                 .iter()
                 .position(|(_, hash)| *hash == row.weights_sha256);
-            row.config.model_name = at.map(|at| names[at].clone());
+            row.config.set("model_name", at.map(|at| &names[at]));
         }
     }
-}
-
-fn model(config: &Config) -> String {
-    let named = config.model_name.as_ref().filter(|name| !name.is_empty());
-    named.unwrap_or(&config.model_arch).clone()
 }
 
 /// The path, if there is one.
@@ -104,10 +99,13 @@ fn smaller(one: Option<String>, other: Option<String>) -> Option<String> {
 }
 
 fn sets(rows: &mut [RunRow]) {
-    let all: BTreeSet<String> = rows.iter().map(|row| row.config.dataset.clone()).collect();
+    let all: BTreeSet<String> = rows
+        .iter()
+        .map(|row| row.config.text("dataset").to_owned())
+        .collect();
     for name in all {
         let own: Vec<usize> = (0..rows.len())
-            .filter(|row| rows[*row].config.dataset == name)
+            .filter(|row| rows[*row].config.text("dataset") == name)
             .collect();
         let groups = groups(rows, &own);
         let things: Vec<(Option<String>, &str)> = groups
@@ -143,7 +141,7 @@ fn sets(rows: &mut [RunRow]) {
             }
         }
         for (row, name) in called {
-            rows[row].config.dataset = name;
+            rows[row].config.set("dataset", name);
         }
     }
 }
@@ -168,41 +166,24 @@ fn groups(rows: &[RunRow], own: &[usize]) -> Vec<Vec<usize>> {
 }
 
 /// What decides the hash of a set beside the set, its labels apart.
-#[derive(PartialEq, Eq)]
-struct ReadAs<'a> {
-    images: u64,
-    normalization: Option<&'a str>,
-    resize: Option<u64>,
-    size: Option<u64>,
-    offset: Option<i64>,
-    usual_size: usize,
-}
-
-fn read_as(config: &Config) -> ReadAs<'_> {
-    ReadAs {
-        images: config.images,
-        normalization: config.input_normalization.as_deref(),
-        resize: config.input_resize,
-        size: config.input_size,
-        offset: config.labels_offset,
-        // Networks for images of another size have another usual crop.
-        usual_size: match config.model_arch.starts_with("cifar") {
-            true => 32,
-            false => 224,
-        },
-    }
+fn read_as(config: &Config) -> ([&str; 5], bool) {
+    let columns = [
+        "images",
+        "input_normalization",
+        "input_resize",
+        "input_size",
+        "labels_offset",
+    ];
+    // Networks for images of another size have another usual crop.
+    let is_small = config.text("model_arch").starts_with("cifar");
+    (columns.map(|column| config.text(column)), is_small)
 }
 
 fn calibrations(rows: &mut [RunRow]) {
     let key = |row: &RunRow| {
-        let Config {
-            calibration_dataset,
-            calibration_images,
-            seed,
-            ..
-        } = &row.config;
-        let name = calibration_dataset.clone().filter(|name| !name.is_empty());
-        name.map(|name| (name, *calibration_images, *seed, row.data_sha256.clone()))
+        let columns = ["calibration_dataset", "calibration_images", "seed"];
+        let columns = columns.map(|column| row.config.text(column).to_owned());
+        (!columns[0].is_empty()).then(|| (columns, row.data_sha256.clone()))
     };
     let mut known: BTreeMap<_, BTreeSet<String>> = BTreeMap::new();
     for row in rows.iter() {
@@ -215,7 +196,8 @@ fn calibrations(rows: &mut [RunRow]) {
             && known.get(&key).is_some_and(|hashes| hashes.len() > 1)
             && let Some(hash) = &row.calibration_sha256
         {
-            row.config.calibration_dataset = Some(with_hash(&key.0, hash));
+            row.config
+                .set("calibration_dataset", with_hash(&key.0[0], hash));
         }
     }
 }
@@ -225,12 +207,10 @@ mod tests {
     use super::*;
 
     fn row(weights: &str, file: &str, data: &str, folder: Option<&str>) -> RunRow {
-        let config = Config {
-            model_name: Some("ckpt".into()),
-            dataset: "val".into(),
-            images: 10,
-            ..Config::default()
-        };
+        let config = Config::default()
+            .with("model_name", "ckpt")
+            .with("dataset", "val")
+            .with("images", 10);
         RunRow {
             weights_file: Some(file.into()),
             data_folder: folder.map(String::from),
@@ -241,7 +221,10 @@ mod tests {
     fn called(mut rows: Vec<RunRow>) -> Vec<(String, String)> {
         tell_apart(&mut rows);
         rows.iter()
-            .map(|row| (model(&row.config), row.config.dataset.clone()))
+            .map(|row| {
+                let set = row.config.text("dataset");
+                (row.config.model().to_owned(), set.to_owned())
+            })
             .collect()
     }
 
@@ -300,9 +283,9 @@ mod tests {
         // More images, or another normalization, of one folder or one entry.
         for folder in [None, Some("val")] {
             let mut more = row("w", "f", "d2", folder);
-            more.config.images = 20;
+            more.config.set("images", 20);
             let mut half = row("w", "f", "d3", folder);
-            half.config.input_normalization = Some("half".into());
+            half.config.set("input_normalization", "half");
             let rows = vec![row("w", "f", "d1", folder), more, half];
             assert!(called(rows).iter().all(|(_, set)| set == "val"));
         }
@@ -318,15 +301,17 @@ mod tests {
     fn calibration_sets_of_one_name_have_their_hash() {
         let calibrated = |hash: &str, seed| {
             let mut row = row("w", "f", "d", None);
-            row.config.calibration_dataset = Some("some".into());
-            row.config.seed = seed;
+            row.config.set("calibration_dataset", "some");
+            row.config.set("seed", seed);
             row.calibration_sha256 = Some(hash.into());
             row
         };
         let names = |mut rows: Vec<RunRow>| {
             tell_apart(&mut rows);
-            let names = rows.into_iter().map(|row| row.config.calibration_dataset);
-            names.flatten().collect::<Vec<_>>()
+            let names = rows
+                .iter()
+                .map(|row| row.config.text("calibration_dataset"));
+            names.map(str::to_owned).collect::<Vec<_>>()
         };
         assert_eq!(
             names(vec![calibrated("c1", 0), calibrated("c2", 0)]),

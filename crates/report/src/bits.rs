@@ -12,8 +12,8 @@ pub(crate) struct Bits {
 impl Bits {
     pub fn of(config: &Config) -> Bits {
         Bits {
-            weights: config.weights_bits,
-            activations: config.activations_bits,
+            weights: config.weights_bits(),
+            activations: config.activations_bits(),
         }
     }
 

@@ -8,8 +8,7 @@ use std::collections::HashSet;
 use results::{EpochRow, FLOAT_BITS};
 
 use crate::accuracy::{AccuracyTable, TableRow};
-use crate::axes::{Axis, scheme_label};
-use crate::axis_text::subject;
+use crate::axes::{Axis, scheme_label, subject};
 use crate::canvas::{At, BLACK, Canvas, GREY, SMALL, categorical, picture};
 use crate::frame::{Frame, LEGEND_STEP, Sample, legend, legend_width, nice_step, ticks};
 use crate::load::Loaded;
@@ -96,7 +95,7 @@ fn are_told_apart(table: &AccuracyTable, courses: &[Course<'_>]) -> bool {
 /// What stands above a pair of frames.
 fn place(table: &AccuracyTable, row: &TableRow) -> String {
     let config = &row.config;
-    let both = table.activations || config.activations_bits != FLOAT_BITS;
+    let both = table.activations || config.activations_bits() != FLOAT_BITS;
     let bits = row.bits().label(both);
     format!("{}, {bits}", subject(config))
 }

@@ -13,7 +13,6 @@ mod accuracy;
 mod accuracy_plot;
 mod apart;
 mod axes;
-mod axis_text;
 mod bars;
 mod bits;
 mod canvas;

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use crate::accuracy::AccuracyTable;
 use crate::axes::fixed;
-use crate::axis_text::model;
 use crate::columns::{count, number};
 
 impl AccuracyTable {
@@ -43,13 +42,19 @@ impl AccuracyTable {
                 .collect(),
         );
         let network = |run: &results::RunRow| {
-            format!("{} `{}`", model(&run.config), short(&run.weights_sha256))
+            format!("{} `{}`", run.config.model(), short(&run.weights_sha256))
         };
         let models = list(self.runs.iter().map(network).collect());
         let data = list(
             self.runs
                 .iter()
-                .map(|run| format!("{} `{}`", run.config.dataset, short(&run.data_sha256)))
+                .map(|run| {
+                    format!(
+                        "{} `{}`",
+                        run.config.text("dataset"),
+                        short(&run.data_sha256)
+                    )
+                })
                 .collect(),
         );
         let uncorrected = match self.rows.iter().filter(|row| row.p.is_some()).count() {

@@ -18,12 +18,13 @@ fn compare(a: &RunRow, b: &RunRow, varying: &[&Axis]) -> Ordering {
         let (a, b) = (axis.value(&a.config), axis.value(&b.config));
         compare_words(axis.words, &a, &b)
     };
+    let images = |row: &RunRow| row.config.get::<u64>("images");
     let subject = AXES.iter().filter(|axis| axis.about == About::Subject);
     let scheme = varying.iter().filter(|axis| axis.is_scheme());
     subject
         .map(on)
         .fold(Ordering::Equal, Ordering::then)
-        .then_with(|| b.config.images.cmp(&a.config.images))
+        .then_with(|| images(b).cmp(&images(a)))
         .then_with(|| (&a.data_sha256, &a.weights_sha256).cmp(&(&b.data_sha256, &b.weights_sha256)))
         .then_with(|| b.config.is_float().cmp(&a.config.is_float()))
         .then_with(|| {
@@ -100,7 +101,7 @@ mod tests {
 
     #[test]
     fn every_axis_sorts_its_own_words_as_the_design_lists_them() {
-        for axis in &AXES {
+        for axis in AXES.iter() {
             let mut words = axis.words.to_vec();
             words.reverse();
             words.sort_by(|a, b| compare_words(axis.words, a, b));

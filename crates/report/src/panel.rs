@@ -2,8 +2,7 @@
 //! dotted one, and a legend beside them.
 
 use crate::accuracy::{AccuracyTable, TableRow};
-use crate::axes::{Axis, scheme_label};
-use crate::axis_text::subject as subject_of;
+use crate::axes::{Axis, scheme_label, subject as subject_of};
 use crate::canvas::{At, BLACK, Canvas, GREY, SMALL, picture};
 use crate::frame::{Frame, LEGEND_STEP, Sample, legend, legend_width, nice_step};
 use crate::series::{Across, Series};
@@ -54,7 +53,7 @@ pub(crate) fn panels<'a>(
             .map(|row| row.classes)
             .max();
         let title = subject_of(config);
-        let chance = 100.0 / class_count(&config.dataset, classes.unwrap_or(1)) as f64;
+        let chance = 100.0 / class_count(config.text("dataset"), classes.unwrap_or(1)) as f64;
         panels.push((
             subject,
             Panel {

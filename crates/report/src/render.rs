@@ -126,9 +126,9 @@ impl AccuracyTable {
                     .iter()
                     .map(|axis| quoted(&axis.value(&row.config))),
             );
-            fields.push(row.config.weights_bits.to_string());
+            fields.push(row.config.weights_bits().to_string());
             if self.activations {
-                fields.push(row.config.activations_bits.to_string());
+                fields.push(row.config.activations_bits().to_string());
             }
             fields.extend([count(row.n), count(row.top1), number(row.top1_percent(), 2)]);
             fields.push(number(row.interval.map(|(low, _)| low * 100.0), 2));

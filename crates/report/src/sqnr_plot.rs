@@ -9,8 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use results::metric;
 
 use crate::accuracy::AccuracyTable;
-use crate::axes::{About, scheme_label};
-use crate::axis_text::subject;
+use crate::axes::{About, scheme_label, subject};
 use crate::canvas::{At, BLACK, Canvas, SMALL, picture, sequential, text_width};
 use crate::frame::{Frame, LEGEND_STEP, Sample, legend, legend_width, nice_step, ticks};
 use crate::load::Loaded;
@@ -57,7 +56,7 @@ pub(crate) fn sqnr_plot(table: &AccuracyTable, loaded: &Loaded) -> Option<String
         .map(|series| {
             let mut panel = panel(series, &by_run);
             let config = &series.first().config;
-            panel.trained = config.qat_method.is_some();
+            panel.trained = !config.text("qat_method").is_empty();
             let scheme = match (scheme_label(config, &axes), panel.trained) {
                 (scheme, false) => scheme,
                 (scheme, true) if scheme.is_empty() => LATENT.to_string(),
@@ -160,11 +159,11 @@ fn panel(series: &Series<'_>, by_run: &HashMap<&str, Vec<(&str, f64)>>) -> Panel
     };
     // Layers get their order from the run with the fewest bits; of several with the same bits the first counts.
     for row in series.rows.iter().rev() {
-        let bits = row.config.weights_bits;
+        let bits = row.config.weights_bits();
         let first = series
             .rows
             .iter()
-            .find(|row| row.config.weights_bits == bits);
+            .find(|row| row.config.weights_bits() == bits);
         if first.is_none_or(|first| first.run_id != row.run_id) {
             continue;
         }

@@ -24,10 +24,16 @@ fn sixty() -> Vec<Run> {
         for method in METHODS {
             for (weights, activations) in PAIRS {
                 let mut config = quantized(10, weights, activations);
-                config.weights_granularity = Some(granularity.into());
-                config.calibration_method = Some(method.into());
-                config.calibration_momentum = (method == "moving_average").then_some(0.9);
-                config.calibration_percentile = (method == "percentile").then_some(99.99);
+                config.set("weights_granularity", granularity);
+                config.set("calibration_method", method);
+                config.set(
+                    "calibration_momentum",
+                    (method == "moving_average").then_some(0.9),
+                );
+                config.set(
+                    "calibration_percentile",
+                    (method == "percentile").then_some(99.99),
+                );
                 let right = (weights + activations) as usize / 2;
                 let run = run(E, config, &first_right(10, right));
                 let values = layers()
@@ -99,12 +105,12 @@ fn bits_are_pairs_in_the_order_of_the_plan() {
 #[test]
 fn weights_alone_beside_pairs_are_w8a32_and_make_no_other_axis_vary() {
     let runs = [
-        plain(Config {
-            bn: Some("folded".into()),
-            bias: Some("int32".into()),
-            method: "ptq".into(),
-            ..linear(10, 8)
-        }),
+        plain(
+            linear(10, 8)
+                .with("bn", "folded")
+                .with("bias", "int32")
+                .with("method", "ptq"),
+        ),
         plain(quantized(10, 8, 8)),
     ];
     let markdown = table(&runs).markdown();

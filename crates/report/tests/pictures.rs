@@ -48,15 +48,16 @@ fn eight_schemes() -> Vec<Run> {
     let mut runs = Vec::new();
     for bn in ["kept", "folded"] {
         let mut config = float(2000);
-        config.bn = Some(bn.into());
+        config.set("bn", bn);
         runs.push(run("granularity", config, &first_right(2000, 1846)));
         for (m, mapping) in ["affine", "symmetric"].into_iter().enumerate() {
             for (g, granularity) in ["tensor", "channel"].into_iter().enumerate() {
                 for bits in [8, 6, 4, 3, 2] {
                     let mut config = linear(2000, bits);
-                    (config.method, config.bn) = ("ptq".into(), Some(bn.into()));
-                    config.weights_mapping = Some(mapping.into());
-                    config.weights_granularity = Some(granularity.into());
+                    config.set("method", "ptq");
+                    config.set("bn", bn);
+                    config.set("weights_mapping", mapping);
+                    config.set("weights_granularity", granularity);
                     let loss = 1650.0
                         / (1.0
                             + (2.2
@@ -86,9 +87,10 @@ fn trainings() -> Vec<Run> {
     for (bits, top) in [(4, 0.91), (2, 0.84)] {
         for (m, method) in ["minmax", "lsq"].into_iter().enumerate() {
             let mut config = quantized(2000, bits, bits);
-            (config.method, config.qat_method) = ("qat".into(), Some(method.into()));
+            config.set("method", "qat");
+            config.set("qat_method", method);
             // As many as its bits want: not what tells two lines of a frame apart.
-            config.qat_epochs = Some(14 - u64::from(bits));
+            config.set("qat_epochs", 14 - u64::from(bits));
             let top = top - 0.3 * f64::from(4 - bits) * (1.0 - m as f64) / 4.0;
             let mut run = run("qat", config, &first_right(2000, (2000.0 * top) as usize));
             let run_id = &run.row.run_id;
@@ -117,8 +119,9 @@ fn two_networks() -> Vec<Run> {
     let mut runs = Vec::new();
     for (name, arch, hits) in [("resnet18", "resnet18", 94), ("resnet50", "resnet50", 101)] {
         let rename = |mut config: results::Config| {
-            (config.model_name, config.model_arch, config.dataset) =
-                (Some(name.into()), arch.into(), "imagenet".into());
+            config.set("model_name", name);
+            config.set("model_arch", arch);
+            config.set("dataset", "imagenet");
             config
         };
         runs.push(run("imagenet", rename(float(134)), &first_right(134, hits)));

@@ -71,11 +71,9 @@ fn the_table_shows_counts_and_what_they_are_worth() {
 fn a_trained_networks_sqnr_has_a_column_of_its_own_and_lost_channels_are_counted() {
     let folder = tempfile::tempdir().unwrap();
     let trained = |bits, latent, lost| {
-        let config = Config {
-            method: "qat".into(),
-            qat_method: Some("lsq".into()),
-            ..quantized(10, bits, bits)
-        };
+        let config = quantized(10, bits, bits)
+            .with("method", "qat")
+            .with("qat_method", "lsq");
         let run = run(E, config, &first_right(10, 7));
         let run = with(run, "", metric::LATENT_SQNR, latent);
         let run = with(run, "conv1", metric::LATENT_SQNR, latent + 1.0);
@@ -167,8 +165,8 @@ fn only_axes_that_vary_have_a_column_and_several_schemes_a_wide_table() {
     for (i, mapping) in ["symmetric", "affine"].into_iter().enumerate() {
         for bits in [4, 8] {
             let mut config = linear(10, bits);
-            config.weights_mapping = Some(mapping.into());
-            config.weights_narrow = (mapping == "symmetric").then_some(true);
+            config.set("weights_mapping", mapping);
+            config.set("weights_narrow", (mapping == "symmetric").then_some(true));
             runs.push(run(E, config, &first_right(10, 2 + i + bits as usize / 2)));
         }
     }
@@ -197,7 +195,7 @@ fn only_axes_that_vary_have_a_column_and_several_schemes_a_wide_table() {
 fn a_run_is_compared_with_the_float_run_that_is_most_like_it() {
     let folder = tempfile::tempdir().unwrap();
     let folded = |mut config: Config| {
-        config.bn = Some("folded".into());
+        config.set("bn", "folded");
         config
     };
     let mut other_data = run(E, float(10), &first_right(10, 3));
@@ -288,7 +286,7 @@ fn run_ids_of_digits_stay_text() {
     let mut seed = 0;
     while runs.len() < 2 {
         let mut config = linear(10, 4);
-        config.seed = seed;
+        config.set("seed", seed);
         let candidate = run(E, config, &first_right(10, 5));
         if candidate
             .row

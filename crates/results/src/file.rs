@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
 use std::path::Path;
 
-use serde::{Serialize, Serializer};
+use serde::Serializer;
 
 use crate::error::Error;
 use crate::rows::{Row, SCHEMA};
@@ -119,27 +119,6 @@ fn filled(
     expected.iter().map(field).collect()
 }
 
-/// The fields of one record, as the file would show them before quoting.
-pub(crate) fn one_record<T: Serialize>(row: &T) -> Vec<String> {
-    let mut writer = csv::WriterBuilder::new()
-        .has_headers(false)
-        .from_writer(Vec::new());
-    // A Vec takes everything, and a struct of scalars always serializes: neither step can fail.
-    writer
-        .serialize(row)
-        .expect("a struct of scalars is a record");
-    let bytes = writer.into_inner().expect("a Vec takes everything");
-    let mut reader = csv::ReaderBuilder::new()
-        .has_headers(false)
-        .from_reader(bytes.as_slice());
-    let record = reader
-        .records()
-        .next()
-        .expect("one record was written")
-        .expect("it was written as UTF-8");
-    record.iter().map(str::to_string).collect()
-}
-
 /// `serialize_with` for a number, a float32 or a float64, without an exponent.
 pub(crate) fn plain<T: Display, S: Serializer>(
     value: &T,
@@ -212,6 +191,8 @@ fn read_error(path: &Path, error: csv::Error, columns: &[&str], line: u64) -> Er
 mod tests {
     use std::fs;
 
+    use serde::Serialize;
+
     use super::*;
     use crate::rows::{ManifestRow, MetricRow, PredictionRow, RunRow};
     use crate::{Config, Status};
@@ -224,15 +205,33 @@ mod tests {
         fs::read_to_string(&path).unwrap()
     }
 
+    /// The fields of one record, as the file would show them before quoting.
+    fn one_record<T: Serialize>(row: &T) -> Vec<String> {
+        let mut writer = csv::WriterBuilder::new()
+            .has_headers(false)
+            .from_writer(Vec::new());
+        writer
+            .serialize(row)
+            .expect("a struct of scalars is a record");
+        let bytes = writer.into_inner().expect("a Vec takes everything");
+        let mut reader = csv::ReaderBuilder::new()
+            .has_headers(false)
+            .from_reader(bytes.as_slice());
+        let record = reader
+            .records()
+            .next()
+            .expect("one record was written")
+            .expect("it was written as UTF-8");
+        record.iter().map(str::to_string).collect()
+    }
+
     fn awkward_run() -> RunRow {
-        let config = Config {
-            model_name: Some("name, with \"quotes\"".into()),
-            weights_bits: 4,
-            weights_narrow: Some(true),
-            weights_percentile: Some(99.999),
-            seed: u64::MAX,
-            ..Config::default()
-        };
+        let config = Config::default()
+            .with("model_name", "name, with \"quotes\"")
+            .with("weights_bits", 4)
+            .with("weights_narrow", true)
+            .with("weights_percentile", 99.999)
+            .with("seed", u64::MAX);
         RunRow {
             status: Status::Failed,
             error: Some("line one\nline \"two\",\r\nZürich, 東京, \u{1F600} ".into()),

@@ -16,7 +16,7 @@
 //! other. A reader may rely on this: a folder with a run id for its name is complete, because [`Store::write`] fills a
 //! folder of another name, syncs it, and renames it.
 //!
-//! In reading order: [`Config`] and [`run_id`] say what a run is, [`RunRow`] and its companions what a file holds,
+//! In reading order: [`setting`] says what may be said of a run, [`Config`] and [`run_id`] what a run is, [`RunRow`] and its companions what a file holds,
 //! [`Store`] how files come and go, [`FileLock`] how several processes share one folder. [`ThroughputRow`] and
 //! [`LayerRow`] are about speed and belong to no run. A [`CalibrationTable`] is a folder of its own.
 
@@ -28,6 +28,7 @@ mod folder;
 mod lock;
 pub mod metric;
 mod rows;
+pub mod setting;
 mod store;
 mod throughput;
 
@@ -35,7 +36,7 @@ pub use calibration::{
     BATCHES_FILE, BatchRow, BinRow, CalibrationTable, HISTOGRAM_FILE, SITES_FILE, SOURCE_FILE,
     SiteRow, SourceRow,
 };
-pub use config::{Config, FLOAT_BITS, METHOD_FLOAT, run_id};
+pub use config::{Config, FLOAT_BITS, Field, METHOD_FLOAT, run_id};
 pub use error::Error;
 pub use file::{read_rows, rows_text, write_rows};
 pub use lock::{FileLock, Wait};

@@ -18,7 +18,7 @@ pub const SCHEMA: u32 = 2;
 
 /// Columns of `run.csv` that older files may lack.
 static LATER: LazyLock<Vec<&'static str>> =
-    LazyLock::new(|| Config::LATER.into_iter().chain(["data_folder"]).collect());
+    LazyLock::new(|| Config::later().chain(["data_folder"]).collect());
 
 /// A type that is a row of a CSV file.
 pub trait Row: Serialize + DeserializeOwned {
@@ -125,7 +125,7 @@ impl RunRow {
 impl Row for RunRow {
     fn columns() -> Vec<&'static str> {
         let mut columns = vec!["schema", "run_id", "experiment"];
-        columns.extend(Config::COLUMNS);
+        columns.extend(Config::names());
         columns.extend([
             "weights_file",
             "data_folder",

@@ -12,15 +12,13 @@ use results::{
 const EXPERIMENT: &str = "weight-bits";
 
 fn run(bits: u32) -> Run {
-    let config = Config {
-        model_arch: "cifar-resnet20".into(),
-        dataset: "synthetic".into(),
-        images: 2,
-        weights_bits: bits,
-        activations_bits: 32,
-        method: "linear".into(),
-        ..Config::default()
-    };
+    let config = Config::default()
+        .with("model_arch", "cifar-resnet20")
+        .with("dataset", "synthetic")
+        .with("images", 2)
+        .with("weights_bits", bits)
+        .with("activations_bits", 32)
+        .with("method", "linear");
     let row = RunRow::new(EXPERIMENT, config, "aa", "bb", None);
     let run_id = row.run_id.clone();
     let metric = |layer: &str, metric: &str, value, unit: &str| MetricRow {
@@ -171,7 +169,7 @@ fn a_run_that_contradicts_itself_is_not_written() {
     let store = Store::open(folder.path()).unwrap();
     type Change = fn(&mut Run);
     let cases: [(&str, Change); 8] = [
-        ("give the run id", |r| r.row.config.weights_bits = 5),
+        ("give the run id", |r| r.row.config.set("weights_bits", 5)),
         ("give the run id", |r| r.row.weights_sha256 = "cc".into()),
         ("status failed without", |r| r.row.status = Status::Failed),
         ("status ok with", |r| r.row.error = Some("x".into())),

@@ -96,7 +96,7 @@ fn run() -> Result<ExitCode> {
     let around = Around {
         images: images.map(|images| &images.data),
         threads,
-        device: &planned.config.device,
+        device: planned.config.text("device"),
         folder: None,
         observer: &Nobody,
         cancelled: &AtomicBool::new(false),
@@ -126,7 +126,7 @@ fn run() -> Result<ExitCode> {
         let title = format!("{}: {scheme}, {source}", planned.model.name);
         options.draw(&title, &net, calibration)?;
     }
-    let target = Target::open(&planned.config.device)?;
+    let target = Target::open(planned.config.text("device"))?;
     let set = &planned.set;
     bench::assumptions::tell(std::slice::from_ref(&planned));
     println!(

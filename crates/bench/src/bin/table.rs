@@ -170,13 +170,11 @@ mod tests {
     }
 
     fn write_mapped(root: &Path, experiment: &str, bits: u32, mapping: Option<&str>) {
-        let config = Config {
-            weights_bits: bits,
-            activations_bits: 32,
-            weights_mapping: mapping.map(str::to_owned),
-            method: "linear".into(),
-            ..Config::default()
-        };
+        let config = Config::default()
+            .with("weights_bits", bits)
+            .with("activations_bits", 32)
+            .with("weights_mapping", mapping)
+            .with("method", "linear");
         let row = RunRow::new(experiment, config, "w", "d", None);
         let value = MetricRow {
             run_id: row.run_id.clone(),

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use dataset::Normalization;
 use results::Config;
+use results::setting::setting;
 use toml::de::DeTable;
 
 use super::leaves::leaves;
@@ -29,17 +30,14 @@ impl Condition {
 
     /// Whether a run's columns hold all of the settings, the resolved number of images among them.
     pub fn holds(&self, config: &Config) -> bool {
-        let columns = config.columns();
         self.0.iter().all(|(key, value)| {
-            let column = key.replace('.', "_");
             // A normalization may be written in several ways.
             let wanted = match (key.as_str(), value.to_string().parse::<Normalization>()) {
                 ("input.normalization", Ok(normalization)) => normalization.to_string(),
                 _ => value.to_string(),
             };
-            columns
-                .iter()
-                .any(|(name, text)| *name == column && *text == wanted)
+            let column = setting(key).and_then(|setting| setting.column);
+            column.is_some_and(|column| config.text(column) == wanted)
         })
     }
 }

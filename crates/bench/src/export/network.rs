@@ -51,7 +51,7 @@ pub fn network_of(
     let around = Around {
         images: images.map(|images| &images.data),
         threads,
-        device: &run.config.device,
+        device: run.config.text("device"),
         folder: Some(&folder),
         observer: &Nobody,
         cancelled,

@@ -4,17 +4,16 @@
 //! stand for it: the path of a folder to calibrate on, `labels.class_list`, `model.rename` and `model.extra`. Whoever gave those gives
 //! them again; that the settings are the run's is not believed but seen, in the run id ([`check`]).
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Result, anyhow, bail};
 use resnet::Arch;
-use results::{Config, REFERENCE, Run, RunRow, Status, Store};
+use results::{Config, REFERENCE, Run, RunRow, Status, Store, setting};
 
 use crate::experiment::Scalar;
 use crate::plan::PlannedRun;
 use crate::registry::Registry;
-use crate::settings::{KEYS, Settings, bare};
+use crate::settings::{Settings, bare};
 
 /// The finished run called `run_id` in a results folder, or in the reference that lies in it.
 ///
@@ -70,14 +69,11 @@ fn places(results: &Path, run_id: &str) -> Result<Vec<(Store, String)>> {
 
 /// The settings that the columns of a run say, as far as they have columns.
 pub fn columns(config: &Config) -> Settings {
-    let columns: BTreeMap<&str, String> = config.columns().into_iter().collect();
-    let value = |key: &str| {
-        let text = columns.get(key.replace('.', "_").as_str())?;
-        (!text.is_empty()).then(|| bare(text))
+    let said = |setting: &setting::Setting| match config.text(setting.column?) {
+        "" => None,
+        text => Some((setting.key?.to_owned(), bare(text))),
     };
-    KEYS.iter()
-        .filter_map(|(key, _)| Some(((*key).to_owned(), value(key)?)))
-        .collect()
+    setting::settings().filter_map(said).collect()
 }
 
 /// The settings of a run; those of `given` come first.
@@ -90,17 +86,18 @@ pub fn settings(row: &RunRow, registry: &Registry, given: &Settings) -> Result<S
     settings.remove("model.name");
     settings.remove("model.arch");
     settings.extend(model(row, registry, given)?);
-    let dataset = row.data_folder.as_ref().unwrap_or(&row.config.dataset);
+    let tested = row.config.text("dataset");
+    let dataset = row.data_folder.as_deref().unwrap_or(tested);
     settings.insert("dataset".to_owned(), text(dataset));
     let key = "calibration.dataset";
     settings.remove(key);
-    match &row.config.calibration_dataset {
+    match row.config.text("calibration_dataset") {
         // The test set's own training part.
-        Some(set) if *set == row.config.dataset => {}
-        Some(set) if registry.datasets.contains_key(set) => {
+        set if set == tested || set.is_empty() => {}
+        set if registry.datasets.contains_key(set) => {
             settings.insert(key.to_owned(), text(set));
         }
-        Some(set) if !given.contains_key(key) => bail!(
+        set if !given.contains_key(key) => bail!(
             "run {} was calibrated on a folder called {set}, whose path a run does not keep: add --set {key}=FOLDER",
             row.run_id
         ),
@@ -112,7 +109,7 @@ pub fn settings(row: &RunRow, registry: &Registry, given: &Settings) -> Result<S
 
 /// `model.*`: the entry that was named, else the file; the key of a file with several networks stands behind the name, in brackets.
 fn model(row: &RunRow, registry: &Registry, given: &Settings) -> Result<Settings> {
-    let called = row.config.model_name.as_deref().unwrap_or_default();
+    let called = row.config.text("model_name");
     let file = row.weights_file.as_deref().unwrap_or_default();
     let text = |word: &str| Scalar::Text(word.to_owned());
     let mut entries = registry.models.iter().filter_map(|(name, entry)| {
@@ -128,7 +125,7 @@ fn model(row: &RunRow, registry: &Registry, given: &Settings) -> Result<Settings
             row.run_id
         ),
         None => {
-            let arch = &row.config.model_arch;
+            let arch = row.config.text("model_arch");
             let mut found = vec![("model.weights", text(file))];
             found.extend(
                 Arch::parse(arch)

@@ -15,9 +15,9 @@ impl Reader {
     /// either way.
     pub fn choice(&mut self) -> Result<Choice> {
         let (gram, adaround) = (self.gram()?, self.adaround()?);
-        Ok(if self.takes("weights.rounding", "gram") {
+        Ok(if self.takes("weights.rounding", "gram")? {
             Choice::Gram(gram)
-        } else if self.takes("weights.rounding", "adaround") {
+        } else if self.takes("weights.rounding", "adaround")? {
             Choice::AdaRound(adaround)
         } else {
             Choice::Nearest
@@ -25,51 +25,45 @@ impl Reader {
     }
 
     /// Whether weights' ranges are those of least output error, which is taken then.
-    pub fn output_range(&mut self) -> bool {
+    pub fn output_range(&mut self) -> Result<bool> {
         self.takes("weights.range", OUTPUT_MSE)
     }
 
     fn gram(&mut self) -> Result<Gram> {
-        let usual = Gram::default();
-        let order = self.parsed_plainly("gram.order")?.unwrap_or(usual.order);
-        let activation_order = self.yes_or_no("gram.activation_order")?;
-        let target = self.parsed_plainly("gram.target")?;
-        let refit = self.yes_or_no("gram.refit")?;
-        let positions = self.integer("gram.positions", 0..=1 << 24)?;
-        let damping = self.number_in("gram.damping", 0.0..=1e3)?;
+        let order = self.value("gram.order")?;
+        let asked: bool = self.value("gram.activation_order")?;
+        // There is no order to the others, and the usual one has no name.
+        let activation_order = asked && order == Order::Feedback;
+        if !activation_order {
+            self.said.set("gram_activation_order", "");
+        }
         Ok(Gram {
             order,
-            // There is no order to the others.
-            activation_order: order == Order::Feedback && activation_order == Some(true),
-            target: target.unwrap_or(usual.target),
-            refit: refit.unwrap_or(usual.refit),
-            positions: positions.map_or(usual.positions, |n| n as usize),
-            damping: damping.unwrap_or(usual.damping),
+            activation_order,
+            target: self.value("gram.target")?,
+            refit: self.value("gram.refit")?,
+            positions: self.value("gram.positions")?,
+            damping: self.value("gram.damping")?,
         })
     }
 
     fn adaround(&mut self) -> Result<AdaRound> {
-        let usual = AdaRound::default();
-        let iterations = self.integer("adaround.iterations", 1..=1_000_000)?;
-        let rate = self.number_in("adaround.rate", 1e-6..=1.0)?;
-        let batch = self.integer("adaround.batch", 1..=1 << 20)?;
-        let penalty = self.number_in("adaround.penalty", 0.0..=1e3)?;
         Ok(AdaRound {
-            iterations: iterations.map_or(usual.iterations, |n| n as usize),
-            rate: rate.unwrap_or(usual.rate),
-            batch: batch.map_or(usual.batch, |n| n as usize),
-            penalty: penalty.unwrap_or(usual.penalty),
+            iterations: self.value("adaround.iterations")?,
+            rate: self.value("adaround.rate")?,
+            batch: self.value("adaround.batch")?,
+            penalty: self.value("adaround.penalty")?,
         })
     }
 
     /// Whether `key` is `word`; then it is taken.
-    fn takes(&mut self, key: &str, word: &str) -> bool {
+    fn takes(&mut self, key: &str, word: &str) -> Result<bool> {
         let is_word = |value: &Scalar| matches!(value, Scalar::Text(found) if found == word);
         let found = self.settings.get(key).is_some_and(is_word);
         if found {
-            self.settings.remove(key);
+            self.given::<String>(key)?;
         }
-        found
+        Ok(found)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The settings of equalization, `equalize` and `equalize.*`, and what it goes together with.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use quantize::{BiasPolicy, BnMode, Equalization, WeightQuantization};
 
 use super::applies::does_not_apply;
@@ -9,21 +9,14 @@ use super::reader::Reader;
 impl Reader {
     /// How to equalize, if that is asked for; the settings that go with it are checked either way.
     pub fn equalization(&mut self) -> Result<Option<Equalization>> {
-        let usual = Equalization::default();
-        let reach = self.parsed_plainly("equalize.reach")?;
-        let clip = self.parsed_plainly("equalize.clip")?;
-        let absorb = self.yes_or_no("equalize.absorb")?;
         let how = Equalization {
-            reach: reach.unwrap_or(usual.reach),
-            clip: clip.unwrap_or(usual.clip),
-            absorb: absorb.unwrap_or(usual.absorb),
-            ..usual
+            reach: self.value("equalize.reach")?,
+            clip: self.value("equalize.clip")?,
+            absorb: self.value("equalize.absorb")?,
+            ..Equalization::default()
         };
-        match self.text("equalize")?.as_deref() {
-            Some("cross_layer") => Ok(Some(how)),
-            None | Some("none") => Ok(None),
-            Some(other) => bail!("equalize = {other}: allowed are none, cross_layer"),
-        }
+        let word: String = self.value("equalize")?;
+        Ok((word == "cross_layer").then_some(how))
     }
 }
 

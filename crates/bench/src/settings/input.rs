@@ -36,16 +36,12 @@ impl Input {
 impl Reader {
     /// What the settings say of images and labels.
     pub fn input(&mut self) -> Result<Input> {
-        let side = 1..=8192;
-        let size = |n: u64| n as usize;
-        let offset = self.integer("labels.offset", -65535..=65535)?;
         Ok(Input {
-            normalization: self.parsed("input.normalization")?,
-            resize: self.integer("input.resize", side.clone())?.map(size),
-            size: self.integer("input.size", side)?.map(size),
+            normalization: self.given("input.normalization")?,
+            resize: self.given("input.resize")?,
+            size: self.given("input.size")?,
             class_list: self.path("labels.class_list")?,
-            // Two's complement: what was below 0 is again.
-            offset: offset.map(|n| n as i32),
+            offset: self.given("labels.offset")?,
         })
     }
 }

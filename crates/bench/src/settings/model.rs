@@ -1,7 +1,7 @@
 //! The settings that name a checkpoint, and those that say how it is read: `model.*`.
 
 use anyhow::{Result, bail};
-use resnet::{Extra, Reading};
+use resnet::Reading;
 
 use super::reader::Reader;
 
@@ -41,25 +41,26 @@ impl ModelChoice {
 impl Reader {
     /// The checkpoint.
     pub fn model(&mut self) -> Result<ModelChoice> {
-        let file = match (self.text("model.name")?, self.path("model.weights")?) {
+        let file = match (self.given("model.name")?, self.path("model.weights")?) {
             (Some(_), Some(_)) => bail!("model.name and model.weights name two models; give one"),
             (None, None) => bail!("no model: give model.name or model.weights"),
             (Some(name), None) => {
-                if self.text("model.arch")?.is_some() {
+                if self.given::<String>("model.arch")?.is_some() {
                     bail!("model.arch goes with model.weights; a named model has its architecture");
                 }
                 ModelFile::Named(name)
             }
             (None, Some(path)) => ModelFile::File {
                 path,
-                arch: self.text("model.arch")?,
+                arch: self.given("model.arch")?,
             },
         };
-        let extra: Option<Extra> = self.parsed_plainly("model.extra")?;
+        let rename: Option<String> = self.given("model.rename")?;
+        let rename = rename.map(|rename| rename.parse()).transpose()?;
         let reading = Reading {
-            key: self.text("model.key")?,
-            extra: extra.unwrap_or_default(),
-            rename: self.parsed_plainly("model.rename")?.unwrap_or_default(),
+            key: self.given("model.key")?,
+            extra: self.value("model.extra")?,
+            rename: rename.unwrap_or_default(),
         };
         Ok(ModelChoice { file, reading })
     }
@@ -102,7 +103,7 @@ mod tests {
     #[test]
     fn words_that_are_none_are_named_with_those_that_are() {
         let error = model(&[("model.extra", "drop")]).unwrap_err();
-        assert_eq!(error, "model.extra = 'drop': allowed are refuse, ignore");
+        assert_eq!(error, "model.extra = drop: allowed are refuse, ignore");
         let error = model(&[("model.rename", "classifier")]).unwrap_err();
         assert!(
             error.starts_with("model.rename = 'classifier': allowed are FILE=OURS"),

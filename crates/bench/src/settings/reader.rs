@@ -1,103 +1,104 @@
 //! Takes settings out of a table one by one, each checked.
 
+use std::fmt::Display;
 use std::path::Path;
 use std::str::FromStr;
 
-use anyhow::{Context, Result, anyhow, bail};
-use engine::{Accumulator, Execution, IntegerArithmetic, Multiplier, Requantize};
+use anyhow::{Context, Result, bail};
+use engine::{Execution, IntegerArithmetic, Multiplier, Requantize};
 use quant_core::{
     ActivationRange, ActivationScheme, Bits, CodeRange, Granularity, Mapping, RangeMethod,
     Rounding, Scheme,
 };
 use quantize::{ActivationQuantization, ShortcutPolicy};
+use results::Config;
+use results::setting::{Setting, Takes, Usual, setting};
 
 use super::applies::does_not_apply;
+use super::by_layer::OUTPUT_MSE;
 use super::{Activations, CalibrationChoice, Settings};
 use crate::experiment::Scalar;
 use crate::home;
 
-/// Weights that share a scale where `weights.granularity = group` and no size is given.
-const DEFAULT_GROUP_SIZE: usize = 64;
-/// Images that activation ranges are taken from where no number is given.
-const DEFAULT_CALIBRATION_IMAGES: u64 = 512;
+/// What a setting's text can be read as.
+pub(super) trait Read: FromStr<Err: std::error::Error + Send + Sync + 'static> {}
+impl<T: FromStr<Err: std::error::Error + Send + Sync + 'static>> Read for T {}
 
 /// Takes settings out one by one; what is left in the end did not apply.
 pub(super) struct Reader {
     pub settings: Settings,
+    /// What was taken, defaults included, in the settings' columns.
+    pub said: Config,
 }
 
 impl Reader {
-    pub fn text(&mut self, key: &str) -> Result<Option<String>> {
-        match self.settings.remove(key) {
-            None => Ok(None),
-            Some(Scalar::Text(text)) if !text.is_empty() => Ok(Some(text)),
-            Some(other) => Err(anyhow!("{key} = {}: expected a word", shown(&other))),
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            settings: settings.clone(),
+            said: Config::empty(),
         }
     }
 
-    pub fn integer(
+    /// A setting, if it is given.
+    pub fn given<T: Read>(&mut self, key: &str) -> Result<Option<T>> {
+        let Some(value) = self.settings.remove(key) else {
+            return Ok(None);
+        };
+        let text = checked(known(key), &value)?;
+        self.noted(key, &text).map(Some)
+    }
+
+    /// The same, else its default.
+    pub fn value<T: Read>(&mut self, key: &str) -> Result<T> {
+        match (self.given(key)?, known(key).usual) {
+            (Some(value), _) => Ok(value),
+            (None, Usual::Value(usual)) => self.noted(key, usual),
+            (None, _) => panic!("{key} has no default by itself"),
+        }
+    }
+
+    /// The same, else what other settings make the default.
+    pub fn or<T: Read + Display>(&mut self, key: &str, usual: T) -> Result<T> {
+        match self.given(key)? {
+            Some(value) => Ok(value),
+            None => self.noted(key, &usual.to_string()),
+        }
+    }
+
+    /// A parameter of the word `with` of the setting `of`, given or by default; none beside another word, where it may not be given.
+    fn parameter<T: Read>(
         &mut self,
         key: &str,
-        allowed: std::ops::RangeInclusive<i64>,
-    ) -> Result<Option<u64>> {
-        match self.settings.remove(key) {
+        of: &str,
+        with: &str,
+        word: &str,
+    ) -> Result<Option<T>> {
+        if word == with {
+            return self.value(key).map(Some);
+        }
+        match self.given::<T>(key)? {
             None => Ok(None),
-            Some(Scalar::Integer(value)) if allowed.contains(&value) => Ok(Some(value as u64)),
-            Some(other) => Err(anyhow!(
-                "{key} = {}: expected a whole number from {} to {}",
-                shown(&other),
-                allowed.start(),
-                allowed.end()
-            )),
+            Some(_) => does_not_apply!("{key} goes with {of} = {with}"),
         }
     }
 
-    /// Bits of a code, or 32 for float.
-    pub fn width(&mut self, key: &str) -> Result<Option<u32>> {
-        match self.settings.remove(key) {
-            None => Ok(None),
-            Some(Scalar::Integer(bits @ (1..=16 | 32))) => Ok(Some(bits as u32)),
-            Some(other) => Err(anyhow!(
-                "{key} = {}: expected 1 to 16, or 32 for float",
-                shown(&other)
-            )),
+    fn noted<T: Read>(&mut self, key: &str, text: &str) -> Result<T> {
+        let setting = known(key);
+        // A path is called something else once its files are open.
+        if let (Some(column), true) = (setting.column, setting.takes != Takes::Path) {
+            self.said.set(column, text);
         }
+        text.parse::<T>().with_context(|| format!("{key} = {text}"))
     }
 
     /// The path of a file or folder, or a name; a leading `~` is the home folder.
     pub fn path(&mut self, key: &str) -> Result<Option<String>> {
-        let Some(text) = self.text(key)? else {
+        let Some(text) = self.given::<String>(key)? else {
             return Ok(None);
         };
         let path = home::expand(Path::new(&text)).with_context(|| key.to_owned())?;
         // Whatever a text begins with, what comes of it is text.
         Ok(Some(path.into_os_string().into_string().unwrap_or(text)))
-    }
-
-    pub fn number(&mut self, key: &str) -> Result<Option<f64>> {
-        match self.settings.remove(key) {
-            None => Ok(None),
-            Some(Scalar::Integer(value)) => Ok(Some(value as f64)),
-            Some(Scalar::Float(value)) => Ok(Some(value)),
-            Some(other) => Err(anyhow!("{key} = {}: expected a number", shown(&other))),
-        }
-    }
-
-    pub fn parsed<T: FromStr>(&mut self, key: &str) -> Result<Option<T>>
-    where
-        T::Err: std::error::Error + Send + Sync + 'static,
-    {
-        let text = self.text(key)?;
-        text.map(|text| text.parse::<T>().with_context(|| format!("{key} = {text}")))
-            .transpose()
-    }
-
-    /// The same where the error names the setting itself.
-    pub fn parsed_plainly<T: FromStr>(&mut self, key: &str) -> Result<Option<T>>
-    where
-        T::Err: std::error::Error + Send + Sync + 'static,
-    {
-        Ok(self.text(key)?.map(|text| text.parse()).transpose()?)
     }
 
     /// Takes a setting that has one possible value so far.
@@ -106,43 +107,32 @@ impl Reader {
             Some(value) if value.to_string() != allowed => {
                 does_not_apply!("{key} = {value}: only {allowed} is possible ({why})")
             }
-            _ => Ok(()),
+            _ => self.noted::<String>(key, allowed).map(drop),
         }
     }
 
     /// The weights' scheme, whose range is found by `range` unless it is said; `seed` is for stochastic rounding.
     pub fn scheme(&mut self, bits: Bits, seed: u64, range: &str) -> Result<Scheme> {
-        let default = range;
-        let mapping: Mapping = self.parsed("weights.mapping")?.unwrap_or(Mapping::Affine);
+        let mapping: Mapping = self.value("weights.mapping")?;
         let codes = self.codes("weights", mapping)?;
-        let group = self.integer("weights.group_size", 1..=1 << 30)?;
-        let granularity = self.text("weights.granularity")?;
-        let granularity = granularity.as_deref().unwrap_or("tensor");
-        let group = match (granularity, group) {
-            ("group", None) => Some(DEFAULT_GROUP_SIZE),
-            ("group", size) => size.map(|size| size as usize),
-            (_, Some(_)) => {
-                does_not_apply!("weights.group_size goes with weights.granularity = group")
-            }
-            (_, None) => None,
+        let of = "weights.granularity";
+        let granularity: String = self.value(of)?;
+        let group = self.parameter("weights.group_size", of, "group", &granularity)?;
+        let granularity = Granularity::named(&granularity, group)?;
+        let of = "weights.range";
+        let range = match self.said.text("weights_range") {
+            // Taken by itself: it begins at what is usual.
+            OUTPUT_MSE => range.to_owned(),
+            _ => self.or(of, range.to_owned())?,
         };
-        let granularity = Granularity::named(granularity, group)?;
-        let percentile = self.number("weights.percentile")?;
-        let exponent = self.number("weights.mse_exponent")?;
-        let range = self.text("weights.range")?;
-        let range = range.as_deref().unwrap_or(default);
-        for (key, value, goes_with) in [
-            ("weights.percentile", percentile, "percentile"),
-            ("weights.mse_exponent", exponent, "mse"),
-        ] {
-            if value.is_some() && range != goes_with {
-                does_not_apply!("{key} goes with weights.range = {goes_with}");
-            }
-        }
-        let range = RangeMethod::named(range, percentile.or(exponent))?;
-        let rounding = self
-            .parsed("weights.rounding")?
-            .unwrap_or(Rounding::HalfEven);
+        let percentile = self.parameter("weights.percentile", of, "percentile", &range)?;
+        let exponent = self.parameter("weights.mse_exponent", of, "mse", &range)?;
+        let range = RangeMethod::named(&range, percentile.or(exponent))?;
+        let rounding = match self.said.text("weights_rounding") {
+            // Taken with the settings of its own.
+            "gram" | "adaround" => Rounding::HalfEven,
+            _ => self.value("weights.rounding")?,
+        };
         Ok(Scheme::new(
             bits,
             mapping,
@@ -168,8 +158,7 @@ impl Reader {
 
     /// A number of bits, 1 to 16.
     pub fn bits(&mut self, key: &str) -> Result<Option<Bits>> {
-        let bits = self.integer(key, 1..=16)?;
-        Ok(bits.map(|bits| Bits::new(bits as u32)).transpose()?)
+        Ok(self.given(key)?.map(Bits::new).transpose()?)
     }
 
     /// How activations are quantized, if they are, by ranges that are found by `range` unless it is said; the settings that go
@@ -180,31 +169,21 @@ impl Reader {
         range: &str,
         [first_bits, last_bits]: [Option<Bits>; 2],
     ) -> Result<Option<Activations>> {
-        let bits = self
-            .width("activations.bits")?
-            .unwrap_or(results::FLOAT_BITS);
-        let mapping = self
-            .parsed("activations.mapping")?
-            .unwrap_or(Mapping::Affine);
+        let bits: u32 = self.value("activations.bits")?;
+        let mapping = self.value("activations.mapping")?;
         let codes = self.codes("activations", mapping)?;
-        let shortcut = self.parsed("shortcut")?.unwrap_or(ShortcutPolicy::Rescale);
-        let default = range;
-        let range = self.text("calibration.method")?;
-        let range = range.as_deref().unwrap_or(default);
+        let shortcut: ShortcutPolicy = self.value("shortcut")?;
+        let of = "calibration.method";
+        let range = self.or(of, range.to_owned())?;
         let mut parameter = None;
-        for (key, goes_with) in [
+        for (key, with) in [
             ("calibration.percentile", "percentile"),
             ("calibration.momentum", "moving_average"),
             ("calibration.mse_exponent", "mse"),
         ] {
-            if let Some(value) = self.number(key)? {
-                if range != goes_with {
-                    does_not_apply!("{key} goes with calibration.method = {goes_with}");
-                }
-                parameter = Some(value);
-            }
+            parameter = parameter.or(self.parameter(key, of, with, &range)?);
         }
-        let range = ActivationRange::named(range, parameter)
+        let range = ActivationRange::named(&range, parameter)
             .with_context(|| format!("calibration.method = {range}"))?;
         let is_float = bits == results::FLOAT_BITS;
         let bits = Bits::new(if is_float { 8 } else { bits }).context("activations.bits")?;
@@ -230,70 +209,89 @@ impl Reader {
     pub fn calibration(&mut self, seed: u64) -> Result<CalibrationChoice> {
         Ok(CalibrationChoice {
             dataset: self.path("calibration.dataset")?,
-            images: self
-                .integer("calibration.images", 0..=100_000_000)?
-                .unwrap_or(DEFAULT_CALIBRATION_IMAGES),
+            images: self.value("calibration.images")?,
             seed,
         })
     }
 
     /// What quantized activations are computed in.
     pub fn execution(&mut self) -> Result<Execution> {
-        let word = |found: Option<String>, default: &str| found.unwrap_or_else(|| default.into());
-        let rounding = word(self.text("integer.rounding")?, "half_even");
+        let rounding: String = self.value("integer.rounding")?;
         let requantize = match rounding.as_str() {
             "gemmlowp" => Requantize::Gemmlowp,
             "ort" => Requantize::OnnxRuntime,
-            "half_even" => Requantize::Once(Rounding::HalfEven),
-            "half_away" => Requantize::Once(Rounding::HalfAway),
-            "floor" => Requantize::Once(Rounding::Floor),
-            other => bail!(
-                "integer.rounding = {other}: allowed are half_even, half_away, floor, gemmlowp, ort"
-            ),
+            word => Requantize::Once(word.parse()?),
         };
         let usual = match requantize {
-            Requantize::OnnxRuntime => "float",
-            Requantize::Once(_) | Requantize::Gemmlowp => "fixed",
+            Requantize::OnnxRuntime => Multiplier::Float,
+            Requantize::Once(_) | Requantize::Gemmlowp => Multiplier::Fixed,
         };
-        let multiplier = match word(self.text("integer.multiplier")?, usual).as_str() {
-            "fixed" => Multiplier::Fixed,
-            "power_of_two" => Multiplier::PowerOfTwo,
-            "float" => Multiplier::Float,
-            other => bail!("integer.multiplier = {other}: allowed are fixed, power_of_two, float"),
+        let arithmetic = IntegerArithmetic {
+            requantize,
+            multiplier: self.or("integer.multiplier", usual)?,
+            accumulator: self.value("integer.accumulator")?,
         };
-        let accumulator = match word(self.text("integer.accumulator")?, "int32").as_str() {
-            "int32" => Accumulator::Wide,
-            "saturating16" => Accumulator::Saturating16,
-            other => bail!("integer.accumulator = {other}: allowed are int32, saturating16"),
-        };
-        match word(self.text("execution")?, "simulate").as_str() {
-            "simulate" => Ok(Execution::Simulate),
-            "integer" => Ok(Execution::Integer(IntegerArithmetic {
-                requantize,
-                multiplier,
-                accumulator,
-            })),
-            other => bail!("execution = {other}: allowed are simulate, integer"),
-        }
+        let word: String = self.value("execution")?;
+        Ok(match word.as_str() {
+            "integer" => Execution::Integer(arithmetic),
+            _ => Execution::Simulate,
+        })
     }
 
     /// Narrow or full, from `{what}.narrow`.
     fn codes(&mut self, what: &str, mapping: Mapping) -> Result<CodeRange> {
         let key = format!("{what}.narrow");
-        match self.settings.remove(&key) {
+        if mapping != Mapping::Affine {
+            return Ok(match self.value(&key)? {
+                true => CodeRange::Narrow,
+                false => CodeRange::Full,
+            });
+        }
+        match self.given::<bool>(&key)? {
             None => Ok(CodeRange::Narrow),
-            Some(Scalar::Bool(_)) if mapping == Mapping::Affine => {
-                does_not_apply!("{key} does not apply to {what}.mapping = affine")
-            }
-            Some(Scalar::Bool(true)) => Ok(CodeRange::Narrow),
-            Some(Scalar::Bool(false)) => Ok(CodeRange::Full),
-            Some(other) => bail!("{key} = {}: expected true or false", shown(&other)),
+            Some(_) => does_not_apply!("{key} does not apply to {what}.mapping = affine"),
         }
     }
 }
 
+/// The setting of a key that stands in this program.
+fn known(key: &str) -> &'static Setting {
+    setting(key).unwrap_or_else(|| panic!("{key} is no setting"))
+}
+
+/// A value as its column has it.
+///
+/// # Errors
+/// It is not what the setting takes.
+fn checked(setting: &Setting, value: &Scalar) -> Result<String> {
+    let key = setting.key.unwrap_or_default();
+    let takes = setting.takes;
+    let is_allowed = match (takes, value) {
+        (Takes::Words(words), Scalar::Text(word)) if !word.is_empty() => {
+            if !words.contains(&word.as_str()) {
+                bail!("{key} = {word}: allowed are {}", words.join(", "));
+            }
+            true
+        }
+        (Takes::Text | Takes::Path, Scalar::Text(text)) => !text.is_empty(),
+        (Takes::Flag, Scalar::Bool(_)) => true,
+        (_, Scalar::Integer(value)) => takes.allows_whole(*value),
+        (_, Scalar::Float(value)) => takes.allows(*value),
+        _ => false,
+    };
+    if !is_allowed {
+        bail!("{key} = {}: expected {takes}", shown(value));
+    }
+    Ok(match (takes, value) {
+        (Takes::Whole(..) | Takes::Width, _) => value.to_string(),
+        // Where any number may stand, a whole one is none of another kind.
+        (_, Scalar::Integer(value)) => (*value as f64).to_string(),
+        _ => value.to_string(),
+    })
+}
+
 /// A value as a message shows it: a text in quotes, so that `"8"` is told from 8.
-pub(super) fn shown(value: &Scalar) -> String {
+fn shown(value: &Scalar) -> String {
     match value {
         Scalar::Text(text) if text.parse::<f64>().is_ok() => {
             format!("\"{text}\" (a text; write {text} without quotes)")

@@ -1,6 +1,6 @@
 //! The settings of reconstruction, `reconstruct` and `reconstruct.*`, and what it goes together with.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use quantize::{BiasPolicy, BnMode, Extent, WeightQuantization};
 use train::Reconstruction;
 
@@ -10,28 +10,21 @@ use super::reader::Reader;
 impl Reader {
     /// How to reconstruct, if that is asked for; the settings that go with it are checked either way.
     pub fn reconstruction(&mut self, seed: u64) -> Result<Option<Reconstruction>> {
-        let usual = Reconstruction::default();
-        let iterations = self.integer("reconstruct.iterations", 1..=1 << 24)?;
-        let batch = self.integer("reconstruct.batch", 1..=1 << 16)?;
-        let rate = self.number_in("reconstruct.rate", 0.0..=10.0)?;
-        let scale_rate = self.number_in("reconstruct.scale_rate", 0.0..=1.0)?;
-        let drop = self.number_in("reconstruct.drop", 0.0..=1.0)?;
-        let extent = match self.text("reconstruct")?.as_deref() {
-            Some("layer") => Extent::Layer,
-            Some("block") => Extent::Block,
-            Some("network") => Extent::Network,
-            None | Some("none") => return Ok(None),
-            Some(other) => bail!("reconstruct = {other}: allowed are none, layer, block, network"),
-        };
-        Ok(Some(Reconstruction {
-            extent,
-            iterations: iterations.map_or(usual.iterations, |n| n as usize),
-            batch: batch.map_or(usual.batch, |n| n as usize),
-            rate: rate.unwrap_or(usual.rate),
-            scale_rate: scale_rate.unwrap_or(usual.scale_rate),
-            drop: drop.unwrap_or(usual.drop),
+        let how = Reconstruction {
+            extent: Extent::Block,
+            iterations: self.value("reconstruct.iterations")?,
+            batch: self.value("reconstruct.batch")?,
+            rate: self.value("reconstruct.rate")?,
+            scale_rate: self.value("reconstruct.scale_rate")?,
+            drop: self.value("reconstruct.drop")?,
             seed,
-        }))
+        };
+        let word: String = self.value("reconstruct")?;
+        if word == "none" {
+            return Ok(None);
+        }
+        let extent = word.parse()?;
+        Ok(Some(Reconstruction { extent, ..how }))
     }
 }
 

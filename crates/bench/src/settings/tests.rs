@@ -1,5 +1,7 @@
 //! Settings to cells.
 
+use quantize::{AdaRound, Gram};
+
 use super::*;
 
 fn cell(pairs: &[(&str, Scalar)]) -> Result<Cell> {
@@ -61,18 +63,46 @@ fn linear_is_the_original_method() {
 #[test]
 fn defaults_are_those_that_the_help_names() {
     let config = cell(&[]).unwrap().config;
-    assert_eq!(config.weights_bits, 8);
-    assert_eq!(config.method, "ptq");
-    assert_eq!(config.weights_mapping.as_deref(), Some("affine"));
-    assert_eq!(config.weights_granularity.as_deref(), Some("tensor"));
-    assert_eq!(config.weights_range.as_deref(), Some("minmax"));
-    assert_eq!(config.weights_rounding.as_deref(), Some("half_even"));
-    assert_eq!(config.bias.as_deref(), Some("float"));
-    assert_eq!(config.bn.as_deref(), Some("kept"));
+    assert_eq!(config.weights_bits(), 8);
+    assert_eq!(config.text("method"), "ptq");
+    assert_eq!(config.text("weights_mapping"), "affine");
+    assert_eq!(config.text("weights_granularity"), "tensor");
+    assert_eq!(config.text("weights_range"), "minmax");
+    assert_eq!(config.text("weights_rounding"), "half_even");
+    assert_eq!(config.text("bias"), "float");
+    assert_eq!(config.text("bn"), "kept");
     let group = cell(&[("weights.granularity", text("group"))])
         .unwrap()
         .config;
-    assert_eq!(group.weights_group_size, Some(64));
+    assert_eq!(group.text("weights_group_size"), "64");
+}
+
+#[test]
+fn every_word_that_a_setting_takes_is_read_and_defaults_are_those_of_the_library() {
+    for setting in results::setting::settings() {
+        for word in setting.takes.words() {
+            let key = setting.key.unwrap();
+            if let Err(error) = cell(&[(key, text(word))]) {
+                assert!(is_combination(&error), "{key} = {word}: {error:#}");
+            }
+        }
+    }
+    let with = |rounding: &str| {
+        let all = [
+            ("weights.rounding", text(rounding)),
+            ("equalize", text("cross_layer")),
+            ("reconstruct", text("block")),
+        ];
+        cell(&all).unwrap().quantization.unwrap()
+    };
+    let [gram, adaround] = ["gram", "adaround"].map(with);
+    assert_eq!(gram.equalization, Some(Equalization::default()));
+    let (reconstruction, _) = gram.reconstruction.unwrap();
+    assert_eq!(reconstruction, Reconstruction::default());
+    let choice = |by_layer: Option<ByLayer>| by_layer.unwrap().how.choice;
+    assert_eq!(choice(gram.by_layer), Choice::Gram(Gram::default()));
+    let usual = Choice::AdaRound(AdaRound::default());
+    assert_eq!(choice(adaround.by_layer), usual);
 }
 
 #[test]
@@ -93,9 +123,9 @@ fn a_training_of_steps_begins_at_the_least_error_and_few_bits_have_defaults_of_t
         ("minmax", "minmax"),
     ] {
         let found = config(4, method, &[]);
-        assert_eq!(found.weights_range.as_deref(), Some(range), "{method}");
-        assert_eq!(found.calibration_method.as_deref(), Some(range), "{method}");
-        assert_eq!(found.qat_revision, Some(2));
+        assert_eq!(found.text("weights_range"), range, "{method}");
+        assert_eq!(found.text("calibration_method"), range, "{method}");
+        assert_eq!(found.text("qat_revision"), "2");
     }
     let said = config(
         2,
@@ -105,14 +135,14 @@ fn a_training_of_steps_begins_at_the_least_error_and_few_bits_have_defaults_of_t
             ("qat.freeze", Scalar::Float(0.5)),
         ],
     );
-    assert_eq!(said.weights_range.as_deref(), Some("minmax"));
+    assert_eq!(said.text("weights_range"), "minmax");
     assert_eq!(
-        (said.qat_freeze, said.qat_weight_decay),
-        (Some(0.5), Some(3e-5))
+        (said.text("qat_freeze"), said.get("qat_weight_decay")),
+        ("0.5", Some(3e-5))
     );
     let of = |bits| {
         let found = config(bits, "lsq", &[]);
-        (found.qat_freeze, found.qat_weight_decay)
+        (found.get("qat_freeze"), found.get("qat_weight_decay"))
     };
     assert_eq!(of(4), (Some(0.7), Some(1e-4)));
     assert_eq!(of(3), (Some(0.9), Some(3e-5)));
@@ -297,10 +327,10 @@ fn a_training_is_part_of_the_run_and_of_no_other() {
         .config
     };
     let config = pairs("qat", 0.02);
-    assert_eq!(config.qat_method.as_deref(), Some("lsq_plus"));
+    assert_eq!(config.text("qat_method"), "lsq_plus");
     assert_eq!(
-        (config.qat_lr, config.qat_scale_lr),
-        (Some(0.02), Some(0.02))
+        (config.text("qat_lr"), config.text("qat_scale_lr")),
+        ("0.02", "0.02")
     );
     assert_ne!(config, pairs("qat", 0.03));
     assert_eq!(pairs("ptq", 0.02), pairs("ptq", 0.03));
@@ -327,10 +357,10 @@ fn equalization_and_correction_fold_are_columns_and_refuse_what_they_cannot_prec
     let cross = ("equalize", text("cross_layer"));
     let analytic = ("bias_correction", text("analytic"));
     let made = cell(&[cross.clone(), analytic.clone()]).unwrap().config;
-    assert_eq!(made.bn.as_deref(), Some("folded"));
-    assert_eq!(made.equalize.as_deref(), Some("cross_layer"));
-    assert_eq!(made.equalize_reach.as_deref(), Some("regions"));
-    assert_eq!(made.bias_correction.as_deref(), Some("analytic"));
+    assert_eq!(made.text("bn"), "folded");
+    assert_eq!(made.text("equalize"), "cross_layer");
+    assert_eq!(made.text("equalize_reach"), "regions");
+    assert_eq!(made.text("bias_correction"), "analytic");
     let none = [
         ("equalize", text("none")),
         ("bias_correction", text("none")),
@@ -355,17 +385,20 @@ fn gram_rounding_has_columns_of_its_own_and_images_and_sets_biases_itself() {
     let gram = ("weights.rounding", text("gram"));
     let made = cell(&[gram.clone(), ("seed", Scalar::Integer(7))]).unwrap();
     let config = &made.config;
-    assert_eq!(config.weights_rounding.as_deref(), Some("gram"));
-    assert_eq!(config.gram_order.as_deref(), Some("descent"));
-    assert_eq!(config.gram_target.as_deref(), Some("corrected"));
+    assert_eq!(config.text("weights_rounding"), "gram");
+    assert_eq!(config.text("gram_order"), "descent");
+    assert_eq!(config.text("gram_target"), "corrected");
     assert_eq!(
-        (config.gram_refit, config.gram_positions),
-        (Some(true), Some(64))
+        (config.text("gram_refit"), config.text("gram_positions")),
+        ("true", "64")
     );
-    assert_eq!((config.calibration_images, config.seed), (Some(512), 7));
     assert_eq!(
-        (config.bn.as_deref(), config.bias.as_deref()),
-        (Some("folded"), Some("float"))
+        (config.text("calibration_images"), config.text("seed")),
+        ("512", "7")
+    );
+    assert_eq!(
+        (config.text("bn"), config.text("bias")),
+        ("folded", "float")
     );
     // Only feedback has an order, and the usual one has no name.
     let ordered = |order: &str, is_ordered: bool| {
@@ -374,7 +407,7 @@ fn gram_rounding_has_columns_of_its_own_and_images_and_sets_biases_itself() {
             ("gram.activation_order", Scalar::Bool(is_ordered)),
         ];
         let made = cell(&[std::slice::from_ref(&gram), more.as_slice()].concat()).unwrap();
-        made.config.gram_activation_order
+        made.config.get("gram_activation_order")
     };
     assert_eq!(ordered("feedback", true), Some(true));
     assert_eq!(ordered("feedback", false), None);
@@ -386,7 +419,7 @@ fn gram_rounding_has_columns_of_its_own_and_images_and_sets_biases_itself() {
     ];
     assert_eq!(cell(&beside).unwrap().config, cell(&[]).unwrap().config);
     let empirical = cell(&[("bias_correction", text("empirical"))]).unwrap();
-    assert_eq!(empirical.config.calibration_images, Some(512));
+    assert_eq!(empirical.config.text("calibration_images"), "512");
 
     let refused = |more: &[(&'static str, Scalar)]| {
         let mut pairs = vec![gram.clone()];
@@ -408,18 +441,24 @@ fn adaptive_rounding_has_columns_of_its_own_and_is_refused_where_gram_is() {
     let adaround = ("weights.rounding", text("adaround"));
     let made = cell(&[adaround.clone(), ("adaround.batch", Scalar::Integer(99))]).unwrap();
     let config = &made.config;
-    assert_eq!(config.weights_rounding.as_deref(), Some("adaround"));
+    assert_eq!(config.text("weights_rounding"), "adaround");
     assert_eq!(
-        (config.adaround_iterations, config.adaround_batch),
-        (Some(1000), Some(99))
+        (
+            config.text("adaround_iterations"),
+            config.text("adaround_batch")
+        ),
+        ("1000", "99")
     );
     assert_eq!(
-        (config.adaround_rate, config.adaround_penalty),
-        (Some(0.01), Some(0.01))
+        (
+            config.text("adaround_rate"),
+            config.text("adaround_penalty")
+        ),
+        ("0.01", "0.01")
     );
     assert_eq!(
-        (config.gram_order.as_deref(), config.calibration_images),
-        (None, Some(512))
+        (config.text("gram_order"), config.text("calibration_images")),
+        ("", "512")
     );
     let beside = [("adaround.rate", Scalar::Float(0.1))];
     assert_eq!(cell(&beside).unwrap().config, cell(&[]).unwrap().config);
@@ -441,10 +480,10 @@ fn ranges_of_least_output_error_go_with_every_rounding_and_have_images() {
     for rounding in ["half_even", "gram", "adaround"] {
         let made = cell(&[range.clone(), ("weights.rounding", text(rounding))]).unwrap();
         let config = &made.config;
-        assert_eq!(config.weights_range.as_deref(), Some("output_mse"));
-        assert_eq!(config.weights_rounding.as_deref(), Some(rounding));
-        assert_eq!(config.calibration_images, Some(512));
-        assert_eq!(config.bn.as_deref(), Some("folded"));
+        assert_eq!(config.text("weights_range"), "output_mse");
+        assert_eq!(config.text("weights_rounding"), rounding);
+        assert_eq!(config.text("calibration_images"), "512");
+        assert_eq!(config.text("bn"), "folded");
     }
     for correction in ["analytic", "empirical"] {
         assert!(cell(&[range.clone(), ("bias_correction", text(correction))]).is_ok());

@@ -1,19 +1,15 @@
 //! The settings of `method = "qat"`: `qat.*`, each checked, with the defaults that `sweep --help` lists.
 
-use std::ops::RangeInclusive;
-
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use quant_core::qat::Method;
 use quantize::{BiasPolicy, BnMode, WeightQuantization};
 use resnet::Arch;
 use train::qat::{QatBn, QatSpec, Start};
 
 use super::applies::does_not_apply;
-use super::reader::{Reader, shown};
+use super::reader::Reader;
 use super::{Activations, Quantization};
-use crate::experiment::Scalar;
 use crate::train::Decay;
-use crate::train::momentum::{MOMENTUM, is_momentum};
 
 /// How a network is trained with its quantizers.
 #[derive(Clone, Debug, PartialEq)]
@@ -126,37 +122,28 @@ impl Reader {
             ..4 => [0.9, 3e-5],
             _ => [0.7, 1e-4],
         };
-        let lr = self.positive("qat.lr")?.unwrap_or(0.01);
-        let scale_lr = self.number_in("qat.scale_lr", 0.0..=f64::MAX)?;
-        let schedule = self.text("qat.schedule")?;
-        let schedule = schedule.map(|word| word.parse::<Decay>());
-        let schedule = schedule.transpose().context("qat.schedule")?;
-        let share = 0.0..=1.0;
+        let lr = self.value("qat.lr")?;
         let training = Training {
-            method: self.parsed("qat.method")?.unwrap_or(Method::Lsq),
-            bn: self.parsed("qat.bn")?.unwrap_or(QatBn::Folded),
-            start: self.parsed("qat.start")?.unwrap_or(Start::Ptq),
-            epochs: self.count("qat.epochs")?.unwrap_or(4),
-            images: self.integer("qat.images", 0..=100_000_000)?.unwrap_or(0),
-            batch: self.count("qat.batch")?.unwrap_or(64),
-            shards: self.count("qat.shards")?.unwrap_or(2),
+            method: self.value("qat.method")?,
+            bn: self.or("qat.bn", QatBn::Folded)?,
+            start: self.value("qat.start")?,
+            epochs: self.value("qat.epochs")?,
+            images: self.value("qat.images")?,
+            batch: self.value("qat.batch")?,
+            shards: self.value("qat.shards")?,
             lr,
-            scale_lr: scale_lr.unwrap_or(lr),
-            warmup: self.number_in("qat.warmup", 0.0..=1e6)?.unwrap_or(0.0),
-            schedule: schedule.unwrap_or_default(),
-            momentum: self.momentum("qat.momentum")?.unwrap_or(0.9),
-            weight_decay: self
-                .number_in("qat.weight_decay", 0.0..=1.0)?
-                .unwrap_or(weight_decay),
-            padding: self.integer("qat.padding", 0..=64)?.unwrap_or(4) as usize,
-            flip: self.yes_or_no("qat.flip")?.unwrap_or(true),
-            delay: self.number_in("qat.delay", share.clone())?.unwrap_or(0.0),
-            freeze: self
-                .number_in("qat.freeze", share.clone())?
-                .unwrap_or(freeze),
-            distillation: self.number_in("qat.distillation", share)?.unwrap_or(0.0),
-            temperature: self.positive("qat.temperature")?.unwrap_or(1.0),
-            range_momentum: self.momentum("qat.range_momentum")?.unwrap_or(0.99),
+            scale_lr: self.or("qat.scale_lr", lr)?,
+            warmup: self.value("qat.warmup")?,
+            schedule: self.value("qat.schedule")?,
+            momentum: self.value("qat.momentum")?,
+            weight_decay: self.or("qat.weight_decay", weight_decay)?,
+            padding: self.value("qat.padding")?,
+            flip: self.value("qat.flip")?,
+            delay: self.value("qat.delay")?,
+            freeze: self.or("qat.freeze", freeze)?,
+            distillation: self.value("qat.distillation")?,
+            temperature: self.value("qat.temperature")?,
+            range_momentum: self.value("qat.range_momentum")?,
             seed,
         };
         if training.shards > training.batch {
@@ -167,50 +154,5 @@ impl Reader {
             );
         }
         Ok(training)
-    }
-
-    fn count(&mut self, key: &str) -> Result<Option<usize>> {
-        Ok(self.integer(key, 1..=1_000_000)?.map(|n| n as usize))
-    }
-
-    pub(super) fn number_in(
-        &mut self,
-        key: &str,
-        allowed: RangeInclusive<f64>,
-    ) -> Result<Option<f64>> {
-        match self.number(key)? {
-            Some(value) if !allowed.contains(&value) => bail!(
-                "{key} = {value}: expected a number from {} to {}",
-                allowed.start(),
-                allowed.end()
-            ),
-            value => Ok(value),
-        }
-    }
-
-    fn momentum(&mut self, key: &str) -> Result<Option<f64>> {
-        match self.number(key)? {
-            Some(value) if !is_momentum(value) => {
-                bail!("{key} = {value}: expected a number {MOMENTUM}")
-            }
-            value => Ok(value),
-        }
-    }
-
-    pub(super) fn positive(&mut self, key: &str) -> Result<Option<f64>> {
-        match self.number(key)? {
-            Some(value) if !(value.is_finite() && value > 0.0) => {
-                bail!("{key} = {value}: expected a positive number")
-            }
-            value => Ok(value),
-        }
-    }
-
-    pub(super) fn yes_or_no(&mut self, key: &str) -> Result<Option<bool>> {
-        match self.settings.remove(key) {
-            None => Ok(None),
-            Some(Scalar::Bool(value)) => Ok(Some(value)),
-            Some(other) => bail!("{key} = {}: expected true or false", shown(&other)),
-        }
     }
 }

@@ -1,10 +1,13 @@
 //! What decides the bytes of a trained network: everything here, and nothing outside it (on one machine).
 
+use results::setting::Takes;
 use serde::{Deserialize, Serialize};
 
-use super::momentum::{MOMENTUM, is_momentum};
 use super::schedule::Decay;
 use super::{Augmentation, TrainError};
+
+/// What a momentum may be, in words.
+const MOMENTUM: &str = "from 0 to below 1";
 
 /// The version of this list; a checkpoint of another one is refused.
 pub const FORMAT: u32 = 1;
@@ -112,7 +115,7 @@ impl QatConfig {
                 return refuse(key, share, "from 0 to 1");
             }
         }
-        if !is_momentum(self.range_momentum) {
+        if !Takes::BelowOne.allows(self.range_momentum) {
             return refuse("range-momentum", self.range_momentum, MOMENTUM);
         }
         if !(self.temperature.is_finite() && self.temperature > 0.0) {
@@ -153,7 +156,7 @@ impl Config {
                 return refuse(key, value.to_string(), "0 or a positive number");
             }
         }
-        if !is_momentum(self.momentum) {
+        if !Takes::BelowOne.allows(self.momentum) {
             return refuse("momentum", self.momentum.to_string(), MOMENTUM);
         }
         if self.nesterov && self.momentum == 0.0 {
@@ -248,10 +251,6 @@ pub(super) mod tests {
         assert!(refused(|c| c.batch = 0).contains("batch"));
         assert!(refused(|c| c.shards = 17).contains("shards"));
         assert!(refused(|c| c.lr = f64::NAN).contains("lr"));
-        for momentum in [1.0, -0.1, f64::NAN, 1.0 - 1e-12] {
-            assert!(!is_momentum(momentum), "{momentum}");
-        }
-        assert!(is_momentum(0.0) && is_momentum(0.99999));
         assert!(refused(|c| c.momentum = 1.0).contains("momentum"));
         assert!(refused(|c| c.weight_decay = -1.0).contains("weight-decay"));
         assert!(refused(|c| c.seed = u64::MAX).contains("seed"));

@@ -20,7 +20,6 @@ pub mod float;
 #[cfg(feature = "burn")]
 pub mod learner;
 pub mod log;
-pub(crate) mod momentum;
 mod observer;
 #[cfg(feature = "burn")]
 pub mod qat;

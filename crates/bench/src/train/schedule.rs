@@ -10,12 +10,8 @@
 //! 2016, section 4.2).
 
 use std::f64::consts::PI;
-use std::fmt;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-
-use super::TrainError;
 
 /// How the rate falls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,36 +24,13 @@ pub enum Decay {
     Step,
 }
 
+quant_core::words!(Decay, "schedule": Cosine = "cosine", Step = "step");
+
 #[cfg(feature = "burn")]
 impl Decay {
     /// Whether it is the one that a configuration does not mention.
     pub(super) fn is_default(&self) -> bool {
         *self == Self::default()
-    }
-}
-
-impl fmt::Display for Decay {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Cosine => "cosine",
-            Self::Step => "step",
-        })
-    }
-}
-
-impl FromStr for Decay {
-    type Err = TrainError;
-
-    fn from_str(text: &str) -> Result<Self, TrainError> {
-        match text {
-            "cosine" => Ok(Self::Cosine),
-            "step" => Ok(Self::Step),
-            _ => Err(TrainError::Setting {
-                key: "schedule",
-                value: text.to_owned(),
-                allowed: "cosine, step",
-            }),
-        }
     }
 }
 

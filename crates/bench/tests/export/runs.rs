@@ -21,7 +21,7 @@ fn committed(set: &str) -> Vec<RunRow> {
     for experiment in store.experiments().unwrap() {
         for run in store.runs(&experiment).unwrap() {
             let row = store.read_row(&experiment, &run).unwrap();
-            if row.config.dataset == set && row.status == Status::Ok {
+            if row.config.text("dataset") == set && row.status == Status::Ok {
                 rows.push(row);
             }
         }
@@ -81,7 +81,7 @@ fn a_finished_run_is_exported_by_its_id_alone_with_its_hits() {
         let by_id = std::fs::read(&file).unwrap();
         std::fs::remove_file(&file).unwrap();
         // The same settings, said: the same network, and the run is found by what they make.
-        let bits = format!("weights.bits={}", row.config.weights_bits);
+        let bits = format!("weights.bits={}", row.config.weights_bits());
         let settings = [
             "model.weights=net.safetensors",
             "dataset=synthetic",

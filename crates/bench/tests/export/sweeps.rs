@@ -47,7 +47,7 @@ fn a_sweep_exports_what_is_finished_now_or_before_and_says_what_the_form_cannot_
         |folder: &str, row: &RunRow| place.path(folder).join(format!("e-{}.onnx", row.run_id));
     for row in place.rows() {
         let own = file("out", &row);
-        assert_eq!(own.is_file(), row.config.activations_bits == 8);
+        assert_eq!(own.is_file(), row.config.activations_bits() == 8);
         if own.is_file() {
             assert!(tells(&own, "quantlab.hits", &place.hits(&row.run_id)));
             assert_eq!(hits_of(&own, &images), place.hits(&row.run_id));
@@ -58,7 +58,7 @@ fn a_sweep_exports_what_is_finished_now_or_before_and_says_what_the_form_cannot_
     for row in place
         .rows()
         .iter()
-        .filter(|row| row.config.activations_bits == 8)
+        .filter(|row| row.config.activations_bits() == 8)
     {
         let [one, other] = ["out", "again"].map(|folder| std::fs::read(file(folder, row)).unwrap());
         assert!(one == other, "{}", row.run_id);

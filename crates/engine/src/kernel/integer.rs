@@ -34,6 +34,8 @@ pub enum Accumulator {
     Saturating16,
 }
 
+quant_core::words!(Accumulator, "accumulator": Wide = "int32", Saturating16 = "saturating16");
+
 /// The epilogue's operands.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct IntegerPost<'a> {

@@ -19,6 +19,8 @@ pub enum Order {
     Descent,
 }
 
+quant_core::words!(Order, "gram.order": Nearest = "nearest", Feedback = "feedback", Descent = "descent");
+
 /// What weights are moved towards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Target {
@@ -27,6 +29,8 @@ pub enum Target {
     /// Those that make up for what the layers before have lost.
     Corrected,
 }
+
+quant_core::words!(Target, "gram.target": Float = "float", Corrected = "corrected");
 
 /// Rounding on Gram matrices.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -14,7 +14,6 @@ mod seen;
 mod stream;
 #[cfg(test)]
 mod tests;
-mod words;
 
 use network::{Network, NodeId, Op, Topology, Value};
 
@@ -40,6 +39,17 @@ pub enum Choice {
     Gram(Gram),
     /// One of the two next to a weight, learned.
     AdaRound(AdaRound),
+}
+
+impl Choice {
+    /// What `weights.rounding` is called in experiments and results; the nearest code has several names there.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Nearest => "nearest",
+            Self::Gram(_) => "gram",
+            Self::AdaRound(_) => "adaround",
+        }
+    }
 }
 
 /// What is done layer by layer.

@@ -7,60 +7,52 @@ use results::{Config, MetricRow, PredictionRow, Run, RunRow, Status, Store, metr
 
 /// A float run of a network with `images` test images.
 pub fn float(images: u64) -> Config {
-    Config {
-        model_name: Some("resnet20-synthetic".into()),
-        model_arch: "cifar-resnet20".into(),
-        dataset: "synthetic".into(),
-        images,
-        weights_bits: 32,
-        activations_bits: 32,
-        bn: Some("kept".into()),
-        execution: "simulate".into(),
-        method: "float".into(),
-        device: "cpu".into(),
-        ..Config::default()
-    }
+    Config::default()
+        .with("model_name", "resnet20-synthetic")
+        .with("model_arch", "cifar-resnet20")
+        .with("dataset", "synthetic")
+        .with("images", images)
+        .with("weights_bits", 32)
+        .with("activations_bits", 32)
+        .with("bn", "kept")
+        .with("execution", "simulate")
+        .with("method", "float")
+        .with("device", "cpu")
 }
 
 /// The preset `linear` with so many bits.
 pub fn linear(images: u64, bits: u32) -> Config {
-    Config {
-        weights_bits: bits,
-        weights_mapping: Some("affine".into()),
-        weights_granularity: Some("tensor".into()),
-        weights_range: Some("minmax".into()),
-        weights_rounding: Some("half_even".into()),
-        bias: Some("same".into()),
-        method: "linear".into(),
-        ..float(images)
-    }
+    float(images)
+        .with("weights_bits", bits)
+        .with("weights_mapping", "affine")
+        .with("weights_granularity", "tensor")
+        .with("weights_range", "minmax")
+        .with("weights_rounding", "half_even")
+        .with("bias", "same")
+        .with("method", "linear")
 }
 
 /// Weights and activations with so many bits, by `ptq`, calibrated by minimum and maximum.
 pub fn quantized(images: u64, weights: u32, activations: u32) -> Config {
-    Config {
-        activations_bits: activations,
-        activations_mapping: Some("affine".into()),
-        bias: Some("int32".into()),
-        bn: Some("folded".into()),
-        shortcut: Some("rescale".into()),
-        method: "ptq".into(),
-        calibration_dataset: Some("synthetic".into()),
-        calibration_images: Some(512),
-        calibration_method: Some("minmax".into()),
-        ..linear(images, weights)
-    }
+    linear(images, weights)
+        .with("activations_bits", activations)
+        .with("activations_mapping", "affine")
+        .with("bias", "int32")
+        .with("bn", "folded")
+        .with("shortcut", "rescale")
+        .with("method", "ptq")
+        .with("calibration_dataset", "synthetic")
+        .with("calibration_images", 512)
+        .with("calibration_method", "minmax")
 }
 
 /// The same in integers.
 pub fn integer(config: Config, multiplier: &str, rounding: &str, accumulator: &str) -> Config {
-    Config {
-        execution: "integer".into(),
-        integer_multiplier: Some(multiplier.into()),
-        integer_rounding: Some(rounding.into()),
-        integer_accumulator: Some(accumulator.into()),
-        ..config
-    }
+    config
+        .with("execution", "integer")
+        .with("integer_multiplier", multiplier)
+        .with("integer_rounding", rounding)
+        .with("integer_accumulator", accumulator)
 }
 
 /// A run whose predictions are given as `(image, label, top1)`, with the metrics that follow from them.

@@ -16,7 +16,7 @@ pub struct Reading {
     pub rename: Rename,
 }
 
-/// What becomes of tensors beside a complete network. Spelled `refuse`, `ignore`.
+/// What becomes of tensors beside a complete network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Extra {
     /// The file is refused, and they are named.
@@ -26,21 +26,7 @@ pub enum Extra {
     Ignore,
 }
 
-impl FromStr for Extra {
-    type Err = Error;
-
-    fn from_str(word: &str) -> Result<Self, Error> {
-        match word {
-            "refuse" => Ok(Self::Refuse),
-            "ignore" => Ok(Self::Ignore),
-            _ => Err(Error::Setting {
-                key: "model.extra",
-                value: quoted(word),
-                allowed: "refuse, ignore",
-            }),
-        }
-    }
-}
+quant_core::words!(Extra, "model.extra": Refuse = "refuse", Ignore = "ignore");
 
 /// Parts of a file's names and what stands for them: `classifier=linear, stage_1=layer1`. A part is what lies between
 /// dots; several in a row may be written with their dots (`body.conv1=conv1`), and nothing on the right takes them out

@@ -4,14 +4,10 @@
 //! network's accuracy. [`Start::Float`] takes the method's own initial steps: `lsq` from mean magnitudes, `lsq_plus` from
 //! mean and deviation of weights and the whole range of activations. `minmax` and `pact` know no other start than the former.
 
-use std::fmt;
-use std::str::FromStr;
-
 use quant_core::qat::{Method, SMALLEST_STEP, lsq, lsq_plus, pact};
 use quant_core::{Histogram, QParams, Scheme, Statistics, Values, fit_activation, parameters};
 
 use super::{Qat, QatBn};
-use network::quoted;
 use network::{HostTensor, Network, StateDict};
 use quantize::Error;
 use quantize::SiteStatistics;
@@ -26,6 +22,8 @@ pub enum Start {
     /// Post-training quantization.
     Ptq,
 }
+
+quant_core::words!(Start, "qat.start": Ptq = "ptq", Float = "float");
 
 impl Qat {
     /// The state of a training that has not made a step: the tensors of the float network `network` (folded already, or not),
@@ -230,35 +228,4 @@ fn mean_magnitude(histogram: &Histogram) -> f64 {
         .map(|bin| bin.count as f64 * middle(bin.low, bin.high))
         .sum();
     sum / (histogram.count().max(1)) as f64
-}
-
-impl Start {
-    /// Its spelling.
-    pub fn name(self) -> &'static str {
-        match self {
-            Start::Float => "float",
-            Start::Ptq => "ptq",
-        }
-    }
-}
-
-impl fmt::Display for Start {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Start {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self, Error> {
-        [Start::Float, Start::Ptq]
-            .into_iter()
-            .find(|start| start.name() == text)
-            .ok_or_else(|| Error::Setting {
-                key: "qat.start",
-                value: quoted(text),
-                allowed: "float, ptq",
-            })
-    }
 }

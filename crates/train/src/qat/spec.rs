@@ -7,12 +7,10 @@
 //! | [`QatBn::Kept`] | the convolution's own weights | as `Folded`, behind the quantized convolution | |
 
 use std::fmt;
-use std::str::FromStr;
 
 use quant_core::qat::Method;
 use quant_core::{Bits, Granularity, Mapping, Rounding, Scheme};
 
-use network::quoted;
 use quantize::ActivationQuantization;
 use quantize::Error;
 
@@ -26,6 +24,8 @@ pub enum QatBn {
     /// Not folded before the end.
     Kept,
 }
+
+quant_core::words!(QatBn, "qat.bn": Folded = "folded", Static = "static", Kept = "kept");
 
 /// What is trained.
 #[derive(Clone, Debug)]
@@ -84,37 +84,5 @@ impl QatSpec {
             return refuse("activations.rounding", &how.scheme.rounding(), "half_even");
         }
         Ok(())
-    }
-}
-
-impl QatBn {
-    /// Its spelling.
-    pub fn name(self) -> &'static str {
-        match self {
-            QatBn::Folded => "folded",
-            QatBn::Static => "static",
-            QatBn::Kept => "kept",
-        }
-    }
-}
-
-impl fmt::Display for QatBn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for QatBn {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self, Error> {
-        [QatBn::Folded, QatBn::Static, QatBn::Kept]
-            .into_iter()
-            .find(|bn| bn.name() == text)
-            .ok_or_else(|| Error::Setting {
-                key: "qat.bn",
-                value: quoted(text),
-                allowed: "folded, static, kept",
-            })
     }
 }

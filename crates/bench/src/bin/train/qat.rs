@@ -48,7 +48,7 @@ pub fn run(arguments: &Arguments, experiment: &Path) -> Result<ExitCode> {
         statistics: &statistics,
         images: (&images.data, &images.name),
         test: Some(&run.set.data),
-        device: &run.config.device,
+        device: run.config.text("device"),
         threads,
     };
     let folder = checkpoint_folder(arguments);
