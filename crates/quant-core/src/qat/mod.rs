@@ -31,10 +31,10 @@ mod stays;
 #[cfg(all(test, feature = "tensor"))]
 mod tests;
 
-#[cfg(all(test, feature = "tensor"))]
-pub(crate) use fake_quant::by_operations;
 #[cfg(feature = "tensor")]
 pub use fake_quant::{Grid, Learns, fake_quant, fake_quant_in_part};
+#[cfg(all(test, feature = "tensor"))]
+pub(crate) use fake_quant::{by_operations, in_part_by_operations};
 pub use method::Method;
 pub use stays::Stays;
 

@@ -116,7 +116,9 @@ pub fn reconstruct(
                 let error = search.error()?;
                 search.run((number, all.len()), course)?;
                 let mut errors = [error, search.error()?];
-                if !(errors[1] < errors[0]) {
+                // A search that ran into NaN is no better, either.
+                let is_better = errors[1] < errors[0];
+                if !is_better {
                     search.state = old;
                     search.latent = latent((&topology, &float, &net), block, how)?;
                     errors[1] = errors[0];

@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::*;
-use crate::qat::{Grid, Learns, by_operations};
+use crate::qat::{Grid, Learns, Stays, by_operations, in_part_by_operations};
 use crate::{QParams, Rounding, uniform};
 
 /// Ties, both zeros, whole numbers and numbers far outside.
@@ -58,7 +58,7 @@ fn values_are_those_of_the_simulation_bit_for_bit() {
         let zero_point = zero_points.as_ref().map(|_| leaf(&zeros, [groups]));
         let scale = leaf(&scales, [groups]);
         let grid = grid(&scale, zero_point.as_ref(), (low, high), STEP);
-        let y = read(fake_quant(&leaf(&x, shape), &grid).unwrap());
+        let y = read(fake_quant(&leaf(&x, shape), &grid, None).unwrap());
         for (i, (&x, y)) in x.iter().zip(y).enumerate() {
             let group = i * groups / (3 * 4 * 31 * 31);
             let params = QParams {
@@ -78,7 +78,15 @@ fn gradients_are_those_of_the_composition() {
     let x = sample(4 * 3 * 40 * 40);
     let shape = [4, 3, 40, 40];
     let weight: Vec<f32> = (0..x.len() as u64).map(|i| uniform(3, i) - 0.3).collect();
-    for learns in [STEP, CLIP, Learns::Nothing] {
+    // A part of them unrounded, from a number on that no word of draws begins with.
+    let some = Some(Stays::new(0.4, 7, 3));
+    for (learns, stays) in [
+        (STEP, None),
+        (CLIP, None),
+        (Learns::Nothing, None),
+        (STEP, some),
+        (Learns::Nothing, some),
+    ] {
         for groups in [1, 4] {
             for with_zero in [false, true] {
                 let s: Vec<f32> = (0..groups).map(|g| 0.3 + 0.2 * g as f32).collect();
@@ -88,14 +96,22 @@ fn gradients_are_those_of_the_composition() {
                     let zero = with_zero.then(|| leaf(&z, [groups]));
                     let grid = grid(&scale, zero.as_ref(), (-4, 3), learns);
                     let y = match ours {
-                        true => fake_quant(&x, &grid).unwrap(),
-                        false => by_operations(x.clone(), &grid),
+                        true => fake_quant(&x, &grid, stays).unwrap(),
+                        false => match stays {
+                            None => by_operations(x.clone(), &grid),
+                            Some(stays) => in_part_by_operations(x.clone(), &grid, stays),
+                        },
                     };
                     let outer = Tensor::from_inner(leaf(&weight, shape).inner());
-                    let grads = (y * outer).sum().backward();
+                    let grads = (y.clone() * outer).sum().backward();
                     let of_grid = |t: &Tensor<1>| t.grad(&grads).map(read).unwrap_or_default();
                     let zero = zero.map(|zero| of_grid(&zero)).unwrap_or_default();
-                    (read(x.grad(&grads).unwrap()), of_grid(&scale), zero)
+                    (
+                        read(y),
+                        read(x.grad(&grads).unwrap()),
+                        of_grid(&scale),
+                        zero,
+                    )
                 };
                 let (ours, theirs) = (run(true), run(false));
                 let near = |a: &[f32], b: &[f32], what: &str| {
@@ -105,13 +121,14 @@ fn gradients_are_those_of_the_composition() {
                         assert!(close, "{learns:?} {what}: {a}, not {b}");
                     }
                 };
-                near(&ours.0, &theirs.0, "dx");
+                assert_eq!(ours.0, theirs.0, "{learns:?} {stays:?}");
+                near(&ours.1, &theirs.1, "dx");
                 if learns == Learns::Nothing {
-                    assert!(ours.1.is_empty() && ours.2.is_empty());
+                    assert!(ours.2.is_empty() && ours.3.is_empty());
                     continue;
                 }
-                near(&ours.1, &theirs.1, "ds");
-                near(&ours.2, &theirs.2, "dz");
+                near(&ours.2, &theirs.2, "ds");
+                near(&ours.3, &theirs.3, "dz");
             }
         }
     }
@@ -124,7 +141,7 @@ fn the_number_of_threads_changes_no_bit() {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
         pool.unwrap().install(|| {
             let (x, scale) = (leaf(&x, [2, 3, 120, 120]), leaf(&[0.2], [1]));
-            let y = fake_quant(&x, &grid(&scale, None, (-4, 3), STEP)).unwrap();
+            let y = fake_quant(&x, &grid(&scale, None, (-4, 3), STEP), None).unwrap();
             let grads = y.clone().powi_scalar(2).sum().backward();
             let all = [
                 read(y),
@@ -143,13 +160,13 @@ fn what_is_not_finite_shows_and_what_does_not_fit_is_left_to_others() {
     let x = leaf(&[f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1.0], [4]);
     let scale = leaf(&[0.5], [1]);
     let of = |scale: &Tensor<1>, zero: Option<&Tensor<1>>| grid(scale, zero, (-4, 3), STEP);
-    let y = read(fake_quant(&x, &of(&scale, None)).unwrap());
+    let y = read(fake_quant(&x, &of(&scale, None), None).unwrap());
     assert!(y[..3].iter().all(|y| y.is_nan()) && y[3] == 1.0);
-    assert!(fake_quant(&x, &of(&leaf(&[0.5; 3], [3]), None)).is_none());
-    assert!(fake_quant(&x, &of(&scale, Some(&leaf(&[0.0; 2], [2])))).is_none());
+    assert!(fake_quant(&x, &of(&leaf(&[0.5; 3], [3]), None), None).is_none());
+    assert!(fake_quant(&x, &of(&scale, Some(&leaf(&[0.0; 2], [2]))), None).is_none());
     let balanced = Device::flex().autodiff().gradient_checkpointing();
     let x = Tensor::<1>::ones([4], &balanced);
-    assert!(fake_quant(&x, &of(&scale, None)).is_none());
+    assert!(fake_quant(&x, &of(&scale, None), None).is_none());
 }
 
 #[test]
@@ -169,7 +186,7 @@ fn halves_go_to_the_even_neighbour_and_large_numbers_stay() {
     let plain = Tensor::<1>::from_data(TensorData::new(x.to_vec(), [x.len()]), &Device::flex());
     let scale = Tensor::<1>::ones([1], &Device::flex());
     let grid = grid(&scale, None, (i32::MIN, i32::MAX), Learns::Nothing);
-    let y = read(fake_quant(&plain, &grid).unwrap());
+    let y = read(fake_quant(&plain, &grid, None).unwrap());
     for (x, y) in x.iter().zip(y) {
         let expected = x.round_ties_even().clamp(i32::MIN as f32, i32::MAX as f32);
         assert_eq!(y, expected, "{x}");
