@@ -188,7 +188,7 @@ fn weights_end_on_as_many_levels_as_their_bits_have_and_as_the_codes_that_are_sa
     for granularity in [
         Granularity::Tensor,
         Granularity::Channel,
-        Granularity::Group(9),
+        Granularity::named("group", Some(9)).unwrap(),
     ] {
         let (net, _) = made(Extent::Block, granularity, None, 2, &Kept::default()).unwrap();
         let float = fold(&random()).unwrap();
