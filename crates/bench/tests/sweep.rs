@@ -429,3 +429,61 @@ fn published_values_stand_beside_ours_until_the_experiment_says_others() {
     let output = place.run("results", &["--set", "images=32"]);
     assert!(output.status.success() && !file.exists());
 }
+
+const RECONSTRUCTION: &str = "question = 'test'\nexpects = 'nothing: the weights are random'\n\
+    [fixed]\nmodel.weights = 'model.safetensors'\ndataset = 'synthetic'\nimages = 16\nmethod = 'ptq'\n\
+    weights.bits = 3\nweights.granularity = 'channel'\nactivations.bits = 4\nexecution = 'integer'\n\
+    calibration.images = 12\n'reconstruct.iterations' = 25\n'reconstruct.batch' = 8\n\
+    [vary]\nreconstruct = ['block']\n";
+
+#[test]
+fn a_reconstruction_that_was_killed_goes_on_in_integers_that_are_the_simulation_and_the_same_bytes()
+{
+    let place = Place::new();
+    std::fs::write(place.path("e.toml"), RECONSTRUCTION).unwrap();
+    let whole = place.run("whole", &["--cache", "cache-whole", "--threads", "1"]);
+    assert!(whole.status.success(), "{}", stderr(&whole));
+    let pieces = |cache: &str| -> usize {
+        let runs = std::fs::read_dir(place.path(cache).join("training"));
+        let runs = runs.into_iter().flatten().flatten();
+        let files = runs.map(|run| std::fs::read_dir(run.path().join("pieces")));
+        files.flatten().flatten().flatten().count()
+    };
+    assert_eq!(pieces("cache-whole"), 11);
+    let mut child = place
+        .command("killed", &["--cache", "cache"])
+        .spawn()
+        .unwrap();
+    let start = Instant::now();
+    while pieces("cache") < 3 {
+        assert!(
+            start.elapsed() < Duration::from_secs(60),
+            "no piece in a minute"
+        );
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!((3..11).contains(&pieces("cache")));
+    let resumed = place.run("killed", &["--cache", "cache", "--threads", "3"]);
+    assert!(resumed.status.success(), "{}", stderr(&resumed));
+    // Tables tell how fast it was.
+    let runs = |results: &str| -> BTreeMap<String, String> {
+        let all = place.contents(results).into_iter();
+        all.filter(|(file, _)| file.contains('/')).collect()
+    };
+    let found = runs("killed");
+    assert!(found == runs("whole"));
+    let metrics: Vec<&String> = found
+        .iter()
+        .filter_map(|(file, text)| file.ends_with("metrics.csv").then_some(text))
+        .collect();
+    let differ = metrics.iter().flat_map(|text| text.lines());
+    let differ: Vec<&str> = differ
+        .filter(|line| line.contains(",codes_differ,"))
+        .collect();
+    assert!(!differ.is_empty());
+    for line in differ {
+        assert_eq!(line.split(',').nth(3), Some("0"), "{line}");
+    }
+}

@@ -23,6 +23,13 @@ pub fn site(site: &str, part: &str) -> String {
     format!("{PREFIX}site.{site}.{part}")
 }
 
+/// A seed for something called `name`, of its own.
+pub fn seed_of(seed: u64, name: &str) -> u64 {
+    name.bytes().fold(seed, |seed, byte| {
+        seed.wrapping_mul(0x100_0000_01b3) ^ u64::from(byte)
+    })
+}
+
 /// Whether a tensor of a training's state has a gradient; the others are measured or stay.
 pub fn is_trained(name: &str) -> bool {
     match name.starts_with(PREFIX) {

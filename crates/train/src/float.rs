@@ -1,7 +1,7 @@
 //! A network's forward pass in float, as it is trained: every BatchNorm behind its convolution, by the batch's own statistics.
 
 use burn::tensor::Tensor;
-use network::{Op, Topology};
+use network::{Node, Op, Topology};
 
 use crate::error::Error;
 use crate::forward::{Hooks, Tapped, clipped, forward};
@@ -45,16 +45,7 @@ impl Hooks for Pass<'_> {
         x: Tensor<4>,
     ) -> Result<Tensor<4>, Error> {
         let node = topology.node(unit.head);
-        let bias = self.tensors.vector(&format!("{}.bias", node.name)).ok();
-        let y = match node.op {
-            Op::Conv { groups, window, .. } => {
-                conv2d(x, self.tensors.kernel(&node.name)?, bias, window, groups)
-            }
-            _ => {
-                let weight = self.tensors.matrix(&format!("{}.weight", node.name))?;
-                linear(x, weight, bias)
-            }
-        };
+        let y = layer(node, self.tensors, x)?;
         let y = match unit.norm {
             Some(norm) => by_batch((topology, unit, norm), y, self.tensors, &mut self.measured)?,
             None => clipped(topology, unit, y),
@@ -66,6 +57,20 @@ impl Hooks for Pass<'_> {
     fn site(&mut self, _: &str, x: Tensor<4>) -> Result<Tapped, Error> {
         Ok(x.into())
     }
+}
+
+/// What the layer `node` makes of `x` by itself, with its tensors as they are.
+pub(crate) fn layer(node: &Node, tensors: &Tensors, x: Tensor<4>) -> Result<Tensor<4>, Error> {
+    let bias = tensors.vector(&format!("{}.bias", node.name)).ok();
+    Ok(match node.op {
+        Op::Conv { groups, window, .. } => {
+            conv2d(x, tensors.kernel(&node.name)?, bias, window, groups)
+        }
+        _ => {
+            let weight = tensors.matrix(&format!("{}.weight", node.name))?;
+            linear(x, weight, bias)
+        }
+    })
 }
 
 /// A fully connected layer on whole maps: `[n, c, h, w]` by `[outputs, c h w]` plus `[outputs]`: `[n, outputs, 1, 1]`.

@@ -530,3 +530,33 @@ fn an_assignment_is_a_key_and_values_and_bare_words_are_texts() {
     assert!(parse_assignment("weights.bits=[]").is_err());
     assert!(parse_assignment("bits=4").is_err());
 }
+
+#[test]
+fn reconstruction_has_columns_and_images_and_needs_biases_that_may_move() {
+    let by_block = ("reconstruct", text("block"));
+    let made = cell(&[by_block.clone(), ("seed", Scalar::Integer(7))]).unwrap();
+    let config = &made.config;
+    for (column, expected) in [
+        ("reconstruct", "block"),
+        ("reconstruct_iterations", "1000"),
+        ("reconstruct_rate", "0.01"),
+        ("calibration_images", "512"),
+        ("seed", "7"),
+        ("bn", "folded"),
+        ("bias", "float"),
+    ] {
+        assert_eq!(config.text(column), expected, "{column}");
+    }
+    // An axis of the cells beside this one.
+    let beside = [("reconstruct.iterations", Scalar::Integer(9))];
+    assert_eq!(cell(&beside).unwrap().config, cell(&[]).unwrap().config);
+    let refused = |more: (&'static str, Scalar)| error(&[by_block.clone(), more]);
+    assert!(refused(("bn", text("kept"))).contains("set bn = folded"));
+    assert!(refused(("bias", text("same"))).contains("bias = float or int32"));
+    assert!(refused(("method", text("linear"))).contains("set method = ptq"));
+    assert!(refused(("method", text("stored"))).contains("reconstruct"));
+    assert!(refused(("reconstruct.drop", Scalar::Float(2.0))).contains("from 0 to 1"));
+    assert!(refused(("calibration.images", Scalar::Integer(0))).contains("at least one"));
+    let unknown = error(&[("reconstruct", text("blocks"))]);
+    assert!(unknown.contains("layer, block, network"), "{unknown}");
+}

@@ -11,6 +11,7 @@ use super::problem::{Blank, Problem, sums};
 use super::scales::Scales;
 use super::{Choice, Layerwise, adaround};
 use crate::error::Error;
+use crate::names;
 use crate::quantize::QuantizedNet;
 
 /// Output pixels of an image whose mean a bias is corrected by.
@@ -60,9 +61,7 @@ impl Seen {
                 ..Gram::default()
             },
         };
-        let seed = name.bytes().fold(layerwise.seed, |seed, byte| {
-            seed.wrapping_mul(0x100_0000_01b3) ^ u64::from(byte)
-        });
+        let seed = names::seed_of(layerwise.seed, name);
         let points = self.geometry.points(self.images, gram.positions, seed);
         let problems = match self.problems(weight, &points, &gram) {
             Ok(problems) => problems,

@@ -6,15 +6,14 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::{Tensor, TensorData};
-use network::{Op, StateDict, Topology};
+use network::{StateDict, Topology};
 use quant_core::QParams;
 use quant_core::qat::{Grid, Learns, SMALLEST_STEP, Stays, fake_quant, fake_quant_in_part};
 use quantize::{Unit, names};
 
 use crate::error::Error;
-use crate::float::linear;
+use crate::float::layer;
 use crate::forward::{Hooks, Tapped, clipped, forward};
-use crate::ops::conv2d;
 use crate::tensors::Tensors;
 
 /// What the values of a site are rounded to.
@@ -51,16 +50,9 @@ pub(super) struct Drop {
 impl Drop {
     /// Those of something called `name`, `each` of one image.
     pub fn of(&self, name: &str, each: usize) -> Stays {
-        let seed = seed_of(self.seed, name);
+        let seed = names::seed_of(self.seed, name);
         Stays::new(self.share, seed, self.first * each as u64)
     }
-}
-
-/// A seed for something called `name`.
-pub(super) fn seed_of(seed: u64, name: &str) -> u64 {
-    name.bytes().fold(seed, |seed, byte| {
-        seed.wrapping_mul(0x100_0000_01b3) ^ u64::from(byte)
-    })
 }
 
 impl Piece {
@@ -119,17 +111,7 @@ impl Hooks for Pass<'_> {
         unit: &Unit,
         x: Tensor<4>,
     ) -> Result<Tensor<4>, Error> {
-        let node = topology.node(unit.head);
-        let bias = Some(self.tensors.vector(&format!("{}.bias", node.name))?);
-        let y = match node.op {
-            Op::Conv { groups, window, .. } => {
-                conv2d(x, self.tensors.kernel(&node.name)?, bias, window, groups)
-            }
-            _ => {
-                let weight = self.tensors.matrix(&format!("{}.weight", node.name))?;
-                linear(x, weight, bias)
-            }
-        };
+        let y = layer(topology.node(unit.head), self.tensors, x)?;
         Ok(clipped(topology, unit, y))
     }
 

@@ -17,7 +17,7 @@ use quantize::names;
 
 use super::adam::Adam;
 use super::latent::Latent;
-use super::pass::{Drop, LEAST, Piece, scaled, seed_of};
+use super::pass::{Drop, LEAST, Piece, scaled};
 use super::run::Course;
 use super::{At, Reconstruction};
 use crate::error::Error;
@@ -206,7 +206,7 @@ impl Search<'_> {
     /// The gradient of (1) at a batch, and its value.
     fn gradients(&self, iteration: usize) -> Result<(StateDict, f64), Error> {
         let (seen, batch) = (self.seen, self.how.batch.min(self.seen.images));
-        let seed = seed_of(self.how.seed, self.name);
+        let seed = names::seed_of(self.how.seed, self.name);
         let first = (iteration * batch) as u64;
         let draw = |i: usize| {
             let at = uniform(seed, first + i as u64) * seen.images as f32;
