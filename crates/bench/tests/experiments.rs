@@ -97,7 +97,7 @@ fn experiments_on_the_shipped_model_plan_and_their_checks_have_runs() {
             ("qat-depthwise", 5),
             ("qat", 5),
             ("ranges", 61),
-            ("reconstruction", 13),
+            ("reconstruction", 10),
             ("rounding", 139),
             ("shortcut", 10),
             ("weight-bits", 9),
