@@ -12,7 +12,12 @@ fn committed() -> Vec<(String, PathBuf)> {
     let folders = |of: &Path| {
         let entries = fs::read_dir(of).unwrap();
         let mut found: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
-        found.retain(|path| path.is_dir());
+        // A sweep that is running has its locks there.
+        let is_hidden = |path: &Path| {
+            let name = path.file_name().and_then(|name| name.to_str());
+            name.is_none_or(|name| name.starts_with('.'))
+        };
+        found.retain(|path| path.is_dir() && !is_hidden(path));
         found.sort();
         found
     };
