@@ -308,7 +308,7 @@ impl Cell {
                 by_layer::check(&weights, &layerwise, &method, linear, is_corrected)?;
             }
             if reconstruction.is_some() {
-                reconstruct::check(&weights, &method, linear)?;
+                reconstruct::check(&weights, activations.as_ref(), (&method, linear))?;
             }
             let looks = is_by_layer || bias;
             if (looks || reconstruction.is_some()) && calibration.images == 0 {

@@ -1,9 +1,11 @@
 //! The settings of reconstruction, `reconstruct` and `reconstruct.*`, and what it goes together with.
 
 use anyhow::Result;
+use quant_core::Mapping;
 use quantize::{BiasPolicy, BnMode, Extent, WeightQuantization};
 use train::Reconstruction;
 
+use super::Activations;
 use super::applies::does_not_apply;
 use super::reader::Reader;
 
@@ -29,8 +31,18 @@ impl Reader {
 }
 
 /// It works on a network that is folded, and moves biases.
-pub(super) fn check(weights: &WeightQuantization, method: &str, linear: bool) -> Result<()> {
+pub(super) fn check(
+    weights: &WeightQuantization,
+    activations: Option<&Activations>,
+    (method, linear): (&str, bool),
+) -> Result<()> {
     let key = "reconstruct";
+    let mapping = activations.map(|activations| activations.how.scheme.mapping());
+    if mapping == Some(Mapping::PowerOfTwo) {
+        does_not_apply!(
+            "{key}: a step that moves is no power of two; set activations.mapping = affine or symmetric"
+        );
+    }
     if linear || method == "qat" {
         does_not_apply!("{key} does not go with method = {method}; set method = ptq");
     }

@@ -557,6 +557,12 @@ fn reconstruction_has_columns_and_images_and_needs_biases_that_may_move() {
     assert!(refused(("method", text("stored"))).contains("reconstruct"));
     assert!(refused(("reconstruct.drop", Scalar::Float(2.0))).contains("from 0 to 1"));
     assert!(refused(("calibration.images", Scalar::Integer(0))).contains("at least one"));
+    let of_two = error(&[
+        by_block.clone(),
+        ("activations.bits", Scalar::Integer(4)),
+        ("activations.mapping", text("power_of_two")),
+    ]);
+    assert!(of_two.contains("no power of two"), "{of_two}");
     let unknown = error(&[("reconstruct", text("blocks"))]);
     assert!(unknown.contains("layer, block, network"), "{unknown}");
 }
