@@ -118,6 +118,8 @@ fn experiments_on_cifar10_plan_and_their_checks_have_runs() {
         "shortcut",
         "arithmetic",
         "integer",
+        "post-training",
+        "reconstruction",
         "rounding",
     ] {
         let name = format!("cifar10-{name}");
