@@ -115,7 +115,11 @@ impl Seen {
 
     /// The share of the float outputs' variance that `layer`, by itself on what it reads here, is off by.
     pub fn measured(&self, layer: Graph) -> Result<f64, Error> {
-        let program = Program::new(layer, Options::default())?;
+        let options = Options {
+            group: TOGETHER,
+            ..Options::default()
+        };
+        let program = Program::new(layer, options)?;
         let (from, to) = (self.geometry.from.len(), self.geometry.to.len());
         let (channels, pixels) = (self.geometry.to.channels, to / self.geometry.to.channels);
         let parts = self.input.par_chunks(TOGETHER * from);
