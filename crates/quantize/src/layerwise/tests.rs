@@ -252,3 +252,38 @@ fn depthwise_layers_are_solved_group_by_group() {
         assert_eq!(solved.count(), network.topology().layers().count());
     }
 }
+
+/// Maps so large that a program by itself would take fewer images at once than the streams do.
+#[test]
+fn layers_of_large_maps_are_rounded_and_measured() {
+    let side = 224;
+    let node = |name: &str, op: Op, input: Value| network::Node {
+        name: name.to_owned(),
+        op,
+        inputs: vec![input],
+    };
+    let conv = Op::Conv {
+        outputs: 64,
+        groups: 1,
+        window: engine::Window::square(3, 1, 1),
+    };
+    let nodes = vec![
+        node("conv", conv, Value::Input),
+        node("pool", Op::GlobalAvgPool, Value::Node(0)),
+        node("fc", Op::Linear { outputs: 3 }, Value::Node(1)),
+    ];
+    let topology = Topology::new(engine::Shape::new(3, side, side), nodes).unwrap();
+    let network = resnet::random_network(topology, 5).unwrap();
+    let how = how(4, Mapping::Affine, Granularity::Channel);
+    let pixels: Vec<f32> = (0..8 * 3 * side * side)
+        .map(|i| uniform(1, i as u64) - 0.5)
+        .collect();
+    let layerwise = by(Some(Gram::default()));
+    let net = quantize_by_layer(&network, (&how, &layerwise), (&pixels, [side; 2]), None).unwrap();
+    let loss = net.layers[0].outputs.as_ref().unwrap();
+    assert!(
+        loss.measured > 0.0 && loss.measured < 0.1,
+        "{}",
+        loss.measured
+    );
+}
