@@ -42,6 +42,15 @@ impl Target {
     }
 }
 
+/// The device that gradients are computed on where networks run on `name`: the engine has none, and is a CPU.
+#[cfg(feature = "burn")]
+pub fn with_gradients(name: &str) -> &str {
+    match name {
+        "engine" => "flex",
+        other => other,
+    }
+}
+
 /// Opens a device that networks can be trained on: `flex` (the CPU), or `cuda` or `vulkan` where built with that
 /// feature.
 #[cfg(feature = "burn")]

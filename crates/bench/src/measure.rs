@@ -178,12 +178,10 @@ impl Bench<'_> {
         let statistics = seen.map(|images| self.statistics(run, how, images));
         let folder = self.trainings.join(&run.run_id);
         let around = Around {
-            images: images.map(|images| &images.data),
-            threads: self.threads,
-            device: run.config.text("device"),
             folder: Some(&folder),
             observer: self.observer,
             cancelled: self.cancelled,
+            ..Around::of(run, self.threads)
         };
         let statistics = statistics.transpose()?;
         quantized(&run.model.checkpoint, how, statistics.as_deref(), &around)

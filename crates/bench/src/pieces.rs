@@ -43,10 +43,8 @@ impl<'a> Pieces<'a> {
         };
         let file: String = name.chars().map(safe).collect();
         let folder = self.folder.as_ref()?;
-        let twin: u32 = name
-            .bytes()
-            .fold(0, |sum, b| sum.wrapping_mul(31) ^ u32::from(b));
-        Some(folder.join(format!("{file}-{twin:08x}.safetensors")))
+        let twin = quantize::names::seed_of(0, name);
+        Some(folder.join(format!("{file}-{twin:016x}.safetensors")))
     }
 }
 

@@ -16,7 +16,7 @@ use quantize::{QuantizedNet, SiteStatistics, Sites};
 use resnet::Checkpoint;
 use train::qat::{LostChannels, Qat, note_lost};
 
-use crate::device::open_burn;
+use crate::device::{open_burn, with_gradients};
 use crate::settings::{Quantization, Training};
 use crate::train::config::FORMAT;
 use crate::train::qat::QatNet;
@@ -71,10 +71,7 @@ impl Job<'_> {
         let (checkpoint, training) = (self.checkpoint, self.training);
         let qat = Qat::new(checkpoint.network.topology(), training.of(self.how)?)?;
         let begin = qat.begin(&checkpoint.network, self.statistics, training.start)?;
-        let name = match self.device {
-            "engine" => "flex",
-            other => other,
-        };
+        let name = with_gradients(self.device);
         let device = open_burn(name)?;
         let config = self.config(&begin, name);
         let parts = config.qat.clone();

@@ -16,6 +16,9 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use resnet::Checkpoint;
 use train::Reconstruction;
 
+#[cfg(feature = "burn")]
+use crate::device::{open_burn, with_gradients};
+use crate::plan::PlannedRun;
 use crate::settings::{Quantization, Source};
 use crate::train::{Nobody, Observer};
 
@@ -123,6 +126,19 @@ pub fn quantized(
 /// Raised by nobody.
 static NEVER: AtomicBool = AtomicBool::new(false);
 
+impl<'a> Around<'a> {
+    /// What `run` has of it, on so many threads: no folder, nobody who watches.
+    pub fn of(run: &'a PlannedRun, threads: usize) -> Self {
+        let images = run.calibration.as_ref();
+        Self {
+            images: images.map(|images| &images.data),
+            threads,
+            device: run.config.text("device"),
+            ..Around::alone()
+        }
+    }
+}
+
 impl Around<'static> {
     /// No images, one thread, nobody who watches.
     pub fn alone() -> Self {
@@ -162,11 +178,7 @@ impl Around<'_> {
         how: (&WeightQuantization, &Reconstruction),
         codes: Option<(SiteCodes, ShortcutPolicy)>,
     ) -> Result<(QuantizedNet, Option<SiteCodes>)> {
-        let name = match self.device {
-            "engine" => "flex",
-            other => other,
-        };
-        let device = crate::device::open_burn(name)?;
+        let device = open_burn(with_gradients(self.device))?;
         let (pixels, size) = self.pixels()?;
         let course = crate::pieces::Pieces::open(self)?;
         let on = (&device, self.threads);

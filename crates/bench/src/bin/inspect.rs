@@ -3,7 +3,6 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result, bail};
 use bench::calibration::options::CalibrationOptions;
@@ -16,7 +15,6 @@ use bench::plan::PlannedRun;
 use bench::quantized::{Around, quantized};
 use bench::settings::{Activations, Quantization};
 use bench::single;
-use bench::train::Nobody;
 use clap::Parser;
 use indicatif::ProgressBar;
 use quant_core::{Scheme, Values};
@@ -91,16 +89,8 @@ fn run() -> Result<ExitCode> {
     let options = &arguments.calibration;
     let threads = bench::cli::threads(arguments.threads);
     let calibration = options.calibration(&planned, how.activations.as_ref(), threads)?;
-    let images = planned.calibration.as_ref();
     let statistics = calibration.as_ref().map(|seen| &seen.statistics);
-    let around = Around {
-        images: images.map(|images| &images.data),
-        threads,
-        device: planned.config.text("device"),
-        folder: None,
-        observer: &Nobody,
-        cancelled: &AtomicBool::new(false),
-    };
+    let around = Around::of(&planned, threads);
     let net = quantized(checkpoint, how, statistics, &around)?;
     let (scheme, source) = match (&how.activations, &calibration) {
         (Some(Activations { how, .. }), Some(seen)) => (

@@ -14,7 +14,6 @@ use crate::measure::{Gathered, TRAINED};
 use crate::plan::PlannedRun;
 use crate::quantized::{Around, quantized};
 use crate::settings::Source;
-use crate::train::Nobody;
 
 /// The quantized network of `run`. `trainings` is where trainings lie; calibration images are run on `threads` threads, or taken from
 /// `gathered`.
@@ -49,12 +48,9 @@ pub fn network_of(
     let statistics = seen.map(|images| gathered.of((checkpoint, how), images, threads, cancelled));
     let folder = trainings.join(&run.run_id);
     let around = Around {
-        images: images.map(|images| &images.data),
-        threads,
-        device: run.config.text("device"),
         folder: Some(&folder),
-        observer: &Nobody,
         cancelled,
+        ..Around::of(run, threads)
     };
     quantized(checkpoint, how, statistics.transpose()?.as_deref(), &around)
 }

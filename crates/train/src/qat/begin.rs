@@ -213,7 +213,7 @@ impl Qat {
 }
 
 /// A tensor of one dimension.
-fn vector(values: Vec<f32>) -> HostTensor {
+pub(crate) fn vector(values: Vec<f32>) -> HostTensor {
     HostTensor {
         shape: vec![values.len()],
         data: values,

@@ -189,7 +189,8 @@ impl Pass<'_> {
     }
 }
 
-fn constant(params: &QParams, x: &Tensor<4>) -> Grid {
+/// A grid that stays.
+pub(crate) fn constant(params: &QParams, x: &Tensor<4>) -> Grid {
     minmax::constant_grid(&[*params], x).unwrap_or_else(|| Grid {
         scale: Tensor::ones([1], &x.device()),
         zero_point: None,

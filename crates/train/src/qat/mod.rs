@@ -29,7 +29,11 @@ mod unit;
 
 pub use begin::Start;
 #[cfg(feature = "burn")]
+pub(crate) use begin::vector;
+#[cfg(feature = "burn")]
 pub use forward::Phase;
+#[cfg(feature = "burn")]
+pub(crate) use forward::constant;
 pub use lost::{LostChannels, note_lost};
 pub use spec::{QatBn, QatSpec};
 

@@ -5,15 +5,16 @@
 
 use std::collections::BTreeMap;
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::Tensor;
 use network::{StateDict, Topology};
 use quant_core::QParams;
-use quant_core::qat::{Grid, Learns, SMALLEST_STEP, Stays, fake_quant, fake_quant_in_part};
+use quant_core::qat::{Learns, Stays, fake_quant, fake_quant_in_part};
 use quantize::{Unit, names};
 
 use crate::error::Error;
 use crate::float::layer;
 use crate::forward::{Hooks, Tapped, clipped, forward};
+use crate::qat::{constant, vector};
 use crate::tensors::Tensors;
 
 /// What the values of a site are rounded to.
@@ -57,7 +58,7 @@ impl Drop {
 
 impl Piece {
     /// Its value, `[n, c h w]`, for what it reads, `[n, c, h, w]`, and the same before it was rounded. The tensors are its layers'
-    /// weights and biases, and a step for each owner of one. Of the rounded value only its own step has a gradient: that of the rest
+    /// weights and biases, and a step for each owner of one that moves. Of the rounded value only its own step has a gradient: that of the rest
     /// would be as good as noise.
     pub fn forward(
         &self,
@@ -79,20 +80,12 @@ impl Piece {
         Ok([rounded, exact])
     }
 
-    /// The steps that it begins with.
+    /// The steps that move, as they are at first.
     pub fn steps(&self) -> StateDict {
-        let own = self
-            .sites
-            .iter()
-            .filter(|(name, site)| **name == site.owner);
-        let step = |(name, site): (&String, &Site)| {
-            let tensor = network::HostTensor {
-                shape: vec![1],
-                data: vec![site.code.scale],
-            };
-            (names::site(name, "step"), tensor)
-        };
-        own.map(step).collect()
+        let own = self.sites.iter();
+        let own = own.filter(|(name, site)| **name == site.owner && !site.is_fixed);
+        own.map(|(name, site)| (names::site(name, "step"), vector(vec![site.code.scale])))
+            .collect()
     }
 }
 
@@ -119,22 +112,11 @@ impl Hooks for Pass<'_> {
         let Some(site) = self.piece.sites.get(name) else {
             return Ok(x.into());
         };
-        let step = self.tensors.vector(&names::site(&site.owner, "step"))?;
-        let device = x.clone().inner().device();
-        let zero_point = site.code.zero_point as f32;
-        let zero_point = TensorData::new(vec![zero_point], [1]);
-        let (step, learns) = match site.is_fixed {
-            true => (step.inner(), Learns::Nothing),
-            false => (step, Learns::Step { factor: 1.0 }),
-        };
-        let grid = Grid {
-            scale: step,
-            zero_point: (site.code.zero_point != 0)
-                .then(|| Tensor::<1>::from_data(zero_point, &device)),
-            quant_min: site.code.quant_min,
-            quant_max: site.code.quant_max,
-            learns,
-        };
+        let mut grid = constant(&site.code, &x);
+        if !site.is_fixed {
+            grid.scale = self.tensors.vector(&names::site(&site.owner, "step"))?;
+            grid.learns = Learns::Step { factor: 1.0 };
+        }
         let [_, c, h, w] = x.dims();
         let rounded = match self.drop {
             _ if name == self.piece.output => {
@@ -149,12 +131,4 @@ impl Hooks for Pass<'_> {
             false => rounded.into(),
         })
     }
-}
-
-/// The smallest step, relative to the one at the start.
-pub(super) const LEAST: f32 = 0.05;
-
-/// A step that is `factor` times as large.
-pub(super) fn scaled(step: f32, factor: f32) -> f32 {
-    (step * factor.max(LEAST)).max(SMALLEST_STEP)
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use burn::tensor::Device;
 use engine::INPUT;
-use network::{HostTensor, Network, StateDict, Topology, Value};
-use quant_core::{Layout, Mapping, QParams};
+use network::{Network, StateDict, Topology, Value};
+use quant_core::{Layout, Mapping};
 use quantize::{
     Block, Epilogue, Extent, QuantizedNet, ShortcutPolicy, SiteCodes, Sites, Stream, Units,
     WeightQuantization, blocks, fold, lower, lower_quantized, names,
@@ -13,9 +13,10 @@ use quantize::{
 
 use super::latent::Latent;
 use super::pass::{Piece, Site};
-use super::search::{SHARDS, Search, Seen, zeros};
+use super::search::{SHARDS, Search, Seen};
 use super::{At, Reconstruction};
 use crate::error::Error;
+use crate::qat::vector;
 use crate::workers::Workers;
 
 /// What surrounds a reconstruction: what an earlier process has finished, who is told how it goes.
@@ -59,7 +60,7 @@ pub fn reconstruct(
         .at(size)
         .map_err(quantize::Error::from)?;
     let images = quantize::held(&topology, images);
-    let sites = Sites::new(&topology);
+    let (units, sites) = (Units::new(&topology), Sites::new(&topology));
     let workers = Workers::new(SHARDS, threads).map_err(|e| Error::Device {
         reason: e.to_string(),
     })?;
@@ -81,7 +82,7 @@ pub fn reconstruct(
             Some(values) => values,
             None => [rounded.input_of(first)?, exact.input_of(first)?],
         };
-        let target = exact.value_of(&engine_node(&topology, &sites, block, false))?;
+        let target = exact.value_of(&engine_node((&topology, &units, &sites), block, false))?;
         let from = topology.shape(block.input);
         let seen = Seen::new(
             [from.channels, from.height, from.width],
@@ -89,8 +90,8 @@ pub fn reconstruct(
             topology.shape(Value::Node(block.tail())).channels,
         );
         let piece = piece(
-            (&topology, &sites, block),
-            reconstruction.extent,
+            (&topology, &units, &sites),
+            (block, reconstruction.extent),
             codes.as_ref(),
             &learned,
         )?;
@@ -125,14 +126,11 @@ pub fn reconstruct(
                 }
                 let mut found = search.state;
                 for (layer, latent) in search.latent {
-                    found.insert(names::weight(&layer, "step"), scales(&latent.grids()));
+                    let scales = latent.grids().iter().map(|grid| grid.scale).collect();
+                    found.insert(names::weight(&layer, "step"), vector(scales));
                 }
-                let errors = errors.map(|error| error as f32).to_vec();
-                let errors = HostTensor {
-                    shape: vec![errors.len()],
-                    data: errors,
-                };
-                found.insert(ERRORS, errors);
+                let errors = errors.map(|error| error as f32);
+                found.insert(ERRORS, vector(errors.to_vec()));
                 let kept = course.finished(&tail, &found);
                 kept.map_err(|reason| Error::Device { reason })?;
                 found
@@ -157,7 +155,7 @@ pub fn reconstruct(
         }
         rounded.renew_from(graph(&net, &codes)?)?;
         if reconstruction.extent == Extent::Block {
-            let node = engine_node(&topology, &sites, block, codes.is_some());
+            let node = engine_node((&topology, &units, &sites), block, codes.is_some());
             before = Some([rounded.value_of(&node)?, seen.target]);
         }
     }
@@ -165,8 +163,11 @@ pub fn reconstruct(
 }
 
 /// The node of an executed graph that makes the value of `block`.
-fn engine_node(topology: &Topology, sites: &Sites, block: &Block, is_quantized: bool) -> String {
-    let units = Units::new(topology);
+fn engine_node(
+    (topology, units, sites): (&Topology, &Units, &Sites),
+    block: &Block,
+    is_quantized: bool,
+) -> String {
     let head = units.of(Value::Node(block.tail())).map(|unit| unit.head);
     let node = topology.node(head.unwrap_or(block.tail()));
     match node.op.is_copy() {
@@ -177,12 +178,11 @@ fn engine_node(topology: &Topology, sites: &Sites, block: &Block, is_quantized: 
 
 /// The piece, and what its sites are rounded to. Sites that share a scale have one step.
 fn piece(
-    (topology, sites, block): (&Topology, &Sites, &Block),
-    extent: Extent,
+    (topology, units, sites): (&Topology, &Units, &Sites),
+    (block, extent): (&Block, Extent),
     codes: Option<&(SiteCodes, ShortcutPolicy)>,
     learned: &[String],
 ) -> Result<Piece, Error> {
-    let units = Units::new(topology);
     let part = topology.part(block.input, &block.nodes)?;
     let mut piece = Piece {
         topology: part,
@@ -232,14 +232,6 @@ fn layers<'a>(topology: &'a Topology, block: &'a Block) -> impl Iterator<Item = 
     layers.map(|&id| (id, topology.node(id).name.as_str()))
 }
 
-/// The scales of a layer's groups.
-fn scales(grids: &[QParams]) -> HostTensor {
-    HostTensor {
-        shape: vec![grids.len()],
-        data: grids.iter().map(|grid| grid.scale).collect(),
-    }
-}
-
 /// The weights of a block's quantized layers.
 fn latent(
     (topology, float, net): (&Topology, &Network, &QuantizedNet),
@@ -275,7 +267,7 @@ fn start(
         let name = format!("{layer}.bias");
         let outputs = topology.shape(Value::Node(id)).channels;
         let bias = net.state.get(&name).cloned();
-        state.insert(name, bias.unwrap_or_else(|| zeros(outputs)));
+        state.insert(name, bias.unwrap_or_else(|| vector(vec![0.0; outputs])));
     }
     Ok(state)
 }

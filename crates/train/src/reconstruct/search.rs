@@ -11,13 +11,14 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use network::{HostTensor, StateDict};
+use network::StateDict;
+use quant_core::qat::SMALLEST_STEP;
 use quant_core::uniform;
 use quantize::names;
 
 use super::adam::Adam;
 use super::latent::Latent;
-use super::pass::{Drop, LEAST, Piece, scaled};
+use super::pass::{Drop, Piece};
 use super::run::Course;
 use super::{At, Reconstruction};
 use crate::error::Error;
@@ -26,6 +27,9 @@ use crate::workers::{Workers, shards};
 
 /// Parts of a batch whose gradients are added in their order.
 pub(super) const SHARDS: usize = 4;
+
+/// The smallest step, relative to the one at the start.
+const LEAST: f32 = 0.05;
 
 /// Images at a time where no gradient is wanted.
 const GROUP: usize = 16;
@@ -289,7 +293,7 @@ impl Moving {
             .zip(self.start.iter().zip(&self.offset));
         for (value, (start, offset)) in values {
             *value = match is_step {
-                true => scaled(*start, 1.0 + offset),
+                true => (start * (1.0 + offset)).max(SMALLEST_STEP),
                 false => start + self.unit * offset,
             };
         }
@@ -310,12 +314,4 @@ fn number(x: Tensor<1>) -> Result<f64, Error> {
     let values = values.map_err(|e| device(format!("{e:?}")))?;
     let value = values.first().copied().unwrap_or(f32::NAN);
     Ok(f64::from(value))
-}
-
-/// A tensor of zeros for a layer without a bias.
-pub(super) fn zeros(n: usize) -> HostTensor {
-    HostTensor {
-        shape: vec![n],
-        data: vec![0.0; n],
-    }
 }
