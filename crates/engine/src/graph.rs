@@ -122,6 +122,15 @@ pub enum Op {
 }
 
 impl Op {
+    /// How many weights it has.
+    pub fn weights(&self) -> usize {
+        match self {
+            Self::Conv(conv) => conv.weight.len(),
+            Self::Linear(linear) => linear.weight.len(),
+            _ => 0,
+        }
+    }
+
     /// The mean over a window, pixels of its padding counting as zeros, as in PyTorch's default.
     pub fn avg_pool(window: Window) -> Self {
         let counted = window.padding;

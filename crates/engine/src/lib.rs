@@ -43,5 +43,7 @@ pub use graph::{Clip, Code, Conv, Graph, INPUT, Linear, Node, Op};
 pub use kernel::{Accumulator, Isa, peak};
 pub use moments::{Moments, Products};
 pub use product::{product, transposed};
-pub use program::{Execution, NodeInfo, Observation, Options, Program, WHOLE_GROUPS, Workspace};
+pub use program::{
+    Execution, NodeInfo, Observation, Options, Program, Variant, WHOLE_GROUPS, Workspace,
+};
 pub use shape::{Padding, Shape, Window};

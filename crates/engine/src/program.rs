@@ -8,6 +8,8 @@
 //! `kernel/simulated.rs`) or executed in integers (`kernel/integer.rs`); with the default arithmetic both make the same
 //! codes, in every value and for every image.
 
+mod variant;
+
 use std::ops::Range;
 
 use crate::domain::{Domain, IntegerArithmetic};
@@ -16,6 +18,7 @@ use crate::graph::Graph;
 use crate::kernel::{Float32, Integer, Isa, Simulated};
 use crate::shape::Shape;
 use crate::typed::{Memory, Seen, Typed};
+pub use variant::Variant;
 
 /// [`Options::large`] for observers: no value is large.
 pub const WHOLE_GROUPS: usize = usize::MAX;

@@ -25,6 +25,8 @@ pub(crate) struct Typed<D: Domain> {
     layouts: Vec<Layout>,
     codes: Vec<Option<Code>>,
     plan: Plan,
+    /// For each value, the last node that reads it.
+    last_read: Vec<usize>,
     steps: Vec<Step<D>>,
     wanted: usize,
     scratch: usize,
@@ -36,7 +38,8 @@ pub(crate) struct Memory<D: Domain> {
     sums: Buffer<D::Sum>,
 }
 
-struct Step<D: Domain> {
+/// What a node does, weights packed.
+pub(crate) struct Step<D: Domain> {
     name: String,
     input: usize,
     others: Vec<usize>,
@@ -155,6 +158,7 @@ impl<D: Domain> Typed<D> {
             layouts,
             codes,
             plan,
+            last_read,
             steps,
             wanted,
             scratch,
@@ -219,11 +223,23 @@ impl<D: Domain> Typed<D> {
         }
         let rest = self.early..self.steps.len();
         self.walk(rest, all, buffers, sums.as_mut(), observe);
+        self.leave(buffers, n, results);
+        Ok(())
+    }
+
+    /// Writes the result of `n` images to `results`.
+    fn leave(&self, buffers: &[Buffer<D::In>], n: usize, results: &mut [f32]) {
         let values = buffers[self.plan.buffer[self.wanted]].as_slice();
         let code = self.codes[self.wanted];
         let layout = &self.layouts[self.wanted];
         layout.write_planar(n, values, results, |x| D::leave(code, x));
-        Ok(())
+    }
+
+    /// See [`crate::Program::result`].
+    pub fn result(&self, memory: &Memory<D>, count: usize) -> Vec<f32> {
+        let mut results = vec![0.0; count * self.output.len()];
+        self.leave(&memory.buffers, count, &mut results);
+        results
     }
 
     /// Takes in `images`, `[n, c, h, w]`.
@@ -246,24 +262,36 @@ impl<D: Domain> Typed<D> {
         observe: &mut dyn FnMut(Seen<'_, D>),
     ) {
         for node in nodes {
-            let value = node + 1;
-            let (place, code) = (self.plan.buffer[value], self.codes[value]);
-            // Out of the list while it is written; the plan never gives a node's operands the same buffer.
-            let mut buffer = std::mem::replace(&mut buffers[place], Buffer::new(0));
-            let out = &mut buffer.as_mut()[self.start(value, images)..];
-            if self.plan.clear[value] {
-                fill_border(out, &self.layouts[value], images.count, D::zero(code));
-            }
-            self.execute(&self.steps[node], images, buffers, (out, value), sums);
-            observe(Seen {
-                node,
-                images: images.count,
-                values: out,
-                layout: &self.layouts[value],
-                code,
-            });
-            buffers[place] = buffer;
+            self.walk_one((&self.steps[node], node), images, buffers, sums, observe);
         }
+    }
+
+    /// Runs node number `node` as `step` has it.
+    fn walk_one(
+        &self,
+        (step, node): (&Step<D>, usize),
+        images: Images,
+        buffers: &mut [Buffer<D::In>],
+        sums: &mut [D::Sum],
+        observe: &mut dyn FnMut(Seen<'_, D>),
+    ) {
+        let value = node + 1;
+        let (place, code) = (self.plan.buffer[value], self.codes[value]);
+        // Out of the list while it is written; the plan never gives a node's operands the same buffer.
+        let mut buffer = std::mem::replace(&mut buffers[place], Buffer::new(0));
+        let out = &mut buffer.as_mut()[self.start(value, images)..];
+        if self.plan.clear[value] {
+            fill_border(out, &self.layouts[value], images.count, D::zero(code));
+        }
+        self.execute(step, images, buffers, (out, value), sums);
+        observe(Seen {
+            node,
+            images: images.count,
+            values: out,
+            layout: &self.layouts[value],
+            code,
+        });
+        buffers[place] = buffer;
     }
 
     /// Where a value of some images starts in its buffer: what lives for one image alone is always in the first's place.
@@ -298,6 +326,18 @@ impl<D: Domain> Typed<D> {
         self.walk(node..node + 1, images, buffers, sums.as_mut(), observe);
     }
 
+    /// See [`crate::Program::step_as`].
+    pub fn step_as(
+        &self,
+        memory: &mut Memory<D>,
+        (step, node, count): (&Step<D>, usize, usize),
+        observe: &mut dyn FnMut(Seen<'_, D>),
+    ) {
+        let Memory { buffers, sums } = memory;
+        let images = Images { first: 0, count };
+        self.walk_one((step, node), images, buffers, sums.as_mut(), observe);
+    }
+
     /// See [`crate::Program::operand`].
     pub fn operand(&self, memory: &Memory<D>, node: usize, count: usize) -> Vec<f32> {
         let value = self.steps[node].input;
@@ -311,10 +351,28 @@ impl<D: Domain> Typed<D> {
 
     /// See [`crate::Program::renew`] and [`crate::Program::renew_from`].
     pub fn renew(&mut self, graph: Graph, nodes: Range<usize>, isa: Isa) -> Result<(), Error> {
-        let renewed = layouts(&graph, size_of::<D::In>());
-        let codes: Vec<_> = (0..renewed.len()).map(|value| graph.code(value)).collect();
         // A value's code is in whoever reads it, too, and its zero in borders that are filled already.
         let all_behind = nodes.end == self.steps.len();
+        self.codes = self.codes_of(&graph, &nodes, all_behind)?;
+        for (node, step) in self.steps_of(graph, &|node| nodes.contains(&node), isa)? {
+            self.steps[node] = step;
+        }
+        Ok(())
+    }
+
+    /// The codes of the values of `graph`, which has the same values; codes, too, but behind the first of `nodes` if it is `all_behind`
+    /// that is taken from there.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for other values.
+    fn codes_of(
+        &self,
+        graph: &Graph,
+        nodes: &Range<usize>,
+        all_behind: bool,
+    ) -> Result<Vec<Option<Code>>, Error> {
+        let renewed = layouts(graph, size_of::<D::In>());
+        let codes: Vec<_> = (0..renewed.len()).map(|value| graph.code(value)).collect();
         let fits = |(value, (new, old)): (usize, (&Option<Code>, &Option<Code>))| {
             let is_like = new.is_some() == old.is_some() && D::zero(*new) == D::zero(*old);
             new == old || all_behind && value > nodes.start && is_like
@@ -326,7 +384,27 @@ impl<D: Domain> Typed<D> {
                 detail: "the other graph has other values".into(),
             });
         }
-        self.codes = codes;
+        Ok(codes)
+    }
+
+    /// See [`crate::Program::variants`].
+    pub fn variants(
+        &self,
+        graph: Graph,
+        wanted: &dyn Fn(usize) -> bool,
+        isa: Isa,
+    ) -> Result<Vec<(usize, Step<D>)>, Error> {
+        self.codes_of(&graph, &(0..0), false)?;
+        self.steps_of(graph, wanted, isa)
+    }
+
+    /// The nodes that are `wanted`, by their numbers, as `graph` has them, which has the values of this one.
+    fn steps_of(
+        &self,
+        graph: Graph,
+        wanted: &dyn Fn(usize) -> bool,
+        isa: Isa,
+    ) -> Result<Vec<(usize, Step<D>)>, Error> {
         let arithmetic = IntegerArithmetic::default();
         let context = Context {
             kernels: D::kernels(isa, arithmetic),
@@ -335,12 +413,45 @@ impl<D: Domain> Typed<D> {
             images: self.group,
             arithmetic,
         };
-        let (first, count) = (nodes.start, nodes.len());
-        let placed = graph.nodes.into_iter().enumerate().skip(first).take(count);
-        for (node, placed) in placed {
-            self.steps[node] = context.step(placed, node + 1)?;
+        let placed = graph.nodes.into_iter().enumerate();
+        let placed = placed.filter(|(node, _)| wanted(*node));
+        let step = |(node, placed)| Ok((node, context.step(placed, node + 1)?));
+        placed.map(step).collect()
+    }
+
+    /// See [`crate::Program::hand_over`]; false for memory of another program. Borders that no run renews are there already.
+    pub fn hand_over(
+        &self,
+        from: &Memory<D>,
+        to: &mut Memory<D>,
+        node: usize,
+        count: usize,
+    ) -> bool {
+        let is_own = self.owns(from) && self.owns(to);
+        for value in (0..=node).filter(|&value| is_own && self.last_read[value] >= node) {
+            let place = self.plan.buffer[value];
+            let held = ..count * self.layouts[value].image();
+            to.buffers[place].as_mut()[held].copy_from_slice(&from.buffers[place].as_slice()[held]);
         }
-        Ok(())
+        is_own
+    }
+
+    fn owns(&self, memory: &Memory<D>) -> bool {
+        let found = memory.buffers.iter().map(|b| b.as_slice().len());
+        found.eq(self.plan.len.iter().copied())
+    }
+
+    /// See [`crate::Program::revise`]; value `node + 1` is made by a node.
+    pub fn revise(
+        &self,
+        memory: &mut Memory<D>,
+        value: usize,
+        count: usize,
+        change: &mut dyn FnMut(&mut [D::In]),
+    ) {
+        let values = memory.buffers[self.plan.buffer[value]].as_mut();
+        let layout = &self.layouts[value];
+        layout.each_run(count, |run| change(&mut values[run]));
     }
 
     fn check(&self, memory: &Memory<D>, images: &[f32]) -> Result<usize, Error> {
@@ -352,8 +463,7 @@ impl<D: Domain> Typed<D> {
                 group: self.group,
             });
         }
-        let found = memory.buffers.iter().map(|b| b.as_slice().len());
-        if !found.eq(self.plan.len.iter().copied()) {
+        if !self.owns(memory) {
             return Err(Error::Length {
                 what: "workspace of another program",
                 found: memory.buffers.len(),

@@ -9,6 +9,7 @@ mod random;
 mod refused;
 mod simulation;
 mod twin;
+mod variants;
 
 use std::sync::Mutex;
 
