@@ -419,7 +419,7 @@ impl<D: Domain> Typed<D> {
         placed.map(step).collect()
     }
 
-    /// See [`crate::Program::hand_over`]; false for memory of another program. Borders that no run renews are there already.
+    /// See [`crate::Program::hand_over`]; false for memory of another program.
     pub fn hand_over(
         &self,
         from: &Memory<D>,
@@ -427,13 +427,30 @@ impl<D: Domain> Typed<D> {
         node: usize,
         count: usize,
     ) -> bool {
-        let is_own = self.owns(from) && self.owns(to);
-        for value in (0..=node).filter(|&value| is_own && self.last_read[value] >= node) {
+        if !(self.owns(from) && self.owns(to)) {
+            return false;
+        }
+        let mut is_held = vec![false; self.plan.len.len()];
+        for value in (0..=node).filter(|&value| self.last_read[value] >= node) {
             let place = self.plan.buffer[value];
             let held = ..count * self.layouts[value].image();
             to.buffers[place].as_mut()[held].copy_from_slice(&from.buffers[place].as_slice()[held]);
+            is_held[place] = true;
         }
-        is_own
+        // Elsewhere a value may come that counts on the border of one that lived there in `from`.
+        for value in node + 1..self.layouts.len() {
+            let place = self.plan.buffer[value];
+            if !std::mem::replace(&mut is_held[place], true) && !self.plan.clear[value] {
+                let zero = D::zero(self.codes[value]);
+                fill_border(
+                    to.buffers[place].as_mut(),
+                    &self.layouts[value],
+                    count,
+                    zero,
+                );
+            }
+        }
+        true
     }
 
     fn owns(&self, memory: &Memory<D>) -> bool {

@@ -20,6 +20,7 @@ mod lower;
 mod moments;
 pub mod names;
 mod quantize;
+mod sensitivity;
 mod sites;
 mod stored;
 mod units;
@@ -39,6 +40,7 @@ pub use quantize::{
     BiasPolicy, BnMode, Decision, LayerReport, OutputLoss, QuantizedNet, WeightCodes,
     WeightQuantization, float_manifest, float_sites, own_bits, quantize,
 };
+pub use sensitivity::{LogitError, Probe, first_largest};
 pub use sites::{
     ActivationQuantization, ShortcutPolicy, Site, SiteCodes, SiteRounding, SiteStatistics, Sites,
 };

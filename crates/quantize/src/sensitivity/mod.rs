@@ -1,0 +1,7 @@
+//! Which layer is to blame: what one layer's or one site's few bits do to the network's answers, everything else being as it was.
+
+mod logits;
+mod probe;
+
+pub use logits::{LogitError, first_largest};
+pub use probe::Probe;
