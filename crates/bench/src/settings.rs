@@ -252,6 +252,7 @@ impl Cell {
                     scheme: None,
                     first_bits: None,
                     last_bits: None,
+                    bits_of: BTreeMap::new(),
                     bias: BiasPolicy::Int32,
                     bn: BnMode::Folded,
                 },
@@ -281,6 +282,7 @@ impl Cell {
                 scheme,
                 first_bits,
                 last_bits,
+                bits_of: BTreeMap::new(),
                 bias: bias.unwrap_or(match (linear, quantized && scheme.is_some()) {
                     (true, _) => BiasPolicy::Same,
                     (false, true) => BiasPolicy::Int32,

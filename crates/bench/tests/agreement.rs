@@ -70,6 +70,7 @@ impl Shipped {
             scheme: Some(weights.unwrap()),
             first_bits: None,
             last_bits: None,
+            bits_of: Default::default(),
             bias: BiasPolicy::Int32,
             bn: BnMode::Folded,
         };
@@ -78,6 +79,7 @@ impl Shipped {
             scheme: ActivationScheme::new(bits, mapping, codes, range, rounding).unwrap(),
             first_bits: None,
             last_bits: None,
+            bits_of: Default::default(),
             shortcut,
         };
         let codes = Sites::new(network.topology())

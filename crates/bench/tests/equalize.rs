@@ -47,6 +47,7 @@ fn rounded(network: &Network, scheme: &str, bits: u32) -> Network {
         scheme: Some(scheme),
         first_bits: None,
         last_bits: None,
+        bits_of: BTreeMap::new(),
         bias: BiasPolicy::Float,
         bn: BnMode::Folded,
     };

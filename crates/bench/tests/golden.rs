@@ -235,6 +235,7 @@ fn imagenet_crops_are_those_of_pillow_and_logits_those_of_torchvision() {
         scheme: Some(Scheme::linear(Bits::new(8).unwrap())),
         first_bits: None,
         last_bits: None,
+        bits_of: BTreeMap::new(),
         bias: BiasPolicy::Same,
         bn: BnMode::Kept,
     };

@@ -85,6 +85,7 @@ mod tests {
             scheme: Some(Scheme::linear(Bits::new(3).unwrap())),
             first_bits: None,
             last_bits: None,
+            bits_of: BTreeMap::new(),
             bias: BiasPolicy::Float,
             bn: BnMode::Folded,
         };

@@ -15,6 +15,17 @@ pub enum Error {
         reason: String,
     },
 
+    /// Fewer bits than there can be.
+    #[error(
+        "allocate.budget = {budget}: the fewest bits that everything may have cost as much as {least:.3} everywhere; give at least that"
+    )]
+    Budget {
+        /// What was given.
+        budget: f64,
+        /// The least that can be given.
+        least: f64,
+    },
+
     /// Quantization was asked for and changed no tensor.
     #[error("nothing was quantized ({reason})")]
     NothingQuantized {

@@ -9,6 +9,7 @@
 //! Every pass is a function over the graph of a [`network::Topology`] and knows no family. What is quantized stands beside the graph,
 //! by names of values.
 
+mod allocate;
 mod blocks;
 mod correct;
 mod equalize;
@@ -25,6 +26,10 @@ mod sites;
 mod stored;
 mod units;
 
+pub use allocate::{
+    Allocated, Allocation, Cost, Expected, Kind, Knobs, Margins, Measured, Method, Of, Predictor,
+    Row, Subject, greedy, measure,
+};
 pub use blocks::{Block, Extent, blocks};
 pub use correct::BiasCorrection;
 pub use equalize::{ClipPolicy, Equalization, Equalized, Moved, Reach, equalize};

@@ -56,6 +56,8 @@ pub struct WeightQuantization {
     pub first_bits: Option<Bits>,
     /// Bits of the classifier, where they differ.
     pub last_bits: Option<Bits>,
+    /// Bits of layers by name, before all others.
+    pub bits_of: BTreeMap<String, Bits>,
     /// Applied to each bias vector.
     pub bias: BiasPolicy,
     /// Applied before everything else.
@@ -68,7 +70,8 @@ impl WeightQuantization {
     /// # Errors
     /// Bits of its own that the scheme cannot have.
     pub fn scheme_of(&self, topology: &Topology, layer: NodeId) -> Result<Option<Scheme>, Error> {
-        let bits = own_bits(topology, layer, self.first_bits, self.last_bits);
+        let ends = [self.first_bits, self.last_bits];
+        let bits = own_bits(topology, layer, ends, &self.bits_of);
         Ok(match (self.scheme, bits) {
             (Some(scheme), Some(bits)) => Some(scheme.with_bits(bits)?),
             (scheme, _) => scheme,
@@ -211,14 +214,16 @@ pub(crate) fn quantize_each(
     }
 }
 
-/// The bits of a layer, where they are its own: of one that reads the images, and of the last.
+/// The bits of a layer, where they are its own: by its name, of one that reads the images, and of the last.
 pub fn own_bits(
     topology: &Topology,
     layer: NodeId,
-    first: Option<Bits>,
-    last: Option<Bits>,
+    [first, last]: [Option<Bits>; 2],
+    bits_of: &BTreeMap<String, Bits>,
 ) -> Option<Bits> {
-    if topology.node(layer).inputs[0] == Value::Input {
+    if let Some(&bits) = bits_of.get(&topology.node(layer).name) {
+        Some(bits)
+    } else if topology.node(layer).inputs[0] == Value::Input {
         first
     } else if topology.layers().next_back() == Some(layer) {
         last
@@ -618,6 +623,7 @@ mod tests {
             scheme: Some(Scheme::linear(Bits::new(bits).unwrap())),
             first_bits: None,
             last_bits: None,
+            bits_of: BTreeMap::new(),
             bias,
             bn,
         }
@@ -717,6 +723,7 @@ mod tests {
                 scheme: Some(scheme),
                 first_bits: None,
                 last_bits: None,
+                bits_of: BTreeMap::new(),
                 bias: BiasPolicy::Float,
                 bn,
             };

@@ -55,6 +55,8 @@ pub struct ActivationQuantization {
     pub first_bits: Option<Bits>,
     /// Bits of the last layer's input and of all that is made of it, where they differ.
     pub last_bits: Option<Bits>,
+    /// Bits of sites by name, before all others.
+    pub bits_of: BTreeMap<String, Bits>,
     /// The additions.
     pub shortcut: ShortcutPolicy,
 }
@@ -291,6 +293,7 @@ impl Sites {
         how: &ActivationQuantization,
     ) -> Result<ActivationScheme, Error> {
         let bits = match site {
+            name if how.bits_of.contains_key(name) => how.bits_of.get(name).copied(),
             INPUT => how.first_bits,
             name if self.last.contains(name) => how.last_bits,
             _ => None,
@@ -366,6 +369,7 @@ mod tests {
             .unwrap(),
             first_bits: Some(Bits::new(8).unwrap()),
             last_bits: Some(Bits::new(6).unwrap()),
+            bits_of: BTreeMap::new(),
             shortcut,
         }
     }

@@ -139,6 +139,7 @@ impl StoredQuantizers {
                 scheme: None,
                 first_bits: None,
                 last_bits: None,
+                bits_of: BTreeMap::new(),
                 bias: BiasPolicy::Int32,
                 bn: BnMode::Folded,
             };

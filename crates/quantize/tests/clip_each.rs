@@ -57,6 +57,7 @@ fn quantized(network: &Network, shortcut: ShortcutPolicy) -> QuantizedNet {
         scheme: Some(quant_core::Scheme::linear(bits)),
         first_bits: None,
         last_bits: None,
+        bits_of: Default::default(),
         bias: BiasPolicy::Int32,
         bn: BnMode::Folded,
     };

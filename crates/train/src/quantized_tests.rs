@@ -70,6 +70,7 @@ fn weights(mapping: Mapping, granularity: Granularity, bias: BiasPolicy) -> Weig
         ),
         first_bits: None,
         last_bits: None,
+        bits_of: Default::default(),
         bias,
         bn: BnMode::Folded,
     }
@@ -87,6 +88,7 @@ fn activations(shortcut: ShortcutPolicy) -> ActivationQuantization {
         .unwrap(),
         first_bits: None,
         last_bits: None,
+        bits_of: Default::default(),
         shortcut,
     }
 }

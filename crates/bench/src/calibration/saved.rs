@@ -143,6 +143,7 @@ mod tests {
                     scheme: ActivationScheme::new(bits, mapping, codes, range, rounding).unwrap(),
                     first_bits: None,
                     last_bits: None,
+                    bits_of: Default::default(),
                     shortcut,
                 };
                 let [before, after] = [&statistics, &read].map(|s| sites.fit(s, &how).unwrap());

@@ -1,5 +1,6 @@
 //! Takes settings out of a table one by one, each checked.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::Path;
 use std::str::FromStr;
@@ -199,6 +200,7 @@ impl Reader {
                 scheme,
                 first_bits,
                 last_bits,
+                bits_of: BTreeMap::new(),
                 shortcut,
             },
             calibration: calibration.clone(),

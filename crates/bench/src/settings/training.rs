@@ -100,6 +100,7 @@ impl Training {
             scheme,
             first_bits: weights.first_bits,
             last_bits: weights.last_bits,
+            bits_of: weights.bits_of.clone(),
             activations: activations.map(|activations| activations.how.clone()),
             method: self.method,
             bn: self.bn,

@@ -96,6 +96,7 @@ fn eight_bits(network: &Network) -> Result<QuantizedNet> {
         )?),
         first_bits: None,
         last_bits: None,
+        bits_of: Default::default(),
         bias: BiasPolicy::Int32,
         bn: BnMode::Folded,
     };
@@ -104,6 +105,7 @@ fn eight_bits(network: &Network) -> Result<QuantizedNet> {
         scheme: ActivationScheme::new(bits, Mapping::Affine, codes, range, rounding)?,
         first_bits: None,
         last_bits: None,
+        bits_of: Default::default(),
         shortcut: ShortcutPolicy::Rescale,
     };
     let sites = Sites::new(network.topology());

@@ -33,6 +33,7 @@ fn how(bits: u32, mapping: Mapping, granularity: Granularity) -> WeightQuantizat
         scheme: Some(scheme.unwrap()),
         first_bits: None,
         last_bits: None,
+        bits_of: Default::default(),
         bias: BiasPolicy::Float,
         bn: BnMode::Folded,
     }

@@ -85,7 +85,7 @@ fn powers(float: &[f32], changed: &[f32]) -> (f64, f64) {
 }
 
 /// `log sum_j exp z_j`.
-pub(super) fn log_norm(logits: &[f32]) -> f64 {
+pub(crate) fn log_norm(logits: &[f32]) -> f64 {
     let largest = logits
         .iter()
         .fold(f64::NEG_INFINITY, |most, &z| most.max(f64::from(z)));

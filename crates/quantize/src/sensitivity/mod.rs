@@ -3,5 +3,6 @@
 mod logits;
 mod probe;
 
+pub(crate) use logits::log_norm;
 pub use logits::{LogitError, first_largest};
 pub use probe::Probe;

@@ -114,10 +114,12 @@ impl Qat {
             scheme,
             first_bits,
             last_bits,
+            ref bits_of,
             ..
         } = self.spec;
+        let ends = [first_bits, last_bits];
         let id = self.topology.find(layer);
-        let bits = id.and_then(|id| own_bits(&self.topology, id, first_bits, last_bits));
+        let bits = id.and_then(|id| own_bits(&self.topology, id, ends, bits_of));
         Ok(match bits {
             Some(bits) => scheme.with_bits(bits)?,
             None => scheme,
@@ -130,6 +132,7 @@ impl Qat {
             scheme: Some(self.spec.scheme),
             first_bits: self.spec.first_bits,
             last_bits: self.spec.last_bits,
+            bits_of: self.spec.bits_of.clone(),
             bias: match self.spec.activations {
                 Some(_) => BiasPolicy::Int32,
                 None => BiasPolicy::Float,

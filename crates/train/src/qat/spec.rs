@@ -6,6 +6,7 @@
 //! | [`QatBn::Static`] | weights folded once, before training | none: folded weights and biases are trained | |
 //! | [`QatBn::Kept`] | the convolution's own weights | as `Folded`, behind the quantized convolution | |
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use quant_core::qat::Method;
@@ -36,6 +37,8 @@ pub struct QatSpec {
     pub first_bits: Option<Bits>,
     /// Bits of the classifier, where they differ.
     pub last_bits: Option<Bits>,
+    /// Bits of layers' weights by name, before all others.
+    pub bits_of: BTreeMap<String, Bits>,
     /// Activations; absent where they stay in float.
     pub activations: Option<ActivationQuantization>,
     /// What is learned.

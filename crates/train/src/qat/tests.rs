@@ -115,10 +115,12 @@ pub(super) fn spec(
         scheme: scheme.unwrap(),
         first_bits: Some(Bits::new(8).unwrap()),
         last_bits: Some(Bits::new(8).unwrap()),
+        bits_of: Default::default(),
         activations: Some(ActivationQuantization {
             scheme: ActivationScheme::new(bits, mapping, codes, range, rounding).unwrap(),
             first_bits: Some(Bits::new(8).unwrap()),
             last_bits: Some(Bits::new(8).unwrap()),
+            bits_of: Default::default(),
             shortcut,
         }),
         method,

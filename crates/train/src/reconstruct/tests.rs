@@ -44,6 +44,7 @@ fn weights(granularity: Granularity) -> WeightQuantization {
         scheme: Some(scheme.unwrap()),
         first_bits: None,
         last_bits: None,
+        bits_of: BTreeMap::new(),
         bias: BiasPolicy::Float,
         bn: BnMode::Folded,
     }
@@ -85,6 +86,7 @@ fn codes(network: &Network, shortcut: ShortcutPolicy) -> SiteCodes {
         scheme: scheme.unwrap(),
         first_bits: None,
         last_bits: None,
+        bits_of: BTreeMap::new(),
         shortcut,
     };
     sites.fit(&statistics, &how).unwrap()

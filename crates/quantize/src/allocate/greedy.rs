@@ -1,0 +1,195 @@
+//! Bits taken away one step after the other, each where it harms least for what it saves, as measured in the network as it is by then.
+
+use std::collections::BTreeMap;
+
+use network::Network;
+
+use super::knobs::{Assignment, Kind, Knobs};
+use super::measured::{Subject, errors};
+use super::{Allocated, Allocation};
+use crate::error::Error;
+use crate::sensitivity::{LogitError, Probe};
+use crate::sites::SiteCodes;
+
+/// The bits of `knobs`: from the most bits everywhere downwards until the budget is met. A step's harm is the divergence that it adds
+/// on `images`. Since that changes little from step to step, what was found before is trusted as a bound of order, not as a number:
+/// the most promising step is measured again, and taken if it is still the most promising.
+///
+/// # Errors
+/// [`Error::Budget`]; images that do not fit.
+pub fn greedy(
+    allocation: &Allocation,
+    knobs: &Knobs,
+    subject: &Subject<'_>,
+    (images, labels, size): (&[f32], &[u16], [usize; 2]),
+) -> Result<Allocated, Error> {
+    let mut assignment = knobs.fixed();
+    let float = Probe::new(subject.float.clone(), size, &SiteCodes::new())?;
+    let (_, reference) = errors(&float, images, labels)?;
+    for of in allocation.parts() {
+        let part = knobs.part(of);
+        let budget = part.budget(allocation.cost, allocation.budget, &assignment);
+        if part.cost(allocation.cost, &part.fewest(), &assignment) > budget {
+            return Err(allocation.too_small(&part, &assignment));
+        }
+        let mut now = part.most();
+        let mut known: BTreeMap<usize, f64> = BTreeMap::new();
+        let measure = |now: &Assignment, wanted: &[usize]| {
+            let all: Assignment = assignment
+                .iter()
+                .chain(now)
+                .map(|(k, b)| (k.clone(), *b))
+                .collect();
+            let images = (images, labels, &reference[..], size);
+            harms(&part, (&all, now), wanted, subject, images)
+        };
+        while part.cost(allocation.cost, &now, &assignment) > budget {
+            let open: Vec<usize> = (part.free().into_iter())
+                .filter(|&knob| part.stepped(&now, knob, false).is_some())
+                .collect();
+            let fresh: Vec<usize> = (open.iter().copied())
+                .filter(|knob| !known.contains_key(knob))
+                .collect();
+            if !fresh.is_empty() {
+                known.extend(fresh.iter().copied().zip(measure(&now, &fresh)?));
+            }
+            let saved = |knob: usize| {
+                let less = part.stepped(&now, knob, false)?;
+                let costs = [&now, &less].map(|own| part.cost(allocation.cost, own, &assignment));
+                Some((costs[0] - costs[1]) as f64)
+            };
+            let price = |knob: usize, harm: f64| harm / saved(knob).unwrap_or(0.0).max(1.0);
+            let best = |known: &BTreeMap<usize, f64>| {
+                let all = open
+                    .iter()
+                    .filter_map(|&knob| Some((knob, *known.get(&knob)?)));
+                all.map(|(knob, harm)| (knob, price(knob, harm)))
+                    .reduce(|best, other| if other.1 < best.1 { other } else { best })
+            };
+            let Some((mut first, _)) = best(&known) else {
+                break;
+            };
+            // At most once around.
+            for _ in 0..open.len() {
+                let again = measure(&now, &[first])?;
+                known.insert(first, again[0]);
+                match best(&known) {
+                    Some((other, _)) if other != first => first = other,
+                    _ => break,
+                }
+            }
+            if let Some(less) = part.stepped(&now, first, false) {
+                now = less;
+            }
+            known.remove(&first);
+        }
+        assignment.extend(now);
+    }
+    Ok(knobs.allocated(&assignment))
+}
+
+/// The divergence that a step down of each choice adds to the network with bits as in `all`.
+fn harms(
+    part: &Knobs,
+    (all, now): (&Assignment, &Assignment),
+    wanted: &[usize],
+    subject: &Subject<'_>,
+    (images, labels, reference, size): (&[f32], &[u16], &[f32], [usize; 2]),
+) -> Result<Vec<f64>, Error> {
+    let (network, codes) = built(subject, all)?;
+    let mut harms = Vec::new();
+    let mut probe = Probe::new(network, size, &codes)?;
+    let mut numbers: Vec<Vec<usize>> = Vec::new();
+    for &knob in wanted {
+        let (kind, names) = part.names(knob);
+        let less = part
+            .stepped(now, knob, false)
+            .unwrap_or_else(|| now.clone());
+        let mut own = Vec::new();
+        for name in names {
+            let bits = less.get(&(kind, name.clone())).copied().unwrap_or(32);
+            own.push(probe.changes());
+            match kind {
+                Kind::Weights => {
+                    let rounded = subject.rounded.iter().find(|(own, _)| *own == bits);
+                    if let Some((_, rounded)) = rounded {
+                        probe.weights(rounded, &|layer| layer == name)?;
+                    }
+                }
+                Kind::Activations => {
+                    let codes = subject.codes.iter().find(|(own, _)| *own == bits);
+                    probe.site(name, codes.and_then(|(_, codes)| codes.get(name)).copied())?;
+                }
+            }
+        }
+        numbers.push(own);
+    }
+    let (changed, base) = divergences(&probe, reference, images, labels)?;
+    for own in numbers {
+        let added = own.iter().filter_map(|&number| changed.get(number));
+        // Of sites that go together, one after the other: what they add is added up.
+        harms.push(added.map(|kl| (kl - base).max(0.0)).sum());
+    }
+    Ok(harms)
+}
+
+/// The network with bits as in `all`, and the codes of its sites.
+pub(super) fn built(
+    subject: &Subject<'_>,
+    all: &Assignment,
+) -> Result<(Network, SiteCodes), Error> {
+    let (topology, mut tensors) = crate::fold(subject.float)?.into_parts();
+    let mut codes = SiteCodes::new();
+    for ((kind, name), bits) in all {
+        match kind {
+            Kind::Weights => {
+                let rounded = subject.rounded.iter().find(|(own, _)| own == bits);
+                let Some((_, rounded)) = rounded else {
+                    continue;
+                };
+                for part in ["weight", "bias"] {
+                    let tensor = format!("{name}.{part}");
+                    if let Some(own) = rounded.tensors().get(&tensor) {
+                        tensors.insert(tensor, own.clone());
+                    }
+                }
+            }
+            Kind::Activations => {
+                let own = subject.codes.iter().find(|(own, _)| own == bits);
+                if let Some(code) = own.and_then(|(_, codes)| codes.get(name)) {
+                    codes.insert(name.clone(), *code);
+                }
+            }
+        }
+    }
+    Ok((Network::new(topology, tensors)?, codes))
+}
+
+/// The mean divergence of each change of `probe` and of the network itself from the logits `reference`.
+fn divergences(
+    probe: &Probe,
+    reference: &[f32],
+    images: &[f32],
+    labels: &[u16],
+) -> Result<(Vec<f64>, f64), Error> {
+    let classes = probe.classes();
+    let changes = probe.changes();
+    let fresh = || vec![LogitError::default(); changes + 1];
+    let sum = |sums: &mut Vec<LogitError>, change: Option<usize>, first: usize, logits: &[f32]| {
+        let sums = &mut sums[change.unwrap_or(changes)];
+        for (i, logits) in logits.chunks_exact(classes).enumerate() {
+            let own = &reference[(first + i) * classes..][..classes];
+            sums.add(own, logits, labels[first + i]);
+        }
+    };
+    let mut all = fresh();
+    for group in probe.run(images, &fresh, &sum)? {
+        for (all, own) in all.iter_mut().zip(&group) {
+            all.merge(own);
+        }
+    }
+    let mean = |sums: &LogitError| sums.kl / sums.images.max(1) as f64;
+    let mut means: Vec<f64> = all.iter().map(mean).collect();
+    let base = means.pop().unwrap_or(0.0);
+    Ok((means, base))
+}

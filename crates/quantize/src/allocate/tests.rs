@@ -1,0 +1,293 @@
+//! Allocations of a small network.
+
+use std::collections::BTreeMap;
+
+use network::Network;
+use quant_core::{
+    ActivationRange, ActivationScheme, Bits, CodeRange, Granularity, Mapping, RangeMethod,
+    Rounding, Scheme, Statistics,
+};
+use resnet::{Arch, random_state};
+
+use super::*;
+use crate::{
+    ActivationQuantization, BiasPolicy, BnMode, ShortcutPolicy, SiteStatistics, Sites,
+    WeightQuantization, quantize,
+};
+
+const SIZE: [usize; 2] = [32, 32];
+const WIDTHS: [u32; 4] = [2, 3, 4, 8];
+
+fn bits(bits: u32) -> Bits {
+    Bits::new(bits).unwrap()
+}
+
+fn float() -> Network {
+    let arch = Arch::parse("cifar-resnet20").unwrap();
+    let network = resnet::network(&arch, random_state(&arch, 3)).unwrap();
+    crate::fold(&network).unwrap()
+}
+
+fn images(n: usize) -> (Vec<f32>, Vec<u16>) {
+    let pixels = (0..n * 3 * 32 * 32).map(|i| ((i * i) % 251) as f32 / 100.0 - 1.2);
+    (pixels.collect(), (0..n).map(|i| (i % 10) as u16).collect())
+}
+
+/// The choices of `network`, `of` which are open; the first layer and the images have 8 bits.
+fn knobs(network: &Network, of: Of) -> Knobs {
+    let topology = network.topology().clone().at(SIZE).unwrap();
+    let open = |is_open: bool| match is_open {
+        true => WIDTHS.to_vec(),
+        false => vec![8],
+    };
+    Knobs::new(
+        &topology,
+        ShortcutPolicy::Rescale,
+        &|layer| open(of != Of::Activations && layer != "conv1"),
+        &|site| open(of != Of::Weights && site != "input"),
+    )
+}
+
+fn allocation(method: Method, of: Of, cost: Cost, budget: f64) -> Allocation {
+    Allocation {
+        method,
+        of,
+        cost,
+        budget,
+        bits: WIDTHS.map(bits).to_vec(),
+        images: 4,
+        seed: 7,
+    }
+}
+
+/// The network at every width, and what is seen at its sites.
+fn subject<'a>(network: &'a Network, statistics: &'a SiteStatistics, knobs: &Knobs) -> Subject<'a> {
+    let scheme = |bits| {
+        let codes = CodeRange::Narrow;
+        let channel = Granularity::Channel;
+        Scheme::new(
+            bits,
+            Mapping::Symmetric,
+            codes,
+            channel,
+            RangeMethod::MinMax,
+            Rounding::HalfEven,
+        )
+        .unwrap()
+    };
+    let rounded = |width: u32| {
+        let how = WeightQuantization {
+            scheme: Some(scheme(bits(width))),
+            bias: BiasPolicy::Float,
+            bn: BnMode::Folded,
+            first_bits: None,
+            last_bits: None,
+            bits_of: BTreeMap::new(),
+        };
+        (width, quantize(network, &how).unwrap().network().unwrap())
+    };
+    let sites = Sites::new(network.topology());
+    let codes = |width: u32| {
+        let (mapping, codes) = (Mapping::Affine, CodeRange::Narrow);
+        let range = ActivationRange::MinMax;
+        let how = ActivationQuantization {
+            scheme: ActivationScheme::new(bits(width), mapping, codes, range, Rounding::HalfEven)
+                .unwrap(),
+            first_bits: None,
+            last_bits: None,
+            bits_of: BTreeMap::new(),
+            shortcut: ShortcutPolicy::Rescale,
+        };
+        (width, sites.fit(statistics, &how).unwrap())
+    };
+    Subject {
+        float: network,
+        rounded: WIDTHS.map(rounded).to_vec(),
+        codes: WIDTHS.map(codes).to_vec(),
+        statistics: Some(statistics),
+        tried: (knobs.all())
+            .map(|(kind, name, bits)| (kind, name.to_owned(), bits.to_vec()))
+            .collect(),
+        curvature: true,
+    }
+}
+
+/// Every site saw the numbers from -2 to 6.
+fn seen(network: &Network) -> SiteStatistics {
+    let sites = Sites::new(network.topology());
+    let one = |site: &str| {
+        let mut statistics = Statistics::new();
+        let values: Vec<f32> = (0..801).map(|i| i as f32 / 100.0 - 2.0).collect();
+        statistics.add(site, 0, &values).unwrap();
+        (site.to_owned(), statistics)
+    };
+    sites.names().map(one).collect()
+}
+
+#[test]
+fn the_same_bits_everywhere_cost_those_bits() {
+    let network = float();
+    for of in [Of::Weights, Of::Activations, Of::Both] {
+        let knobs = knobs(&network, of);
+        for cost in [Cost::Size, Cost::BitOperations] {
+            let all = knobs.part(of);
+            let fixed = knobs.fixed();
+            // What is not open has 8 bits in any case.
+            let found = all.average(cost, &all.all_at(8), &fixed);
+            assert!((found - 8.0).abs() < 1e-9, "{of} {cost}: {found}");
+            assert_eq!(
+                all.budget(cost, 8.0, &fixed),
+                all.cost(cost, &all.all_at(8), &fixed)
+            );
+        }
+    }
+}
+
+#[test]
+fn an_allocation_keeps_its_budget_harms_less_than_uniform_bits_and_more_budget_harms_less() {
+    let network = float();
+    let statistics = seen(&network);
+    let (pixels, labels) = images(4);
+    for of in [Of::Weights, Of::Activations, Of::Both] {
+        let knobs = knobs(&network, of);
+        let subject = subject(&network, &statistics, &knobs);
+        let measured = measure(&subject, (&pixels, &labels, SIZE)).unwrap();
+        for cost in [Cost::Size, Cost::BitOperations] {
+            for predictor in [Predictor::Sqnr, Predictor::Sensitivity] {
+                let method = predictor.to_string().parse::<Method>().unwrap();
+                let harm = |method: Method, budget: f64| {
+                    let allocation = allocation(method, of, cost, budget);
+                    let found = allocation.choose(&knobs, &measured).unwrap();
+                    let complete = knobs.complete(&found);
+                    for part in allocation.parts() {
+                        let part = knobs.part(part);
+                        let average = part.average(cost, &complete, &complete);
+                        assert!(average <= budget + 1e-9, "{of} {cost} {method}: {average}");
+                    }
+                    let each = complete
+                        .iter()
+                        .map(|((kind, name), &bits)| measured.harm(predictor, *kind, name, bits));
+                    each.sum::<f64>()
+                };
+                let (own, more) = (harm(method, 4.1), harm(method, 5.0));
+                assert!(
+                    own <= harm(Method::Uniform, 4.1) && more < own,
+                    "{of} {cost} {method}"
+                );
+                assert!(own < harm(Method::Random, 4.1), "{of} {cost} {method}");
+            }
+        }
+    }
+}
+
+#[test]
+fn summands_have_the_same_bits() {
+    let network = float();
+    let statistics = seen(&network);
+    let (pixels, labels) = images(4);
+    let knobs = knobs(&network, Of::Activations);
+    let subject = subject(&network, &statistics, &knobs);
+    let measured = measure(&subject, (&pixels, &labels, SIZE)).unwrap();
+    let mut differ = 0;
+    for budget in [2.5, 3.0, 3.5, 4.5] {
+        let allocation = allocation(Method::Sensitivity, Of::Activations, Cost::Size, budget);
+        let found = allocation.choose(&knobs, &measured).unwrap().activations;
+        for addition in &Sites::new(network.topology()).additions {
+            let [one, other] = &addition.summands;
+            assert_eq!(found[one], found[other], "{one}");
+        }
+        differ += usize::from(found["layer1.0.conv1"] != found["layer3.0.conv1"]);
+    }
+    assert!(differ > 0);
+}
+
+#[test]
+fn a_budget_for_the_most_bits_gives_them_by_every_method_and_one_below_the_fewest_is_refused() {
+    let network = float();
+    let statistics = seen(&network);
+    let (pixels, labels) = images(4);
+    let knobs = knobs(&network, Of::Both);
+    let subject = subject(&network, &statistics, &knobs);
+    let measured = measure(&subject, (&pixels, &labels, SIZE)).unwrap();
+    for method in ["uniform", "random", "sqnr", "sensitivity", "greedy"] {
+        let method: Method = method.parse().unwrap();
+        for cost in [Cost::Size, Cost::BitOperations] {
+            let choose = |budget: f64| {
+                let allocation = allocation(method, Of::Both, cost, budget);
+                match method {
+                    Method::Greedy => {
+                        greedy(&allocation, &knobs, &subject, (&pixels, &labels, SIZE))
+                    }
+                    _ => allocation.choose(&knobs, &measured),
+                }
+            };
+            for budget in [8.0, 9.5] {
+                let found = choose(budget).unwrap();
+                let all = found.weights.values().chain(found.activations.values());
+                assert!(all.clone().all(|own| own.get() == 8), "{method} {cost}");
+                assert_eq!(
+                    all.count(),
+                    knobs.free().iter().map(|&k| knobs.names(k).1.len()).sum()
+                );
+            }
+            let error = choose(1.9).unwrap_err().to_string();
+            assert!(
+                error.contains("allocate.budget = 1.9") && error.contains("2."),
+                "{error}"
+            );
+        }
+    }
+}
+
+#[test]
+fn greedy_steps_meet_the_budget_and_harm_less_than_drawn_ones() {
+    let network = float();
+    let statistics = seen(&network);
+    let (pixels, labels) = images(8);
+    let knobs = knobs(&network, Of::Weights);
+    let subject = subject(&network, &statistics, &knobs);
+    let images = (&pixels[..], &labels[..], SIZE);
+    let own = allocation(Method::Greedy, Of::Weights, Cost::Size, 3.5);
+    let found = greedy(&own, &knobs, &subject, images).unwrap();
+    let complete = knobs.complete(&found);
+    let [average, ..] = knobs.totals(&complete);
+    assert!((3.0..=3.5).contains(&average.unwrap()), "{average:?}");
+    let measured = measure(&subject, images).unwrap();
+    let drawn = Allocation {
+        method: Method::Random,
+        ..own
+    };
+    let drawn = drawn.choose(&knobs, &measured).unwrap();
+    let kl = |bits: &Allocated| {
+        let (network, codes) = greedy::built(&subject, &knobs.complete(bits)).unwrap();
+        let mut probe = crate::Probe::new(network.clone(), SIZE, &codes).unwrap();
+        // The float network as the change, so that errors are those of one against the other.
+        probe
+            .weights(subject.float, &|layer| layer == "conv1")
+            .unwrap();
+        let float = crate::Probe::new(float(), SIZE, &crate::SiteCodes::new()).unwrap();
+        let logits = |probe: &crate::Probe| measured::errors(probe, &pixels, &labels).unwrap().1;
+        let (own, reference) = (logits(&probe), logits(&float));
+        let pairs = own.iter().zip(&reference);
+        pairs.map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>()
+    };
+    assert!(kl(&found) < kl(&drawn));
+}
+
+#[test]
+fn curvature_predicts_what_a_small_step_does() {
+    let network = float();
+    let statistics = seen(&network);
+    let (pixels, labels) = images(8);
+    let knobs = knobs(&network, Of::Weights);
+    let subject = subject(&network, &statistics, &knobs);
+    let measured = measure(&subject, (&pixels, &labels, SIZE)).unwrap();
+    let mut near = 0;
+    let eight: Vec<&Row> = measured.rows.iter().filter(|row| row.bits == 8).collect();
+    for row in eight.iter().filter(|row| row.kind == Kind::Weights) {
+        let divergence = row.logits.kl / row.logits.images as f64;
+        let ratio = row.fisher.unwrap() / divergence;
+        near += usize::from((0.2..5.0).contains(&ratio));
+    }
+    assert!(near > 14, "{near} of 20 layers");
+}
