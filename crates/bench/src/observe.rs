@@ -162,7 +162,7 @@ mod tests {
     fn cuts_are_as_long_as_said_but_the_last_and_leave_nothing_out() {
         let all = |images, most| cut(images, most).collect::<Vec<_>>();
         assert_eq!(all(0..9, 4), [0..4, 4..8, 8..9]);
-        assert_eq!(all(5..9, 4), [5..9]);
+        assert_eq!(all(4..9, 4), [4..8, 8..9]);
         assert_eq!(all(3..5, 0), [3..4, 4..5]);
         assert!(all(7..7, 4).is_empty());
     }
