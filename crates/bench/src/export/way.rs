@@ -5,8 +5,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
-use network::write_whole;
 use quantize::{Form, Packing, QuantizedNet};
+use results::write_whole;
 
 /// How quantization stands in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
