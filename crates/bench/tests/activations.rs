@@ -43,7 +43,7 @@ impl Place {
         let mut state = train::initial(&resnet::topology(&arch), &Device::flex()).unwrap();
         change(&mut state);
         std::fs::write(
-            &self.path(name),
+            self.path(name),
             resnet::to_safetensors(&state, &BTreeMap::new()).unwrap(),
         )
         .unwrap();
