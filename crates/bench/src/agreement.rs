@@ -2,12 +2,15 @@
 //!
 //! Both programs run the graph whose additions are nodes of their own, so that summands can be compared too.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::ops::Range;
+use std::sync::atomic::AtomicBool;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::Result;
 use dataset::Dataset;
-use engine::{Execution, Options, Program};
+use engine::{Execution, Options, Program, Workspace};
 use quantize::{Epilogue, QuantizedNet};
+
+use crate::observe::{cut, observe};
 
 /// How the codes of one value differ.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,9 +73,7 @@ pub fn compare(
         )
     };
     let (simulated, integer) = (program(Execution::Simulate)?, program(integers)?);
-    let group = simulated.group();
-    let count = images.len().div_ceil(group);
-    let next = AtomicUsize::new(0);
+    let batches: Vec<_> = cut(0..images.len(), simulated.group()).collect();
     let fresh = || -> Vec<Agreement> {
         let nodes = simulated.nodes();
         nodes
@@ -82,53 +83,57 @@ pub fn compare(
             })
             .collect()
     };
-    let work = || -> Result<Vec<Agreement>> {
-        let mut found = fresh();
-        let (mut one, mut other) = (simulated.workspace(), integer.workspace());
-        let mut pixels = vec![0.0; group * images.image_len()];
-        let mut results = vec![0.0; group * classes];
-        // All codes of a group of images, node by node.
-        let mut codes: Vec<i32> = Vec::new();
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            if index >= count {
-                return Ok(found);
-            }
-            if cancelled.load(Ordering::Relaxed) {
-                bail!("cancelled");
-            }
-            let range = index * group..images.len().min((index + 1) * group);
-            let pixels = &mut pixels[..range.len() * images.image_len()];
-            let results = &mut results[..range.len() * classes];
-            images.write_batch(range, pixels);
-            codes.clear();
-            simulated.run_observed(&mut one, pixels, results, &mut |seen| {
-                seen.each_codes(&mut |some| codes.extend_from_slice(some));
-            })?;
-            // Both programs run the same nodes in the same order, and show codes in the same order.
-            let mut left = &codes[..];
-            integer.run_observed(&mut other, pixels, results, &mut |seen| {
-                let agreement = &mut found[seen.node];
-                seen.each_codes(&mut |integers| {
-                    let (simulated, rest) = left.split_at(integers.len().min(left.len()));
-                    left = rest;
-                    agreement.add(simulated, integers);
-                });
-            })?;
-        }
+    let worker = || {
+        Ok(Side {
+            found: fresh(),
+            simulated: simulated.workspace(),
+            integer: integer.workspace(),
+            logits: Vec::new(),
+            codes: Vec::new(),
+        })
     };
+    let look = |side: &mut Side, images: Range<usize>, pixels: &[f32]| -> Result<()> {
+        let Side {
+            found,
+            logits,
+            codes,
+            ..
+        } = side;
+        logits.resize(images.len() * classes, 0.0);
+        codes.clear();
+        simulated.run_observed(&mut side.simulated, pixels, logits, &mut |seen| {
+            seen.each_codes(&mut |some| codes.extend_from_slice(some));
+        })?;
+        // Both programs run the same nodes in the same order, and show codes in the same order.
+        let mut left = &codes[..];
+        integer.run_observed(&mut side.integer, pixels, logits, &mut |seen| {
+            let agreement = &mut found[seen.node];
+            seen.each_codes(&mut |integers| {
+                let (simulated, rest) = left.split_at(integers.len().min(left.len()));
+                left = rest;
+                agreement.add(simulated, integers);
+            });
+        })?;
+        Ok(())
+    };
+    let compared = observe(images, &batches, (threads, cancelled), worker, look)?;
     let mut all = fresh();
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
-        for worker in workers {
-            let found = worker.join().map_err(|_| anyhow!("a worker died"))??;
-            for (all, found) in all.iter_mut().zip(found) {
-                all.n += found.n;
-                all.differ += found.differ;
-                all.largest = all.largest.max(found.largest);
-            }
+    for side in compared.workers {
+        for (all, found) in all.iter_mut().zip(side.found) {
+            all.n += found.n;
+            all.differ += found.differ;
+            all.largest = all.largest.max(found.largest);
         }
-        Ok::<(), anyhow::Error>(())
-    })?;
+    }
     Ok(all)
+}
+
+/// What one thread compares with.
+struct Side {
+    found: Vec<Agreement>,
+    simulated: Workspace,
+    integer: Workspace,
+    logits: Vec<f32>,
+    /// All codes of a group of images, node by node.
+    codes: Vec<i32>,
 }

@@ -1,8 +1,8 @@
 //! A network over a whole image set: logits, or per image the predicted class, top-5 membership and loss.
 //!
-//! Workers take the next few images each as they become free; image i is always computed in the same way (see
-//! [`crate::executable`]), so the values do not depend on the number of threads. Pixels are normalised by the worker that
-//! computes them. Memory does not grow with the number of images, beyond the results.
+//! Batches are looked at as [`crate::observe`] has it, and image i is always computed in the same way (see
+//! [`crate::executable`]), so the values do not depend on the number of threads. Memory does not grow with the number of
+//! images, beyond the results.
 //!
 //! Per image, with logits z (f32) and label y:
 //! - top-1 is the first class with the largest logit;
@@ -14,12 +14,12 @@
 //! that has some, and the first layer, in execution order, whose output for it is not finite.
 
 use std::ops::Range;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use dataset::Dataset;
 
 use crate::executable::{Executable, Worker};
+use crate::observe::{Interrupted, cut, observe};
 
 /// The top-1 class of an image whose logits hold a NaN, as [`outcome`] gives it; no label equals it, and no run has it.
 pub const NO_CLASS: u16 = u16::MAX;
@@ -73,13 +73,11 @@ pub enum EvaluateError {
     Worker(String),
 }
 
-impl EvaluateError {
-    /// The image that it is about. Of several errors the first image's counts: batches are handed out in their order and
-    /// those in flight are finished, so that error is among them whatever the number of threads.
-    fn image(&self) -> usize {
-        match self {
-            Self::Label { image, .. } | Self::NotFinite { image, .. } => *image,
-            Self::Cancelled | Self::Zero(_) | Self::Worker(_) => usize::MAX,
+impl From<Interrupted> for EvaluateError {
+    fn from(why: Interrupted) -> Self {
+        match why {
+            Interrupted::Cancelled => Self::Cancelled,
+            died => Self::Worker(died.to_string()),
         }
     }
 }
@@ -200,67 +198,17 @@ fn batches<T: Send>(
     if threads == 0 {
         return Err(EvaluateError::Zero("threads"));
     }
-    let (batch, images) = (net.batch(), data.len());
-    let count = images.div_ceil(batch);
-    let next = AtomicUsize::new(0);
-    let failed = AtomicBool::new(false);
-    let done = Mutex::new(Vec::with_capacity(count));
-    let work = |mut worker: Worker<'_>| -> Result<(), EvaluateError> {
-        let mut pixels = vec![0.0; batch * data.image_len()];
-        let mut logits = vec![0.0; batch * net.classes()];
-        while !failed.load(Ordering::Relaxed) {
-            if cancelled.load(Ordering::Relaxed) {
-                return Err(EvaluateError::Cancelled);
-            }
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            if index >= count {
-                break;
-            }
-            let range = index * batch..images.min((index + 1) * batch);
-            let pixels = &mut pixels[..range.len() * data.image_len()];
-            let logits = &mut logits[..range.len() * net.classes()];
-            data.write_batch(range.clone(), pixels);
+    let batches: Vec<_> = cut(0..data.len(), net.batch()).collect();
+    let worker = || Ok((net.worker()?, Vec::new()));
+    let run =
+        |(worker, logits): &mut (Worker<'_>, Vec<f32>), images: Range<usize>, pixels: &[f32]| {
+            logits.resize(images.len() * net.classes(), 0.0);
             worker.run(pixels, logits)?;
-            check_finite(&mut worker, data, range.start, pixels, logits)?;
-            let scores = score(range, logits)?;
-            done.lock()
-                .map_err(|_| EvaluateError::Worker("another worker died".into()))?
-                .push((index, scores));
-        }
-        Ok(())
-    };
-    let run = |worker: Worker<'_>| -> Result<(), EvaluateError> {
-        let result = work(worker);
-        if result.is_err() {
-            failed.store(true, Ordering::Relaxed);
-        }
-        result
-    };
-    let workers = (0..threads.min(count))
-        .map(|_| net.worker())
-        .collect::<Result<Vec<_>, _>>()?;
-    std::thread::scope(|scope| {
-        let handles: Vec<_> = workers
-            .into_iter()
-            .map(|worker| {
-                let run = &run;
-                scope.spawn(move || run(worker))
-            })
-            .collect();
-        let panicked = |_| Err(EvaluateError::Worker("it panicked".into()));
-        let results = handles
-            .into_iter()
-            .map(|h| h.join().unwrap_or_else(panicked));
-        let first = results
-            .filter_map(Result::err)
-            .min_by_key(EvaluateError::image);
-        first.map_or(Ok(()), Err)
-    })?;
-    let mut done = done
-        .into_inner()
-        .map_err(|_| EvaluateError::Worker("a worker died".into()))?;
-    done.sort_unstable_by_key(|&(index, _)| index);
-    Ok(done.into_iter().map(|(_, scores)| scores).collect())
+            check_finite(worker, data, images.start, pixels, logits)?;
+            score(images, logits)
+        };
+    let all = observe(data, &batches, (threads, cancelled), worker, run)?;
+    Ok(all.batches)
 }
 
 /// Fails for the first image of a batch, which begins with image `start`, that has a logit that is not finite.
@@ -290,6 +238,9 @@ mod tests {
     use burn::tensor::Device;
     use network::StateDict;
     use resnet::Arch;
+
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
     use crate::device::Target;

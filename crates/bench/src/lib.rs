@@ -22,6 +22,7 @@ pub mod home;
 pub mod input;
 pub mod inspect;
 pub mod measure;
+pub mod observe;
 #[cfg(feature = "burn")]
 mod pieces;
 pub mod plan;

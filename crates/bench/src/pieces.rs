@@ -58,8 +58,10 @@ impl Course for Pieces<'_> {
         let Some(file) = self.file(name) else {
             return Ok(());
         };
-        let saved = resnet::save_safetensors(tensors, &file, &BTreeMap::new());
-        saved.map_err(|error| error.to_string())
+        let bytes = resnet::to_safetensors(tensors, &BTreeMap::new());
+        let bytes = bytes.map_err(|error| error.to_string())?;
+        results::write_whole(&file, &bytes)
+            .map_err(|error| format!("cannot write {}: {error}", file.display()))
     }
 
     fn iteration(&self, at: &At) {

@@ -14,6 +14,7 @@ use network::StateDict;
 use quantize::StoredQuantizers;
 use quantize::{QuantizedNet, SiteStatistics, Sites};
 use resnet::Checkpoint;
+use results::write_whole;
 use train::qat::{LostChannels, Qat, note_lost};
 
 use crate::device::{open_burn, with_gradients};
@@ -171,7 +172,7 @@ impl Trained {
             ("training".to_owned(), toml::to_string(&self.config)?),
         ]);
         metadata.extend(more);
-        resnet::save_safetensors(&all, path, &metadata)?;
-        Ok(())
+        let file = resnet::to_safetensors(&all, &metadata)?;
+        write_whole(path, &file).with_context(|| format!("cannot write {}", path.display()))
     }
 }

@@ -25,8 +25,11 @@ impl Place {
         let device = Device::flex();
         device.seed(3);
         let state = train::initial(&resnet::topology(&arch), &device).unwrap();
-        resnet::save_safetensors(&state, &place.path("model.safetensors"), &BTreeMap::new())
-            .unwrap();
+        std::fs::write(
+            place.path("model.safetensors"),
+            resnet::to_safetensors(&state, &BTreeMap::new()).unwrap(),
+        )
+        .unwrap();
         std::fs::write(place.path("e.toml"), EXPERIMENT).unwrap();
         let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data");
         std::fs::create_dir(place.path("data")).unwrap();
@@ -186,7 +189,11 @@ fn of_two_networks_in_a_file_each_runs_under_its_own_name_and_what_is_ignored_is
     half.data.iter_mut().for_each(|weight| *weight *= 0.5);
     let counter = network::HostTensor::new(vec![], vec![7.0]).unwrap();
     both.insert("ema.n_averaged", counter);
-    resnet::save_safetensors(&both, &place.path("both.safetensors"), &BTreeMap::new()).unwrap();
+    std::fs::write(
+        place.path("both.safetensors"),
+        resnet::to_safetensors(&both, &BTreeMap::new()).unwrap(),
+    )
+    .unwrap();
     let run = |results: &str, settings: &[&str]| {
         let fixed = [
             "model.weights=both.safetensors",

@@ -10,7 +10,6 @@ pub mod onnx;
 mod op;
 mod tensors;
 mod topology;
-mod whole;
 mod words;
 
 pub use error::{Error, quoted};
@@ -18,4 +17,3 @@ pub use network::Network;
 pub use op::{Op, Wanted};
 pub use tensors::{HostTensor, StateDict, hex};
 pub use topology::{Node, NodeId, Topology, Value};
-pub use whole::write_whole;

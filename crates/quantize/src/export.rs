@@ -20,10 +20,12 @@ use crate::sites::{Sites, rounding_node};
 use crate::units::{Unit, Units};
 
 mod integers;
+mod packed;
 mod qonnx;
+mod signed;
 mod stored;
 
-pub use integers::{Integers, to_integers};
+pub use integers::{Integers, Packing, to_integers};
 use stored::{StoredWeights, activation};
 
 /// How quantization stands in a file.

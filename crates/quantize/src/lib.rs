@@ -34,7 +34,7 @@ pub use blocks::{Block, Extent, blocks};
 pub use correct::BiasCorrection;
 pub use equalize::{ClipPolicy, Equalization, Equalized, Moved, Reach, equalize};
 pub use error::Error;
-pub use export::{Form, Integers, float_onnx, to_integers, to_onnx};
+pub use export::{Form, Integers, Packing, float_onnx, to_integers, to_onnx};
 pub use fold::{BatchNorm, fold};
 pub use layerwise::{
     AdaRound, Choice, Gram, Layerwise, Order, Stream, Target, held, quantize_by_layer,
@@ -42,7 +42,7 @@ pub use layerwise::{
 pub use lower::{Epilogue, lower, lower_layer, lower_quantized};
 pub use moments::{analytic_correction, expected_inputs};
 pub use quantize::{
-    BiasPolicy, BnMode, Decision, LayerReport, OutputLoss, QuantizedNet, WeightCodes,
+    BiasPolicy, BnMode, Decision, LayerReport, OutputLoss, QuantizedNet, WeightCodes, WeightGrids,
     WeightQuantization, float_manifest, float_sites, own_bits, quantize,
 };
 pub use sensitivity::{LogitError, Probe, first_largest};

@@ -15,7 +15,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use quant_core::{
-    BiasCodes, Bits, Comparison, QParams, Quantized, Scheme, Values, bits_per_value, compare,
+    BiasCodes, Bits, Comparison, Layout, QParams, Quantized, Scheme, Values, bits_per_value,
+    compare,
 };
 
 use crate::error::Error;
@@ -86,6 +87,15 @@ pub struct WeightCodes {
     pub codes: Vec<i32>,
     /// One for each output channel.
     pub scale: Vec<f32>,
+}
+
+/// What a layer's weights were rounded to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WeightGrids {
+    /// Which weights share parameters.
+    pub layout: Layout,
+    /// The parameters of each group of weights, in order.
+    pub params: Vec<QParams>,
 }
 
 /// One line of the quantization manifest: a parameter tensor or an activation site, and what became of it.
@@ -159,8 +169,8 @@ pub struct QuantizedNet {
     pub layers: Vec<LayerReport>,
     /// The weights as integers, by layer; none where they are in float or where a channel has several scales.
     pub codes: BTreeMap<String, WeightCodes>,
-    /// The parameters of each group of a layer's weights, by layer.
-    pub grids: BTreeMap<String, Vec<QParams>>,
+    /// What weights were rounded to, by layer; nothing of those that came with the model.
+    pub grids: BTreeMap<String, WeightGrids>,
     /// Biases as 32-bit codes, by layer.
     pub bias_codes: BTreeMap<String, Vec<i32>>,
     /// Channels whose bias code was clamped ([`quant_core::LARGEST_BIAS`]), by layer.
@@ -424,8 +434,11 @@ impl QuantizedNet {
         if let Some(codes) = integers(quantized, channels) {
             self.codes.insert(layer.to_owned(), codes);
         }
-        self.grids
-            .insert(layer.to_owned(), quantized.params.clone());
+        let grids = WeightGrids {
+            layout: quantized.layout,
+            params: quantized.params.clone(),
+        };
+        self.grids.insert(layer.to_owned(), grids);
         let comparison = compare(&original.data, &quantized.values);
         let scales = quantized.params.iter().map(|p| p.scale);
         self.layers.push(LayerReport {
@@ -472,6 +485,10 @@ impl QuantizedNet {
         }
         let tensor = HostTensor::new(original.shape.clone(), quantized.values)?;
         self.state.insert(name, tensor);
+        let grids = WeightGrids {
+            layout: quantized.layout,
+            params: grids,
+        };
         self.grids.insert(layer.to_owned(), grids);
         self.note_weight(layer, words);
         Ok(())

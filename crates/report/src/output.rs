@@ -39,7 +39,7 @@ impl Output {
         }
     }
 
-    /// Writes the file under another name and renames it; removes it when it must not be there. A file that is as it
+    /// Writes the file, whole or not at all; removes it when it must not be there. A file that is as it
     /// should be is not touched.
     ///
     /// # Errors
@@ -59,14 +59,7 @@ impl Output {
         let Some(text) = &self.text else {
             return fs::remove_file(&self.path).map_err(io("remove"));
         };
-        let mut name = std::ffi::OsString::from(".");
-        name.push(self.path.file_name().unwrap_or_default());
-        name.push(format!(".{}.tmp", std::process::id()));
-        let temporary = self.path.with_file_name(name);
-        let written = fs::write(&temporary, text).and_then(|()| fs::rename(&temporary, &self.path));
-        written
-            .inspect_err(|_| drop(fs::remove_file(&temporary)))
-            .map_err(io("write"))
+        results::write_whole(&self.path, text.as_bytes()).map_err(io("write"))
     }
 }
 

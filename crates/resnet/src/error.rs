@@ -21,6 +21,13 @@ pub enum Error {
         source: std::io::Error,
     },
 
+    /// More than a file may hold.
+    #[error("no file can be made of the tensors: {reason}")]
+    Write {
+        /// What is too much.
+        reason: String,
+    },
+
     /// The path leads to a folder, a device, a pipe or a socket.
     #[error("{}: not a regular file but {what}; a checkpoint is a .pth, .th, .pt or .safetensors file", path.display())]
     NotAFile {

@@ -14,7 +14,7 @@ mod random;
 
 pub use arch::{Arch, BN_EPSILON, BlockSpec, ConvUnit, Family, Layout, Shortcut};
 pub use checkpoint::{
-    Checkpoint, Extra, Reading, Rename, load, load_as, read_tensors, save_safetensors,
+    Checkpoint, Extra, Reading, Rename, load, load_as, read_tensors, to_safetensors,
 };
 pub use error::Error;
 pub use families::is_told_by_tensors;

@@ -1,33 +1,55 @@
 //! Folders that appear whole: filled under a name that starts with a dot, synced, renamed, and the folder above synced too.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 
-/// Ending of a folder that is being filled.
+/// Ending of a folder or a file that is being filled.
 pub(crate) const TEMPORARY: &str = ".tmp";
 
-/// A new empty `.<name>.<process>-<n>.tmp`.
-pub(crate) fn new_folder(parent: &Path, name: &str) -> Result<PathBuf, Error> {
+/// What `make` makes under a name that nobody else has, `.<name>.<process>-<n>.tmp`, and where.
+///
+/// # Errors
+/// Those of `make`, but that something is there already.
+pub(crate) fn temporary<T>(
+    parent: &Path,
+    name: &OsStr,
+    make: impl Fn(&Path) -> io::Result<T>,
+) -> Result<(PathBuf, T), (PathBuf, io::Error)> {
     let mut n = 0u32;
     loop {
-        let path = parent.join(format!(".{name}.{}-{n}{TEMPORARY}", std::process::id()));
-        match fs::create_dir(&path) {
-            Ok(()) => return Ok(path),
+        let mut own = OsString::from(".");
+        own.push(name);
+        own.push(format!(".{}-{n}{TEMPORARY}", std::process::id()));
+        let path = parent.join(own);
+        match make(&path) {
+            Ok(made) => return Ok((path, made)),
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => n += 1,
-            Err(e) => return Err(Error::io("create", &path)(e)),
+            Err(e) => return Err((path, e)),
         }
     }
 }
 
-/// Makes a rename in this folder last. Other systems than Unix have no such call, and need none.
-pub(crate) fn sync_folder(folder: &Path) -> Result<(), Error> {
-    if cfg!(unix) {
-        File::open(folder)
-            .and_then(|f| f.sync_all())
-            .map_err(Error::io("sync", folder))?;
+/// A new empty `.<name>.<process>-<n>.tmp`.
+pub(crate) fn new_folder(parent: &Path, name: &str) -> Result<PathBuf, Error> {
+    match temporary(parent, OsStr::new(name), |path| fs::create_dir(path)) {
+        Ok((path, ())) => Ok(path),
+        Err((path, error)) => Err(Error::io("create", &path)(error)),
     }
-    Ok(())
+}
+
+/// Makes a rename in this folder last.
+pub(crate) fn sync_folder(folder: &Path) -> Result<(), Error> {
+    sync(folder).map_err(Error::io("sync", folder))
+}
+
+/// The same. Other systems than Unix have no such call, and need none.
+pub(crate) fn sync(folder: &Path) -> io::Result<()> {
+    match cfg!(unix) {
+        true => File::open(folder)?.sync_all(),
+        false => Ok(()),
+    }
 }

@@ -31,6 +31,7 @@ mod rows;
 pub mod setting;
 mod store;
 mod throughput;
+mod whole;
 
 pub use calibration::{
     BATCHES_FILE, BatchRow, BinRow, CalibrationTable, HISTOGRAM_FILE, SITES_FILE, SOURCE_FILE,
@@ -48,3 +49,4 @@ pub use store::{
     RUN_FILE, Store, check_experiment, is_run_id,
 };
 pub use throughput::{LayerRow, ThroughputRow};
+pub use whole::{remove_unfinished, write_whole};

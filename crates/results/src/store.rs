@@ -10,10 +10,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
-use crate::file::{read_rows, write_rows};
+use crate::file::{read_rows, rows_text, write_rows};
 use crate::folder::{TEMPORARY, new_folder, sync_folder};
 use crate::lock::{FileLock, LOCKS, Wait};
 use crate::rows::{EpochRow, PublishedRow, Row, Run, RunRow, Status};
+use crate::whole::write_whole;
 
 /// Folder in a results folder for runs to compare with; it has experiments of its own and is none.
 pub const REFERENCE: &str = "reference";
@@ -238,11 +239,7 @@ impl Store {
         if all.is_empty() {
             return fs::remove_file(&path).map_err(Error::io("remove", &path));
         }
-        // A name that nobody else has; one that a dead process of the same number left is in nobody's way.
-        let temporary = folder.join(format!(".{PUBLISHED_FILE}.{}.tmp", std::process::id()));
-        let _ = fs::remove_file(&temporary);
-        write_rows(&temporary, &all)?;
-        fs::rename(&temporary, &path).map_err(Error::io("rename to", &path))
+        write_whole(&path, rows_text(&all).as_bytes()).map_err(Error::io("write", &path))
     }
 
     /// Writes a run folder, whole or not at all, and gives its path. Hold the run's [`Store::lock`] from before the work

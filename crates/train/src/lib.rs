@@ -46,6 +46,6 @@ pub use reconstruct::{At, Reconstruction};
 #[cfg(feature = "burn")]
 pub use reconstruct::{Course, reconstruct};
 #[cfg(feature = "burn")]
-pub use tensors::{Measured, Probe, Tensors};
+pub use tensors::{Measured, Probe, Tensors, add_part};
 #[cfg(feature = "burn")]
 pub use workers::{Workers, shards};

@@ -8,6 +8,22 @@ use network::{HostTensor, StateDict};
 use crate::error::Error;
 use quantize::names;
 
+/// Adds to sums over the parts of a batch what another part has: `share` of its numbers, and of its moving ranges the wider end.
+pub fn add_part(total: &mut StateDict, part: &StateDict, share: f32) {
+    for (name, part) in part {
+        let Some(total) = total.get_mut(name) else {
+            continue;
+        };
+        let pairs = total.data.iter_mut().zip(&part.data);
+        if names::is_range(name) {
+            let ends = pairs.zip([f32::min, f32::max]);
+            ends.for_each(|((all, own), wider)| *all = wider(*all, *own));
+        } else {
+            pairs.for_each(|(sum, v)| *sum += share * v);
+        }
+    }
+}
+
 /// A training's state on a device.
 #[derive(Debug)]
 pub struct Tensors {

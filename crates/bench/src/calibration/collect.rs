@@ -1,16 +1,19 @@
 //! Runs calibration images through the float network and gathers what every activation site sees.
 //!
-//! Workers take the next group of images as they become free; each keeps statistics of its own, merged in the end. What is
-//! gathered does not depend on who took which group (see `quant_core`'s statistics), so the ranges are the same with any
-//! number of threads. Memory: one set of statistics for each worker, whatever the number of images.
+//! Each thread keeps statistics of its own, merged in the end. What is gathered does not depend on who took which group (see
+//! `quant_core`'s statistics), so the ranges are the same with any number of threads. Memory: one set of statistics for each
+//! thread, whatever the number of images.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::ops::Range;
+use std::sync::atomic::AtomicBool;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result};
 use dataset::Dataset;
-use engine::{Options, Program};
+use engine::{Options, Program, Workspace};
 use network::Network;
 use quantize::{Epilogue, SiteStatistics, Sites};
+
+use crate::observe::{cut, observe};
 
 /// Images in a batch, the unit of a moving average.
 const BATCH: usize = 32;
@@ -37,61 +40,37 @@ pub fn collect(
             site.map(|site| site.name.as_str())
         })
         .collect();
-    // Groups that do not reach over the end of a batch.
     let group = program.group().min(BATCH);
-    let per_batch = BATCH.div_ceil(group);
-    let count = images.len().div_ceil(BATCH) * per_batch;
-    let next = AtomicUsize::new(0);
-    let work = || -> Result<SiteStatistics> {
-        let mut seen = SiteStatistics::new();
-        let mut workspace = program.workspace();
-        let mut pixels = vec![0.0; group * images.image_len()];
-        let mut results = vec![0.0; group * classes];
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            if index >= count {
-                return Ok(seen);
+    // Groups that do not reach over the end of a batch.
+    let groups = cut(0..images.len(), BATCH).flat_map(|batch| cut(batch, group));
+    let groups: Vec<_> = groups.collect();
+    let worker = || Ok((SiteStatistics::new(), program.workspace(), Vec::new()));
+    type Own = (SiteStatistics, Workspace, Vec<f32>);
+    let look = |(seen, workspace, logits): &mut Own, images: Range<usize>, pixels: &[f32]| {
+        let batch = images.start / BATCH;
+        let mut failed = Ok(());
+        let mut see = |site: &str, values: &[f32]| {
+            if failed.is_ok() {
+                let site_seen = seen.entry(site.to_owned()).or_default();
+                failed = site_seen.add(site, batch as u64, values);
             }
-            if cancelled.load(Ordering::Relaxed) {
-                bail!("cancelled");
+        };
+        see(engine::INPUT, pixels);
+        logits.resize(images.len() * classes, 0.0);
+        program.run_observed(workspace, pixels, logits, &mut |node| {
+            if let Some(site) = site_of[node.node] {
+                see(site, &node.to_planar());
             }
-            let batch = index / per_batch;
-            let start = batch * BATCH + index % per_batch * group;
-            let end = (start + group).min((batch + 1) * BATCH).min(images.len());
-            if start >= end {
-                continue;
-            }
-            let n = end - start;
-            let pixels = &mut pixels[..n * images.image_len()];
-            images.write_batch(start..end, pixels);
-            let mut failed = Ok(());
-            let mut see = |site: &str, values: &[f32]| {
-                if failed.is_ok() {
-                    let site_seen = seen.entry(site.to_owned()).or_default();
-                    failed = site_seen.add(site, batch as u64, values);
-                }
-            };
-            see(engine::INPUT, pixels);
-            let results = &mut results[..n * classes];
-            program.run_observed(&mut workspace, pixels, results, &mut |node| {
-                if let Some(site) = site_of[node.node] {
-                    see(site, &node.to_planar());
-                }
-            })?;
-            failed.context("calibration")?;
-        }
+        })?;
+        failed.context("calibration")
     };
+    let gathered = observe(images, &groups, (threads, cancelled), worker, look)?;
     let mut all = SiteStatistics::new();
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
-        for worker in workers {
-            let seen = worker.join().map_err(|_| anyhow!("a worker died"))??;
-            for (site, statistics) in seen {
-                all.entry(site).or_default().merge(&statistics);
-            }
+    for (seen, ..) in gathered.workers {
+        for (site, statistics) in seen {
+            all.entry(site).or_default().merge(&statistics);
         }
-        Ok::<(), anyhow::Error>(())
-    })?;
+    }
     Ok(all)
 }
 

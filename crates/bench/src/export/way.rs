@@ -5,8 +5,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
-use network::write_whole;
-use quantize::{Form, QuantizedNet};
+use quantize::{Form, Packing, QuantizedNet};
+use results::write_whole;
 
 /// How quantization stands in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -19,19 +19,27 @@ pub enum Way {
     Qonnx,
     /// Integers, scales and zero points under compressed-tensors' names, and FILE.json that describes them.
     Safetensors,
+    /// The same with weights of up to 8 bits packed in words of 32.
+    Packed,
     /// ONNX with rounded weights as plain float32.
     Float,
 }
 
+/// What is in the file.
+enum Content {
+    Onnx(Form),
+    Integers(Packing),
+}
+
 impl Way {
-    /// The form of ONNX; none for integers alone.
-    fn form(self) -> Option<Form> {
+    fn content(self) -> Content {
         match self {
-            Self::Qdq => Some(Form::Qdq),
-            Self::Qdq21 => Some(Form::Qdq21),
-            Self::Qonnx => Some(Form::Qonnx),
-            Self::Float => Some(Form::Float),
-            Self::Safetensors => None,
+            Self::Qdq => Content::Onnx(Form::Qdq),
+            Self::Qdq21 => Content::Onnx(Form::Qdq21),
+            Self::Qonnx => Content::Onnx(Form::Qonnx),
+            Self::Float => Content::Onnx(Form::Float),
+            Self::Safetensors => Content::Integers(Packing::Plain),
+            Self::Packed => Content::Integers(Packing::Words),
         }
     }
 
@@ -42,7 +50,7 @@ impl Way {
     pub fn check_peers(self) -> Result<()> {
         match self {
             Self::Qdq | Self::Qdq21 | Self::Float => Ok(()),
-            Self::Qonnx | Self::Safetensors => {
+            Self::Qonnx | Self::Safetensors | Self::Packed => {
                 bail!("--peers runs ONNX Runtime, which reads --form qdq, qdq21 and float")
             }
         }
@@ -61,10 +69,10 @@ impl Way {
         let write = |path: &Path, bytes: &[u8]| {
             write_whole(path, bytes).with_context(|| format!("cannot write {}", path.display()))
         };
-        let file = match self.form() {
-            Some(form) => quantize::to_onnx(net, form, metadata)?,
-            None => {
-                let made = quantize::to_integers(net, metadata)?;
+        let file = match self.content() {
+            Content::Onnx(form) => quantize::to_onnx(net, form, metadata)?,
+            Content::Integers(packing) => {
+                let made = quantize::to_integers(net, packing, metadata)?;
                 let mut beside = path.as_os_str().to_owned();
                 beside.push(".json");
                 write(Path::new(&beside), made.description.as_bytes())?;

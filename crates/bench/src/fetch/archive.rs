@@ -182,10 +182,9 @@ fn write_sums(folder: &Path, archive: &str, sums: &BTreeMap<String, String>) -> 
     for (name, digest) in sums {
         text += &format!("{digest}  {name}\n");
     }
-    let temporary = folder.join(format!("{SUMS}.unpacking"));
-    std::fs::write(&temporary, text)
-        .with_context(|| format!("cannot write {}", temporary.display()))?;
-    disk::rename(&temporary, &folder.join(SUMS))
+    let path = folder.join(SUMS);
+    results::write_whole(&path, text.as_bytes())
+        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Digests by member; none if the list is missing or of another archive.

@@ -13,10 +13,10 @@
 //! Memory: every site's values of one group for each worker, and some numbers for each of [`TILE`] images, however many
 //! images there are.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::ops::Range;
+use std::sync::atomic::AtomicBool;
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Result, ensure};
 use dataset::Dataset;
 use engine::{Execution, Options, Program, WHOLE_GROUPS};
 use network::Network;
@@ -30,6 +30,7 @@ use crate::device::Target;
 use crate::evaluate::{logits, top1};
 use crate::executable::Executable;
 use crate::inspect::Error;
+use crate::observe::{cut, observe};
 
 /// One activation site's errors; the module's header says what they are.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -259,36 +260,15 @@ impl Watch {
         threads: usize,
         progress: &(dyn Fn(usize) + Sync),
     ) -> Result<Vec<Seen>> {
-        let group = self.float.group();
-        let count = data.len().div_ceil(group);
-        let next = AtomicUsize::new(0);
-        let done = Mutex::new(Vec::with_capacity(count));
-        let work = || -> Result<()> {
-            let mut workspaces = (self.float.workspace(), self.quantized.workspace());
-            loop {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                if index >= count {
-                    return Ok(());
-                }
-                let range = index * group..data.len().min((index + 1) * group);
-                let mut pixels = vec![0.0; range.len() * data.image_len()];
-                data.write_batch(range.clone(), &mut pixels);
-                let seen = self.look(&mut workspaces, &pixels, range.len())?;
-                let mut done = done.lock().map_err(|_| anyhow!("a worker died"))?;
-                done.push((index, seen));
-                progress(2 * range.len());
-            }
+        let groups: Vec<_> = cut(0..data.len(), self.float.group()).collect();
+        let worker = || Ok((self.float.workspace(), self.quantized.workspace()));
+        let look = |workspaces: &mut _, images: Range<usize>, pixels: &[f32]| -> Result<_> {
+            let seen = self.look(workspaces, pixels, images.len())?;
+            progress(2 * images.len());
+            Ok(seen)
         };
-        std::thread::scope(|scope| {
-            let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
-            workers.into_iter().try_for_each(|worker| {
-                let result = worker.join();
-                result.map_err(|_| anyhow!("a worker died"))?
-            })
-        })?;
-        let mut done = done.into_inner().map_err(|_| anyhow!("a worker died"))?;
-        done.sort_unstable_by_key(|&(index, _)| index);
-        Ok(done.into_iter().map(|(_, seen)| seen).collect())
+        let all = observe(data, &groups, (threads, &RUNNING), worker, look)?;
+        Ok(all.batches)
     }
 
     /// `n` images through both.

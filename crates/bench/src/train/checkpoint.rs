@@ -1,16 +1,16 @@
 //! A training that can be picked up where it stopped: one file, replaced whole at the end of every epoch.
 //!
 //! `DIR/checkpoint.safetensors` holds `weights/NAME` (weights and running statistics), `momentum/NAME` (the optimizer's
-//! buffers) and, as TOML in the metadata, the configuration and a row for every finished epoch. It is written under a
-//! temporary name, synced and renamed, so that a process killed at any moment leaves the old file or the new one.
+//! buffers) and, as TOML in the metadata, the configuration and a row for every finished epoch. A process killed at any moment
+//! leaves the old file or the new one.
 //! `DIR/log.csv` repeats the rows for people; it is rewritten from them and never read.
 
 use std::collections::HashMap;
 use std::fs::{self, File, TryLockError};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use network::{HostTensor, StateDict};
+use results::{remove_unfinished, write_whole};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use serde::{Deserialize, Serialize};
 
@@ -60,15 +60,21 @@ impl Folder {
         fs::create_dir_all(path).map_err(io)?;
         let lock = File::create(path.join(LOCK)).map_err(io)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self {
-                path: path.to_path_buf(),
-                _lock: lock,
-            }),
-            Err(TryLockError::WouldBlock) => Err(TrainError::Busy {
-                folder: path.to_path_buf(),
-            }),
-            Err(TryLockError::Error(e)) => Err(io(e)),
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(TrainError::Busy {
+                    folder: path.to_path_buf(),
+                });
+            }
+            Err(TryLockError::Error(e)) => return Err(io(e)),
         }
+        for name in [FILE, LOG] {
+            remove_unfinished(&path.join(name)).map_err(io)?;
+        }
+        Ok(Self {
+            path: path.to_path_buf(),
+            _lock: lock,
+        })
     }
 
     /// The folder's path.
@@ -131,27 +137,9 @@ impl Folder {
     }
 
     fn replace(&self, name: &str, content: &[u8]) -> Result<(), TrainError> {
-        replace(&self.path.join(name), content)
+        let path = self.path.join(name);
+        write_whole(&path, content).map_err(|e| TrainError::io(&path, e))
     }
-}
-
-/// Writes a file whole: temporary name beside it, sync, rename, sync of the folder.
-fn replace(path: &Path, content: &[u8]) -> Result<(), TrainError> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".tmp");
-    // One fixed name: the lock keeps others out, and what a killed process left is overwritten.
-    let temporary = PathBuf::from(name);
-    let write = || {
-        let mut file = File::create(&temporary)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)?;
-        match path.parent() {
-            Some(folder) => File::open(folder)?.sync_all(),
-            None => Ok(()),
-        }
-    };
-    write().map_err(|e| TrainError::io(path, e))
 }
 
 fn decode(file: &[u8]) -> Result<Checkpoint, String> {
@@ -247,14 +235,19 @@ mod tests {
     }
 
     #[test]
-    fn a_write_that_was_killed_half_way_leaves_the_old_checkpoint() {
+    fn a_write_that_was_killed_half_way_leaves_the_old_checkpoint_and_nothing_for_long() {
         let dir = tempfile::tempdir().unwrap();
         let folder = Folder::open(dir.path()).unwrap();
         let checkpoint = checkpoint();
         folder.save(&checkpoint).unwrap();
-        fs::write(dir.path().join("checkpoint.safetensors.tmp"), b"torn").unwrap();
+        let left = dir.path().join(".checkpoint.safetensors.1-0.tmp");
+        fs::write(&left, b"torn").unwrap();
         assert_eq!(folder.load().unwrap(), checkpoint);
         folder.save(&checkpoint).unwrap();
+        assert_eq!(folder.load().unwrap(), checkpoint);
+        drop(folder);
+        let folder = Folder::open(dir.path()).unwrap();
+        assert!(!left.exists());
         assert_eq!(folder.load().unwrap(), checkpoint);
     }
 

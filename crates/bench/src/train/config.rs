@@ -1,13 +1,10 @@
 //! What decides the bytes of a trained network: everything here, and nothing outside it (on one machine).
 
-use results::setting::Takes;
+use results::setting::setting;
 use serde::{Deserialize, Serialize};
 
 use super::schedule::Decay;
 use super::{Augmentation, TrainError};
-
-/// What a momentum may be, in words.
-const MOMENTUM: &str = "from 0 to below 1";
 
 /// The version of this list; a checkpoint of another one is refused.
 pub const FORMAT: u32 = 1;
@@ -96,74 +93,86 @@ pub struct QatConfig {
 
 impl QatConfig {
     fn check(&self) -> Result<(), TrainError> {
-        let refuse = |key: &'static str, value: f64, allowed: &'static str| {
-            Err(TrainError::Setting {
-                key,
-                value: value.to_string(),
-                allowed,
-            })
-        };
-        if !(self.scale_lr.is_finite() && self.scale_lr >= 0.0) {
-            return refuse("scale-lr", self.scale_lr, "0 or a positive number");
-        }
-        for (key, share) in [
-            ("delay", self.delay),
-            ("freeze", self.freeze),
-            ("distillation", self.distillation),
+        for (key, value) in [
+            ("qat.scale_lr", self.scale_lr),
+            ("qat.range_momentum", self.range_momentum),
+            ("qat.delay", self.delay),
+            ("qat.freeze", self.freeze),
+            ("qat.distillation", self.distillation),
+            ("qat.temperature", self.temperature),
         ] {
-            if !(0.0..=1.0).contains(&share) {
-                return refuse(key, share, "from 0 to 1");
-            }
-        }
-        if !Takes::BelowOne.allows(self.range_momentum) {
-            return refuse("range-momentum", self.range_momentum, MOMENTUM);
-        }
-        if !(self.temperature.is_finite() && self.temperature > 0.0) {
-            return refuse("temperature", self.temperature, "a positive number");
+            check(key, Number::Real(value))?;
         }
         Ok(())
     }
 }
 
+/// A value of a setting.
+#[derive(Clone, Copy)]
+enum Number {
+    Whole(u64),
+    Real(f64),
+}
+
+/// Fails for what the setting `key` of an experiment does not take: a training is one, whoever asked for it.
+fn check(key: &'static str, value: Number) -> Result<(), TrainError> {
+    let setting = setting(key).unwrap_or_else(|| panic!("{key} is no setting"));
+    let takes = setting.takes;
+    let (is_allowed, value) = match value {
+        Number::Whole(n) => {
+            let is_allowed = i64::try_from(n).is_ok_and(|n| takes.allows_whole(n));
+            (is_allowed, n.to_string())
+        }
+        Number::Real(x) => (takes.allows(x), x.to_string()),
+    };
+    match is_allowed {
+        true => Ok(()),
+        false => Err(TrainError::Setting {
+            key: option(key),
+            value,
+            allowed: takes.to_string(),
+        }),
+    }
+}
+
+/// What `train` calls a setting: `weight-decay` for `qat.weight_decay`.
+fn option(key: &str) -> String {
+    let name = key.strip_prefix("qat.").unwrap_or(key);
+    name.replace('_', "-")
+}
+
 impl Config {
-    /// Fails for a value that cannot be trained with, naming it and what is allowed.
+    /// Fails for a value that cannot be trained with, naming it and what is allowed: what the settings `qat.*` of an experiment take.
     pub fn check(&self) -> Result<(), TrainError> {
-        let refuse = |key: &'static str, value: String, allowed: &'static str| {
+        let whole = |n: usize| Number::Whole(n as u64);
+        for (key, value) in [
+            ("qat.epochs", whole(self.epochs)),
+            ("qat.batch", whole(self.batch)),
+            ("qat.shards", whole(self.shards)),
+            ("qat.padding", whole(self.padding)),
+            ("qat.lr", Number::Real(self.lr)),
+            ("qat.warmup", Number::Real(self.warmup)),
+            ("qat.momentum", Number::Real(self.momentum)),
+            ("qat.weight_decay", Number::Real(self.weight_decay)),
+            ("seed", Number::Whole(self.seed)),
+        ] {
+            check(key, value)?;
+        }
+        let refuse = |key: &str, value: String, allowed: &str| {
             Err(TrainError::Setting {
-                key,
+                key: key.to_owned(),
                 value,
-                allowed,
+                allowed: allowed.to_owned(),
             })
         };
-        for (key, count) in [
-            ("epochs", self.epochs),
-            ("batch", self.batch),
-            ("shards", self.shards),
-            ("train-images", self.train_images),
-        ] {
-            if count == 0 {
-                return refuse(key, count.to_string(), "at least 1");
-            }
+        if self.train_images == 0 {
+            return refuse("train-images", "0".into(), "at least 1");
         }
         if self.shards > self.batch {
             return refuse("shards", self.shards.to_string(), "at most --batch");
         }
-        if !(self.lr.is_finite() && self.lr > 0.0) {
-            return refuse("lr", self.lr.to_string(), "a positive number");
-        }
-        for (key, value) in [("warmup", self.warmup), ("weight-decay", self.weight_decay)] {
-            if !(value.is_finite() && value >= 0.0) {
-                return refuse(key, value.to_string(), "0 or a positive number");
-            }
-        }
-        if !Takes::BelowOne.allows(self.momentum) {
-            return refuse("momentum", self.momentum.to_string(), MOMENTUM);
-        }
         if self.nesterov && self.momentum == 0.0 {
             return refuse("nesterov", "true".into(), "false where momentum is 0");
-        }
-        if i64::try_from(self.seed).is_err() {
-            return refuse("seed", self.seed.to_string(), "at most 2^63 - 1");
         }
         self.qat.as_ref().map_or(Ok(()), QatConfig::check)
     }
@@ -248,6 +257,24 @@ pub(super) mod tests {
             config.check().unwrap_err().to_string()
         };
         assert!(config(64).check().is_ok());
+        let line = refused(|c| c.weight_decay = 2.0);
+        assert_eq!(line, "--weight-decay is 2; allowed: a number from 0 to 1");
+        let line = refused(|c| c.epochs = 0);
+        assert_eq!(
+            line,
+            "--epochs is 0; allowed: a whole number from 1 to 1000000"
+        );
+        assert!(refused(|c| c.train_images = 0).contains("train-images"));
+        assert!(refused(|c| c.padding = 65).contains("padding"));
+        let freeze = |c: &mut Config| {
+            let qat = QatConfig {
+                temperature: 1.0,
+                freeze: 1.5,
+                ..QatConfig::default()
+            };
+            c.qat = Some(qat);
+        };
+        assert!(refused(freeze).contains("freeze"));
         assert!(refused(|c| c.batch = 0).contains("batch"));
         assert!(refused(|c| c.shards = 17).contains("shards"));
         assert!(refused(|c| c.lr = f64::NAN).contains("lr"));

@@ -13,11 +13,11 @@ pub enum TrainError {
     #[error("--{key} is {value}; allowed: {allowed}")]
     Setting {
         /// The option's name.
-        key: &'static str,
+        key: String,
         /// What was given.
         value: String,
         /// What would do.
-        allowed: &'static str,
+        allowed: String,
     },
     /// The loss, a weight or a running statistic is NaN or infinite.
     #[error(

@@ -21,7 +21,7 @@ use std::ops::Range;
 use burn::tensor::{Device, Tensor};
 use network::StateDict;
 use quantize::names;
-use train::{Measured, Probe, Tensors, Workers, shards};
+use train::{Measured, Probe, Tensors, Workers, add_part, shards};
 
 use super::TrainError;
 use super::learner::{Batch, Learner};
@@ -124,8 +124,8 @@ impl Engine {
                     total = Some(part);
                 }
                 Some(total) => {
-                    add(&mut total.gradients, &part.gradients, share);
-                    add(&mut total.running, &part.running, share);
+                    add_part(&mut total.gradients, &part.gradients, share);
+                    add_part(&mut total.running, &part.running, share);
                     total.loss_sum += part.loss_sum;
                     total.correct += part.correct;
                 }
@@ -196,23 +196,6 @@ fn scale(tensors: &mut StateDict, share: f32) {
     for name in names.into_iter().filter(|name| !names::is_range(name)) {
         if let Some(tensor) = tensors.get_mut(&name) {
             tensor.data.iter_mut().for_each(|v| *v *= share);
-        }
-    }
-}
-
-/// Adds another shard's.
-fn add(total: &mut StateDict, part: &StateDict, share: f32) {
-    for (name, part) in part {
-        if let Some(total) = total.get_mut(name) {
-            if names::is_range(name) {
-                let [lo, hi] = [f32::min, f32::max];
-                let ends = total.data.iter_mut().zip(&part.data).zip([lo, hi]);
-                ends.for_each(|((all, own), wider)| *all = wider(*all, *own));
-                continue;
-            }
-            for (sum, v) in total.data.iter_mut().zip(&part.data) {
-                *sum += share * v;
-            }
         }
     }
 }

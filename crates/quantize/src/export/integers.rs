@@ -1,31 +1,53 @@
-//! A quantized network as its integers: a `.safetensors` file under the names that compressed-tensors has for them (format
-//! `int-quantized`), and beside it a description in JSON, for tools that compute with the numbers themselves.
+//! A quantized network as its integers: a `.safetensors` file under the names that compressed-tensors has for them (formats
+//! `int-quantized` and `pack-quantized`), and beside it a description in JSON, for tools that compute with the numbers themselves.
 //!
 //! | tensor | holds |
 //! |---|---|
 //! | `LAYER.weight` | codes: int8 of up to 8 bits, else int16; float32 where there are none |
-//! | `LAYER.weight_scale` | `[out, 1, ...]`, or `[1]` for the whole tensor: weight = scale (code - zero point) |
-//! | `LAYER.weight_zero_point` | the same extents; left out where all are 0 |
+//! | `LAYER.weight_packed`, `LAYER.weight_shape` | [`Packing::Words`] in its place: int32 `[out, words]` (see `packed`), and the extents as int64 |
+//! | `LAYER.weight_scale` | `[out, 1, ...]`, `[out, groups]`, or `[1]` for the whole tensor: weight = scale (code - zero point) |
+//! | `LAYER.weight_zero_point` | the same extents; packed along the channels beside packed weights, but for `[1]`; left out where all are 0 |
 //! | `LAYER.bias` | float32 |
 //! | `LAYER.bias_quantized`, `LAYER.bias_scale` | int32 codes and `[out]`, where the bias has 32 bits |
 //! | `LAYER.input_scale`, `LAYER.input_zero_point` | `[1]`: of what the layer reads, where it is rounded |
 //! | `LAYER.output_scale`, `LAYER.output_zero_point` | `[1]`: of its result, behind BatchNorm and ReLU |
 //!
-//! Codes are signed as compressed-tensors has them: unsigned ones less 2^(bits - 1), and so are their zero points. The description has
+//! Groups are consecutive weights of an output channel, its kernel flattened; the last of a channel may be short. Codes are signed as
+//! compressed-tensors has them: unsigned ones less 2^(bits - 1), and so are their zero points. The description has
 //! every quantized value with the codes that this project's tables show, those of sums and pools too, and the graph.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use engine::Code;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde_json::{Value as Json, json};
 
-use super::stored::{lowest, rows, same};
+use super::packed;
+use super::signed::SignedWeights;
 use crate::error::Error;
 use crate::quantize::{QuantizedNet, WeightCodes};
 use crate::sites::Sites;
 use network::{HostTensor, Op, Value};
+
+/// How codes of weights lie in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packing {
+    /// Each in a byte or two.
+    Plain,
+    /// Those of up to 8 bits without gaps in words of 32; the others plain.
+    Words,
+}
+
+impl Packing {
+    /// compressed-tensors' name for it.
+    fn format(self) -> &'static str {
+        match self {
+            Self::Plain => "int-quantized",
+            Self::Words => "pack-quantized",
+        }
+    }
+}
 
 /// The two files.
 #[derive(Clone, Debug)]
@@ -36,12 +58,13 @@ pub struct Integers {
     pub description: String,
 }
 
-/// `net` as integers; `metadata` goes into both files.
+/// `net` as integers, its weights as `packing` says; `metadata` goes into both files.
 ///
 /// # Errors
 /// [`Error::Export`] where the file cannot be written, for more tensors than a header lists.
 pub fn to_integers(
     net: &QuantizedNet,
+    packing: Packing,
     metadata: &BTreeMap<String, String>,
 ) -> Result<Integers, Error> {
     let failed = |error: &dyn std::fmt::Display| Error::Export {
@@ -49,10 +72,13 @@ pub fn to_integers(
     };
     let (sites, mut tensors) = (Sites::new(&net.topology), Tensors::default());
     let mut groups: Vec<(Json, Vec<&str>)> = Vec::new();
-    let mut ignored = Vec::new();
+    let (mut ignored, mut formats) = (Vec::new(), BTreeSet::new());
     for id in net.topology.layers() {
         let layer = net.topology.node(id).name.as_str();
-        let weights = tensors.weight(net, layer)?;
+        let (packing, weights) = match tensors.weight(net, layer, packing)? {
+            Some((packing, weights)) => (packing, Some(weights)),
+            None => (packing, None),
+        };
         let rounded = |site: &str| {
             let (codes, shortcut) = net.activations.as_ref()?;
             sites.code(site, codes, *shortcut)
@@ -64,8 +90,14 @@ pub fn to_integers(
             ignored.push(layer);
             continue;
         }
-        let scheme =
-            json!({"weights": weights, "input_activations": input, "output_activations": output});
+        let format = weights.is_some().then(|| packing.format());
+        formats.extend(format);
+        let scheme = json!({
+            "weights": weights,
+            "input_activations": input,
+            "output_activations": output,
+            "format": format,
+        });
         match groups.iter_mut().find(|(known, _)| *known == scheme) {
             Some((_, layers)) => layers.push(layer),
             None => groups.push((scheme, vec![layer])),
@@ -82,7 +114,11 @@ pub fn to_integers(
     let description = json!({
         "quantization_config": {
             "quant_method": "compressed-tensors",
-            "format": "int-quantized",
+            "format": match (formats.pop_first(), formats.is_empty()) {
+                (Some(format), true) => format,
+                (None, _) => packing.format(),
+                _ => "mixed-precision",
+            },
             "quantization_status": "compressed",
             "config_groups": config_groups.collect::<serde_json::Map<_, _>>(),
             "ignore": ignored,
@@ -171,38 +207,59 @@ impl Tensors {
         self.0.insert(name, (Dtype::F32, shape.to_vec(), bytes));
     }
 
-    /// A layer's weights and bias, as far as they have codes; what compressed-tensors says of the weights.
-    fn weight(&mut self, net: &QuantizedNet, layer: &str) -> Result<Option<Json>, Error> {
+    /// A layer's weights and bias, as far as they have codes; how they lie in the file, and what compressed-tensors says of the weights.
+    fn weight(
+        &mut self,
+        net: &QuantizedNet,
+        layer: &str,
+        packing: Packing,
+    ) -> Result<Option<(Packing, Json)>, Error> {
         let name = format!("{layer}.weight");
-        let Some(weights) = net.codes.get(layer) else {
-            return Ok(None);
-        };
         let tensor: &HostTensor = net.state.require(&name)?;
         let decision = net.manifest.iter().find(|d| d.tensor == name);
         let bits = decision.map_or(8, |decision| decision.bits);
-        let zeros = zero_points(weights, bits);
-        let codes = rows(weights).zip(&zeros);
-        let codes: Vec<i32> = codes
-            .flat_map(|(row, zero)| row.iter().map(move |q| q + zero))
-            .collect();
-        self.integers(name, bits, &tensor.shape, &codes);
-        let whole = same(&weights.scale) && same(&zeros);
-        let n = if whole { 1 } else { weights.scale.len() };
-        let mut extents = vec![1; if whole { 1 } else { tensor.shape.len() }];
-        extents[0] = n;
-        self.floats(
-            format!("{layer}.weight_scale"),
-            &extents,
-            &weights.scale[..n],
-        );
-        let symmetric = zeros.iter().all(|&zero| zero == 0);
-        if !symmetric {
-            let name = format!("{layer}.weight_zero_point");
-            self.integers(name, bits, &extents, &zeros[..n]);
+        let Some(weights) = SignedWeights::new(net, layer, tensor, bits) else {
+            return Ok(None);
+        };
+        let fits = packed::fits(&weights.codes, bits) && packed::fits(&weights.zeros, bits);
+        let packing = if fits { packing } else { Packing::Plain };
+        let extents = weights.extents(&tensor.shape);
+        let rows = tensor.shape.first().copied().unwrap_or(1);
+        let each = tensor.len() / rows.max(1);
+        match packing {
+            Packing::Plain => self.integers(name, bits, &tensor.shape, &weights.codes),
+            Packing::Words => {
+                let words = packed::rows(&weights.codes, each, bits);
+                let shape = [rows, packed::words(each, bits)];
+                self.integers(format!("{layer}.weight_packed"), 32, &shape, &words);
+                self.shape(format!("{layer}.weight_shape"), &tensor.shape);
+            }
         }
-        self.bias(net, layer, weights);
-        let strategy = if whole { "tensor" } else { "channel" };
-        Ok(Some(arguments(bits, symmetric, strategy)))
+        self.floats(format!("{layer}.weight_scale"), &extents, &weights.scales);
+        let name = format!("{layer}.weight_zero_point");
+        match packing {
+            _ if weights.is_symmetric() => {}
+            // As compressed-tensors has it: packed along the channels, and that of a whole tensor not at all.
+            Packing::Words if weights.zeros.len() > 1 => {
+                let groups = weights.zeros.len() / rows;
+                let words = packed::columns(&weights.zeros, groups, bits);
+                self.integers(name, 32, &[packed::words(rows, bits), groups], &words);
+            }
+            _ => self.integers(name, bits, &extents, &weights.zeros),
+        }
+        if let Some(codes) = net.codes.get(layer) {
+            self.bias(net, layer, codes);
+        }
+        let strategy = match (weights.zeros.len(), weights.layout.groups_per_channel()) {
+            (1, _) => "tensor",
+            (_, 1) => "channel",
+            _ => "group",
+        };
+        let mut said = arguments(bits, weights.is_symmetric(), strategy);
+        if strategy == "group" {
+            said["group_size"] = json!(weights.layout.group_len());
+        }
+        Ok(Some((packing, said)))
     }
 
     fn bias(&mut self, net: &QuantizedNet, layer: &str, weights: &WeightCodes) {
@@ -236,10 +293,18 @@ impl Tensors {
         arguments(bits, zero == 0, "tensor")
     }
 
+    fn shape(&mut self, name: String, shape: &[usize]) {
+        let bytes = shape
+            .iter()
+            .flat_map(|&extent| (extent as i64).to_le_bytes());
+        let entry = (Dtype::I64, vec![shape.len()], bytes.collect());
+        self.0.insert(name, entry);
+    }
+
     /// What has no codes, as it is.
     fn others(&mut self, net: &QuantizedNet) {
         for (name, tensor) in net.state.iter() {
-            if !self.0.contains_key(name) {
+            if !self.0.contains_key(name) && !self.0.contains_key(&format!("{name}_packed")) {
                 self.floats(name.clone(), &tensor.shape, &tensor.data);
             }
         }
@@ -248,18 +313,4 @@ impl Tensors {
 
 fn arguments(bits: u32, symmetric: bool, strategy: &str) -> Json {
     json!({"num_bits": bits, "type": "int", "symmetric": symmetric, "strategy": strategy, "dynamic": false})
-}
-
-/// What is added to the codes of each channel, `q - zero_point`, so that they are signed and have so many bits.
-fn zero_points(weights: &WeightCodes, bits: u32) -> Vec<i32> {
-    let half = 1_i64 << (bits - 1);
-    if weights
-        .codes
-        .iter()
-        .all(|&q| (-half..half).contains(&q.into()))
-    {
-        return vec![0; weights.scale.len()];
-    }
-    let lowest = lowest(weights, bits).into_iter();
-    lowest.map(|q| -(half as i32) - q).collect()
 }

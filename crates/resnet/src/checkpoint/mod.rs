@@ -38,7 +38,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 pub use reading::{Extra, Reading, Rename};
-pub use save::save_safetensors;
+pub use save::to_safetensors;
 
 use crate::arch::{Arch, Family};
 use crate::error::{Error, quoted};

@@ -5,7 +5,6 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
 
 use safetensors::tensor::{Dtype, View};
 
@@ -15,19 +14,15 @@ use network::{HostTensor, StateDict};
 /// The single key under which metadata is stored: the format's metadata is an unordered map, and one key has one order.
 const METADATA_KEY: &str = "quantlab";
 
-/// Writes `state` to `path` under PyTorch's names, as float32. `metadata` becomes one JSON object under the format's
-/// metadata key `quantlab`; empty metadata leaves the key out.
-///
-/// The file appears whole or not at all: it is written beside `path` under a temporary name, flushed to the disk and
-/// renamed. The same state and metadata give the same bytes.
+/// The file of `state` under PyTorch's names, as float32. `metadata` becomes one JSON object under the format's metadata key
+/// `quantlab`; empty metadata leaves the key out.
 ///
 /// # Errors
-/// [`Error::Io`] where the folder cannot be written; [`Error::File`] where the state holds more than a header may list.
-pub fn save_safetensors(
+/// [`Error::Write`] where the state holds more than a header may list.
+pub fn to_safetensors(
     state: &StateDict,
-    path: &Path,
     metadata: &BTreeMap<String, String>,
-) -> Result<(), Error> {
+) -> Result<Vec<u8>, Error> {
     let counters = state.names().filter_map(|name| {
         let owner = name.strip_suffix(".running_mean")?;
         Some((format!("{owner}.num_batches_tracked"), Values::Counter))
@@ -36,26 +31,17 @@ pub fn save_safetensors(
         .iter()
         .map(|(name, tensor)| (name.clone(), Values::Floats(tensor)));
     let views: BTreeMap<String, Values> = tensors.chain(counters).collect();
+    let failed = |error: &dyn std::fmt::Display| Error::Write {
+        reason: error.to_string(),
+    };
     let info = (!metadata.is_empty())
         .then(|| {
             serde_json::to_string(metadata)
                 .map(|json| HashMap::from([(METADATA_KEY.to_owned(), json)]))
         })
         .transpose()
-        .map_err(|error| file_error(path, &error))?;
-    let bytes = safetensors::serialize(views, info).map_err(|error| file_error(path, &error))?;
-
-    network::write_whole(path, &bytes).map_err(|source| Error::Io {
-        path: path.to_owned(),
-        source,
-    })
-}
-
-fn file_error(path: &Path, reason: &dyn std::fmt::Display) -> Error {
-    Error::File {
-        path: path.to_owned(),
-        reason: reason.to_string(),
-    }
+        .map_err(|error| failed(&error))?;
+    safetensors::serialize(views, info).map_err(|error| failed(&error))
 }
 
 enum Values<'a> {
@@ -123,7 +109,7 @@ mod tests {
         let path = folder.path().join("net.safetensors");
         let arch = Arch::parse("cifar-resnet20-b").unwrap().with_classes(3);
         let state = state(&arch);
-        save_safetensors(&state, &path, &BTreeMap::new()).unwrap();
+        std::fs::write(&path, to_safetensors(&state, &BTreeMap::new()).unwrap()).unwrap();
         let checkpoint = load(&path, None).unwrap();
         assert_eq!(checkpoint.arch, Some(arch));
         assert_eq!(checkpoint.network.tensors().sha256(), state.sha256());
@@ -132,22 +118,15 @@ mod tests {
     }
 
     #[test]
-    fn the_same_state_gives_the_same_bytes_and_nothing_is_left_beside_it() {
-        let folder = tempfile::tempdir().unwrap();
+    fn the_same_state_gives_the_same_bytes() {
         let state = state(&Arch::parse("cifar-resnet20").unwrap());
         let metadata: BTreeMap<String, String> = (0..20)
             .map(|n| (format!("key{n}"), format!("value \"{n}\"\n")))
             .collect();
-        let bytes = |name: &str| {
-            let path = folder.path().join(name);
-            save_safetensors(&state, &path, &metadata).unwrap();
-            std::fs::read(path).unwrap()
-        };
-        let first = bytes("a");
-        for name in ["b", "c", "a"] {
-            assert_eq!(bytes(name), first);
+        let first = to_safetensors(&state, &metadata).unwrap();
+        for _ in 0..3 {
+            assert_eq!(to_safetensors(&state, &metadata).unwrap(), first);
         }
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3);
         assert!(String::from_utf8_lossy(&first[..400]).contains("quantlab"));
     }
 
@@ -161,13 +140,9 @@ mod tests {
             ("bn.weight", one()),
             ("fc.weight", one()),
         ];
-        save_safetensors(
-            &state.map(|(n, t)| (n.to_owned(), t)).into_iter().collect(),
-            &path,
-            &BTreeMap::new(),
-        )
-        .unwrap();
-        let bytes = std::fs::read(&path).unwrap();
+        let state = state.map(|(n, t)| (n.to_owned(), t)).into_iter().collect();
+        let bytes = to_safetensors(&state, &BTreeMap::new()).unwrap();
+        std::fs::write(&path, &bytes).unwrap();
         let read = safetensors::SafeTensors::deserialize(&bytes).unwrap();
         let mut names = read.names();
         names.sort_unstable();
@@ -183,14 +158,5 @@ mod tests {
         let counter = read.tensor("bn.num_batches_tracked").unwrap();
         assert_eq!((counter.dtype(), counter.shape()), (Dtype::I64, &[][..]));
         assert_eq!(read_tensors(&path).unwrap().len(), 3);
-    }
-
-    #[test]
-    fn a_folder_that_is_not_there_is_named() {
-        let path = Path::new("/nowhere/at/all/net.safetensors");
-        let error = save_safetensors(&StateDict::new(), path, &BTreeMap::new())
-            .unwrap_err()
-            .to_string();
-        assert!(error.contains("/nowhere/at/all"), "{error}");
     }
 }

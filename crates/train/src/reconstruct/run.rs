@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use burn::tensor::Device;
 use engine::INPUT;
 use network::{Network, StateDict, Topology, Value};
-use quant_core::{Layout, Mapping};
+use quant_core::Mapping;
 use quantize::{
     Block, Epilogue, Extent, QuantizedNet, ShortcutPolicy, SiteCodes, Sites, Stream, Units,
     WeightQuantization, blocks, fold, lower, lower_quantized, names,
@@ -99,7 +99,7 @@ pub fn reconstruct(
             Some(found) => found,
             None => {
                 let mut search = Search {
-                    latent: latent((&topology, &float, &net), block, how)?,
+                    latent: latent((&topology, &float, &net), block)?,
                     state: start((&topology, &net), block, &piece)?,
                     piece: &piece,
                     seen: &seen,
@@ -121,7 +121,7 @@ pub fn reconstruct(
                 let is_better = errors[1] < errors[0];
                 if !is_better {
                     search.state = old;
-                    search.latent = latent((&topology, &float, &net), block, how)?;
+                    search.latent = latent((&topology, &float, &net), block)?;
                     errors[1] = errors[0];
                 }
                 let mut found = search.state;
@@ -236,19 +236,16 @@ fn layers<'a>(topology: &'a Topology, block: &'a Block) -> impl Iterator<Item = 
 fn latent(
     (topology, float, net): (&Topology, &Network, &QuantizedNet),
     block: &Block,
-    how: &WeightQuantization,
 ) -> Result<BTreeMap<String, Latent>, Error> {
     let mut all = BTreeMap::new();
-    for (id, layer) in layers(topology, block) {
-        let (Some(scheme), Some(grids)) = (how.scheme_of(topology, id)?, net.grids.get(layer))
-        else {
+    for (_, layer) in layers(topology, block) {
+        let Some(grids) = net.grids.get(layer) else {
             continue;
         };
         let name = format!("{layer}.weight");
         let original = float.tensors().require(&name)?;
         let current = net.state.require(&name)?;
-        let layout = Layout::new(&original.shape, scheme.granularity());
-        let latent = Latent::new(&original.data, &current.data, layout, grids);
+        let latent = Latent::new(&original.data, &current.data, grids.layout, &grids.params);
         all.insert(layer.to_owned(), latent);
     }
     Ok(all)
@@ -284,7 +281,8 @@ fn take(
         let weights = found.require(&name)?;
         if let Some(scheme) = how.scheme_of(topology, id)? {
             let original = float.tensors().require(&name)?;
-            let mut grids = net.grids.get(layer).cloned().unwrap_or_default();
+            let grids = net.grids.get(layer);
+            let mut grids = grids.map_or_else(Vec::new, |grids| grids.params.clone());
             let scales = &found.require(&names::weight(layer, "step"))?.data;
             for (grid, scale) in grids.iter_mut().zip(scales) {
                 grid.scale = *scale;

@@ -22,7 +22,7 @@ use super::pass::{Drop, Piece};
 use super::run::Course;
 use super::{At, Reconstruction};
 use crate::error::Error;
-use crate::tensors::Tensors;
+use crate::tensors::{Tensors, add_part};
 use crate::workers::{Workers, shards};
 
 /// Parts of a batch whose gradients are added in their order.
@@ -245,13 +245,8 @@ impl Search<'_> {
                 None => total = Some((gradients, loss)),
                 Some((all, sum)) => {
                     *sum += loss;
-                    for (name, part) in &gradients {
-                        let Some(all) = all.get_mut(name) else {
-                            continue;
-                        };
-                        let pairs = all.data.iter_mut().zip(&part.data);
-                        pairs.for_each(|(sum, g)| *sum += g);
-                    }
+                    // A part of the loss is divided by the images of the whole batch.
+                    add_part(all, &gradients, 1.0);
                 }
             }
         }

@@ -93,12 +93,13 @@ impl Subject {
         out: &Path,
         metadata: &BTreeMap<String, String>,
     ) -> Result<()> {
-        if !is_onnx(out) {
-            return Ok(resnet::save_safetensors(weights, out, metadata)?);
-        }
-        let network = Network::new(self.topology.clone(), weights.clone())?;
-        let file = quantize::float_onnx(&network, metadata)?;
-        network::write_whole(out, &file).with_context(|| format!("--out {}", out.display()))
+        let file = if is_onnx(out) {
+            let network = Network::new(self.topology.clone(), weights.clone())?;
+            quantize::float_onnx(&network, metadata)?
+        } else {
+            resnet::to_safetensors(weights, metadata)?
+        };
+        results::write_whole(out, &file).with_context(|| format!("--out {}", out.display()))
     }
 }
 
