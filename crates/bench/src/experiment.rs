@@ -32,6 +32,7 @@
 mod check;
 mod condition;
 mod leaves;
+mod peer;
 mod published;
 mod vary;
 
@@ -40,11 +41,13 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
+use results::PeerRow;
 use toml::de::{DeTable, DeValue};
 
 use crate::settings::{self, Settings};
 use check::parse_check;
 use leaves::{in_file_order, leaves, line_of};
+use peer::parse_peer;
 use published::parse_published;
 
 pub use check::Check;
@@ -94,6 +97,8 @@ pub struct Experiment {
     pub checks: Vec<Check>,
     /// What is published.
     pub published: Vec<Published>,
+    /// What other tools come to.
+    pub peers: Vec<PeerRow>,
 }
 
 impl Experiment {
@@ -125,6 +130,7 @@ impl Experiment {
             vary: Vec::new(),
             checks: Vec::new(),
             published: Vec::new(),
+            peers: Vec::new(),
         };
         let mut varying: BTreeMap<String, usize> = BTreeMap::new();
         for (key, value) in in_file_order(root.get_ref()) {
@@ -159,7 +165,15 @@ impl Experiment {
                         experiment.published.push(parse_published(text, table)?);
                     }
                 }
-                ("question" | "expects" | "fixed" | "vary" | "check" | "published", other) => {
+                ("peer", DeValue::Array(tables)) => {
+                    for table in tables.iter() {
+                        experiment.peers.push(parse_peer(text, table)?);
+                    }
+                }
+                (
+                    "question" | "expects" | "fixed" | "vary" | "check" | "published" | "peer",
+                    other,
+                ) => {
                     bail!(
                         "line {line}: `{}` is {}; expected {}",
                         key.get_ref(),
@@ -168,12 +182,13 @@ impl Experiment {
                             "question" | "expects" => "a text",
                             "check" => "[[check]] tables",
                             "published" => "[[published]] tables",
+                            "peer" => "[[peer]] tables",
                             _ => "a table",
                         }
                     )
                 }
                 (other, _) => bail!(
-                    "line {line}: unknown key `{other}`; an experiment has question, expects, [fixed], [vary], [[check]] and [[published]]"
+                    "line {line}: unknown key `{other}`; an experiment has question, expects, [fixed], [vary], [[check]], [[published]] and [[peer]]"
                 ),
             }
         }
@@ -390,6 +405,29 @@ mod tests {
         assert!(error(&table("source = 'x'\n")).contains("needs `top1`"));
         assert!(error(&table("top1 = 130\n")).contains("from 0 to 100"));
         assert!(error(&table("hits = 9\n")).contains("`hits` does not belong"));
+    }
+
+    #[test]
+    fn a_peer_needs_a_name_a_place_counts_that_can_be_and_seconds() {
+        let table = |lines: &str| format!("{TEXT}[[peer]]\n{lines}");
+        let rest = "hits = 9000\nimages = 10000\nseconds = 52\nsource = 's'\n";
+        let place = "where = { weights.bits = 3, weights.granularity = 'channel' }\n";
+        let text = table(&format!("name = 'AIMET'\n{place}{rest}"));
+        let peer = Experiment::parse("x", &text).unwrap().peers.remove(0);
+        assert_eq!(
+            (&peer.peer[..], peer.hits, peer.seconds),
+            ("AIMET", 9000, 52.0)
+        );
+        assert_eq!(peer.beside, "weights_bits=3;weights_granularity=channel");
+        assert!(error(&table(rest)).contains("needs `name`"));
+        assert!(error(&table("name = 'x'\nhits = 9\n")).contains("needs `images`"));
+        assert!(error(&table("seconds = 0\n")).contains("above 0"));
+        assert!(error(&table("hits = 0.5\n")).contains("whole number"));
+        assert!(error(&table("top1 = 9\n")).contains("`top1` does not belong"));
+        let many = "name = 'x'\nhits = 9\nimages = 8\nseconds = 1\nsource = 's'\n";
+        assert!(error(&table(many)).contains("9 hits of 8 images"));
+        let nowhere = format!("name = 'x'\nwhere = {{ model.weights = 'a.pth' }}\n{rest}");
+        assert!(error(&table(&nowhere)).contains("`model.weights` says nothing"));
     }
 
     #[test]

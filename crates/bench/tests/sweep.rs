@@ -437,6 +437,21 @@ fn published_values_stand_beside_ours_until_the_experiment_says_others() {
     assert!(output.status.success() && !file.exists());
 }
 
+#[test]
+fn other_tools_stand_beside_the_runs_as_long_as_the_experiment_names_them() {
+    let place = Place::new();
+    let peer = "[[peer]]\nname = 'Tool 1.0'\nwhere = { weights.bits = 4 }\nhits = 9\nimages = 32\nseconds = 5\nsource = 'one run'\n";
+    let files = ["results/e/peers.csv", "results/e/cost.svg"].map(|file| place.path(file));
+    for (more, is_there) in [(peer, true), ("", false)] {
+        std::fs::write(place.path("e.toml"), EXPERIMENT.to_owned() + more).unwrap();
+        let output = place.run("results", &["--set", "images=32"]);
+        assert!(output.status.success());
+        let table = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(table.contains("Tool 1.0 (one run)"), is_there);
+        assert!(files.iter().all(|file| file.exists() == is_there));
+    }
+}
+
 const RECONSTRUCTION: &str = "question = 'test'\nexpects = 'nothing: the weights are random'\n\
     [fixed]\nmodel.weights = 'model.safetensors'\ndataset = 'synthetic'\nimages = 16\nmethod = 'ptq'\n\
     weights.bits = 3\nweights.granularity = 'channel'\nactivations.bits = 4\nexecution = 'integer'\n\

@@ -11,7 +11,7 @@
 
 use std::path::Path;
 
-use results::{Config, PublishedRow, RunRow, Status, metric};
+use results::{Config, PeerRow, PublishedRow, RunRow, Status, metric};
 
 use crate::axes::{Axis, varying};
 use crate::bits::Bits;
@@ -108,6 +108,8 @@ pub struct AccuracyTable {
     pub(crate) integers: bool,
     /// Whether some run was trained: then its weights are not those that the others were made from.
     pub(crate) trained: bool,
+    /// Where other tools' figures beside the runs come from.
+    pub(crate) peers: Vec<PeerRow>,
     /// The run rows, in the order of `rows`.
     pub(crate) runs: Vec<RunRow>,
 }
@@ -136,6 +138,7 @@ impl AccuracyTable {
             integers: rows
                 .iter()
                 .any(|row| row.config.text("execution") == "integer"),
+            peers: loaded.peers.clone(),
             rows,
             runs,
         })

@@ -80,6 +80,11 @@ impl Axis {
         }
     }
 
+    /// Whether it is this column's.
+    pub fn is_of(&self, column: &str) -> bool {
+        self.column == column
+    }
+
     /// Whether it says how the network is quantized, and not which network on which data.
     pub fn is_scheme(&self) -> bool {
         self.about != About::Subject

@@ -7,7 +7,8 @@
 //! files.
 //!
 //! The same run folders give the same bytes: rows are sorted by what they are, numbers are printed with few digits, and
-//! nothing volatile (time, host, duration) is shown, but for the images per second of experiments in integers.
+//! nothing volatile (time, host, duration) is shown, but for the images per second of experiments in integers and the seconds of
+//! those with other tools beside them.
 
 mod accuracy;
 mod accuracy_plot;
@@ -18,6 +19,7 @@ mod bits;
 mod canvas;
 mod category_plot;
 mod columns;
+mod cost_plot;
 mod epoch_plot;
 mod error;
 mod frame;

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use results::{EpochRow, MetricRow, PublishedRow, RunRow, Status, Store, metric};
+use results::{EpochRow, MetricRow, PeerRow, PublishedRow, RunRow, Status, Store, metric};
 
 use crate::apart::tell_apart;
 use crate::error::Error;
@@ -66,6 +66,8 @@ pub(crate) struct Loaded {
     pub epochs: HashMap<String, Vec<EpochRow>>,
     /// What the literature says, by run.
     pub published: HashMap<String, PublishedRow>,
+    /// What other tools come to.
+    pub peers: Vec<PeerRow>,
 }
 
 impl Loaded {
@@ -81,6 +83,7 @@ impl Loaded {
             return Err(Error::Empty { path: folder });
         }
         let values = metrics(&folder, &rows)?;
+        let peers = peers(&store, experiment)?;
         let mut loaded = Loaded {
             name: experiment.to_string(),
             folder,
@@ -89,6 +92,7 @@ impl Loaded {
             counted: HashMap::new(),
             epochs: HashMap::new(),
             published: HashMap::new(),
+            peers,
         };
         for row in store.published(experiment)? {
             loaded.published.insert(row.run_id.clone(), row);
@@ -200,6 +204,26 @@ impl Loaded {
             }
             Some(_) => Ok(counted),
         }
+    }
+}
+
+/// What other tools come to, each beside runs that there may be and with a count that there can be.
+fn peers(store: &Store, experiment: &str) -> Result<Vec<PeerRow>, Error> {
+    let peers = store.peers(experiment)?;
+    let wrong = |peer: &&PeerRow| {
+        let is_place = peer.columns_beside().is_some();
+        let is_count = peer.images > 0 && peer.hits <= peer.images;
+        !(is_place && is_count && peer.seconds.is_finite() && peer.seconds > 0.0)
+    };
+    match peers.iter().find(wrong) {
+        None => Ok(peers),
+        Some(peer) => Err(Error::Disagree {
+            path: store.experiment_dir(experiment)?.join(results::PEERS_FILE),
+            problem: format!(
+                "`{}` beside `{}`: {} hits of {} images in {} seconds",
+                peer.peer, peer.beside, peer.hits, peer.images, peer.seconds
+            ),
+        }),
     }
 }
 

@@ -71,6 +71,7 @@ impl AccuracyTable {
         if !sources.is_empty() {
             notes.extend([String::new(), format!("Published: {}.", list(sources))]);
         }
+        notes.extend(self.note_on_peers());
         notes.extend(self.notes_on_codes());
         let fixed = fixed(&self.runs);
         if !fixed.is_empty() {
@@ -95,6 +96,34 @@ impl AccuracyTable {
             ]);
         }
         notes
+    }
+
+    /// What `cost.svg` shows: which tools beside the runs, where their figures come from, and whose seconds are whose.
+    fn note_on_peers(&self) -> Vec<String> {
+        let mut sources: Vec<(&str, Vec<&str>)> = Vec::new();
+        for peer in &self.peers {
+            let (name, source) = (peer.peer.as_str(), peer.source.as_str());
+            match sources.iter_mut().find(|(known, _)| *known == source) {
+                Some((_, names)) if names.contains(&name) => {}
+                Some((_, names)) => names.push(name),
+                None => sources.push((source, vec![name])),
+            }
+        }
+        if sources.is_empty() {
+            return Vec::new();
+        }
+        let said = sources
+            .iter()
+            .map(|(source, names)| format!("{} ({source})", names.join("; ")));
+        let said: Vec<String> = said.collect();
+        let threads: BTreeSet<u32> = self.runs.iter().map(|run| run.threads).collect();
+        let threads: Vec<String> = threads.iter().map(u32::to_string).collect();
+        let note = format!(
+            "Beside the runs in cost.svg: {}. Seconds there are those of quantizing without evaluation, of the runs with threads {}.",
+            said.join("; "),
+            threads.join(", ")
+        );
+        vec![String::new(), note]
     }
 
     /// What the pairs of bits are, and the columns of integer runs; nothing where there are none.

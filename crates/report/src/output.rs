@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::accuracy::AccuracyTable;
 use crate::accuracy_plot::accuracy_plot;
+use crate::cost_plot::cost_plot;
 use crate::epoch_plot::epoch_plot;
 use crate::error::Error;
 use crate::load::Loaded;
@@ -63,8 +64,8 @@ impl Output {
     }
 }
 
-/// The table of an experiment and its files: `table.md`, `table.csv`, `table.tex`, `accuracy.svg`, `sqnr.svg` and,
-/// where runs were trainings, `epochs.svg`.
+/// The table of an experiment and its files: `table.md`, `table.csv`, `table.tex`, `accuracy.svg`, `sqnr.svg`, where runs were
+/// trainings `epochs.svg`, and where other tools stand beside them `cost.svg`.
 ///
 /// # Errors
 /// Those of [`crate::accuracy_table`].
@@ -81,6 +82,7 @@ pub fn outputs(
         ("accuracy.svg", accuracy_plot(&table)),
         ("sqnr.svg", sqnr_plot(&table, &loaded)),
         ("epochs.svg", epoch_plot(&table, &loaded)),
+        ("cost.svg", cost_plot(&table)),
     ];
     let outputs = texts
         .into_iter()

@@ -7,7 +7,7 @@ use crate::canvas::{At, BLACK, Canvas, GREY, SMALL, picture};
 use crate::frame::{Frame, LEGEND_STEP, Sample, legend, legend_width, nice_step};
 use crate::series::{Across, Series};
 
-const DASHES: (f64, f64) = (7.0, 4.0);
+pub(crate) const DASHES: (f64, f64) = (7.0, 4.0);
 const DOTS: (f64, f64) = (1.6, 3.6);
 const HEIGHT: f64 = 330.0;
 
@@ -142,30 +142,12 @@ pub(crate) fn panels_picture(
 }
 
 impl Panel<'_> {
-    /// From zero when the network breaks down somewhere, else only as far as the data reach.
     fn y_range(&self) -> (f64, f64) {
-        let rows = || self.series.iter().flat_map(|series| &series.rows);
-        let intervals = || {
-            rows()
-                .filter_map(|row| row.interval)
-                .map(|(low, high)| (low * 100.0, high * 100.0))
-        };
-        let low = intervals()
-            .map(|(low, _)| low)
-            .chain(self.float)
-            .fold(100.0, f64::min);
-        let high = intervals()
-            .map(|(_, high)| high)
-            .chain(self.float)
-            .fold(0.0, f64::max);
-        if low < 50.0 {
-            let step = nice_step(high / 6.0);
-            return (0.0, ((high / step).ceil() * step).clamp(step, 100.0));
-        }
-        let step = nice_step((high - low).max(0.5) / 5.0);
-        (
-            ((low / step).floor() * step).max(0.0),
-            ((high / step).ceil() * step).min(100.0),
+        let rows = self.series.iter().flat_map(|series| &series.rows);
+        let intervals = rows.filter_map(|row| row.interval);
+        y_range(
+            intervals.map(|(low, high)| (low * 100.0, high * 100.0)),
+            self.float,
         )
     }
 
@@ -182,6 +164,27 @@ impl Panel<'_> {
             canvas.dashed((frame.left, y), (frame.right(), y), BLACK, 1.6, DASHES);
         }
     }
+}
+
+/// Percent that an axis reaches over for these intervals and the float network: from zero when the network breaks down
+/// somewhere, else only as far as the data reach.
+pub(crate) fn y_range(
+    intervals: impl Iterator<Item = (f64, f64)>,
+    float: Option<f64>,
+) -> (f64, f64) {
+    let all = intervals.chain(float.map(|float| (float, float)));
+    let (low, high) = all.fold((100.0, 0.0), |(low, high), interval| {
+        (f64::min(low, interval.0), f64::max(high, interval.1))
+    });
+    if low < 50.0 {
+        let step = nice_step(high / 6.0);
+        return (0.0, ((high / step).ceil() * step).clamp(step, 100.0));
+    }
+    let step = nice_step((high - low).max(0.5) / 5.0);
+    (
+        ((low / step).floor() * step).max(0.0),
+        ((high / step).ceil() * step).min(100.0),
+    )
 }
 
 fn shows(value: f64, range: (f64, f64)) -> bool {

@@ -4,9 +4,9 @@ mod made_up;
 
 use std::path::PathBuf;
 
-use made_up::{first_right, float, layers, linear, quantized, run, with, write};
-use report::{Histogram, outputs, weight_histogram, write_all};
-use results::{EpochRow, Run, metric};
+use made_up::{first_right, float, integer, layers, linear, quantized, run, with, write};
+use report::{Error, Histogram, outputs, weight_histogram, write_all};
+use results::{EpochRow, PeerRow, Run, Store, metric};
 
 /// Hits of ResNet-20 on CIFAR-10 from 8 to 2 bits, and 1 bit at chance.
 const HITS: [(u32, usize); 8] = [
@@ -267,6 +267,97 @@ fn schemes_have_lines_of_their_own_and_networks_panels() {
         "{texts:?}"
     );
     assert_eq!(texts.iter().filter(|t| **t == "linear").count(), 1);
+}
+
+/// Two granularities at two widths, in 5 s each, and one run in integers.
+fn timed() -> Vec<Run> {
+    let mut runs = vec![run("cost", float(1000), &first_right(1000, 900))];
+    for (granularity, hits) in [("tensor", 700), ("channel", 850)] {
+        for bits in [4, 3] {
+            for seed in [0, 1] {
+                let config = linear(1000, bits).with("method", "ptq");
+                let config = config.with("weights_granularity", granularity);
+                let config = config.with("seed", seed);
+                let hits = hits + 10 * bits as usize + seed;
+                runs.push(run("cost", config, &first_right(1000, hits)));
+            }
+        }
+    }
+    let config = linear(1000, 4).with("method", "ptq").with("seed", 0);
+    let config = integer(config, "fixed", "half_even", "int32");
+    runs.push(run("cost", config, &first_right(1000, 100)));
+    for run in &mut runs {
+        (run.row.seconds, run.row.images_per_second) = (7.0, Some(500.0));
+    }
+    runs
+}
+
+/// `cost.svg` of [`timed`] beside one tool at 3 bits per channel, with as many seconds; the file's row changed by `change`.
+fn cost(change: impl Fn(&mut PeerRow)) -> Result<Option<String>, Error> {
+    let (_guard, root) = folder();
+    let root = root.join("cost");
+    let _ = std::fs::remove_dir_all(&root);
+    write(&root, &timed());
+    let columns = [("weights_bits", "3"), ("weights_granularity", "channel")];
+    let mut peer = PeerRow {
+        peer: "Tool 1.0".into(),
+        beside: PeerRow::beside(columns),
+        hits: 860,
+        images: 1000,
+        seconds: 50.0,
+        source: "one run".into(),
+    };
+    change(&mut peer);
+    let store = Store::existing(&root).unwrap();
+    store.set_peers("cost", &[peer]).unwrap();
+    write_all(&root, "cost")?;
+    let (_, outputs) = outputs(&root, "cost")?;
+    let mut outputs = outputs.into_iter();
+    Ok(outputs
+        .find(|output| output.path.ends_with("cost.svg"))
+        .unwrap()
+        .text)
+}
+
+#[test]
+fn cost_has_a_frame_for_what_tools_stand_beside_and_no_run_whose_seconds_are_of_other_work() {
+    let svg = cost(|_| {}).unwrap().unwrap();
+    let texts = texts(&svg);
+    for (text, frames) in [
+        ("tensor, 4 bits", 1),
+        ("channel, 3 bits", 1),
+        ("seconds to quantize", 4),
+        ("Tool 1.0", 1),
+        ("simulate", 1),
+        ("integer", 0),
+        ("10", 4),
+    ] {
+        let found = texts.iter().filter(|found| **found == text).count();
+        assert_eq!(found, frames, "{text} in {texts:?}");
+    }
+    // Eight runs, one tool and both in the legend: a rim and a mark each, a hollow one has three circles or polygons.
+    let circles = svg.matches("<circle").count();
+    let polygons = svg.matches("<polygon").count();
+    assert_eq!((circles, polygons), (2 * (8 + 1), 3 * (1 + 1)));
+    assert!(smallest_font(&svg) >= 12.0 && !svg.contains("NaN"));
+}
+
+#[test]
+fn cost_is_drawn_where_a_tool_stands_beside_a_run_and_a_count_that_cannot_be_is_refused() {
+    let elsewhere = |peer: &mut PeerRow| peer.beside = "weights_bits=7".into();
+    assert_eq!(cost(elsewhere).unwrap(), None);
+    let changes: [fn(&mut PeerRow); 3] = [
+        |peer| peer.hits = 1001,
+        |peer| peer.beside = "weights_width=3".into(),
+        |peer| peer.seconds = -1.0,
+    ];
+    for change in changes {
+        let error = cost(change).unwrap_err().to_string();
+        assert!(
+            error.contains("peers.csv") && error.contains("`Tool 1.0`"),
+            "{error}"
+        );
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@
 //!                                  manifest.csv     run_id, tensor, kind, quantized, bits, reason
 //!                                  epochs.csv       one row an epoch, where the run was a training
 //! results/<experiment>/published.csv                what the literature says of runs, where the experiment tells it
+//! results/<experiment>/peers.csv                    what other tools come to beside them, likewise
 //! ```
 //!
 //! `results/reference/` is a results folder of its own, with the same layout: what is committed, to compare with.
@@ -27,6 +28,7 @@ mod file;
 mod folder;
 mod lock;
 pub mod metric;
+mod peer;
 mod rows;
 pub mod setting;
 mod store;
@@ -41,12 +43,13 @@ pub use config::{Config, FLOAT_BITS, Field, METHOD_FLOAT, run_id};
 pub use error::Error;
 pub use file::{read_rows, rows_text, write_rows};
 pub use lock::{FileLock, Wait};
+pub use peer::PeerRow;
 pub use rows::{
     EpochRow, ManifestRow, MetricRow, PredictionRow, PublishedRow, Row, Run, RunRow, SCHEMA, Status,
 };
 pub use store::{
-    EPOCHS_FILE, MANIFEST_FILE, METRICS_FILE, PREDICTIONS_FILE, PUBLISHED_FILE, REFERENCE,
-    RUN_FILE, Store, check_experiment, is_run_id,
+    EPOCHS_FILE, MANIFEST_FILE, METRICS_FILE, PEERS_FILE, PREDICTIONS_FILE, PUBLISHED_FILE,
+    REFERENCE, RUN_FILE, Store, check_experiment, is_run_id,
 };
 pub use throughput::{LayerRow, ThroughputRow};
 pub use whole::{remove_unfinished, write_whole};

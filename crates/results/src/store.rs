@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::file::{read_rows, rows_text, write_rows};
 use crate::folder::{TEMPORARY, new_folder, sync_folder};
 use crate::lock::{FileLock, LOCKS, Wait};
+use crate::peer::PeerRow;
 use crate::rows::{EpochRow, PublishedRow, Row, Run, RunRow, Status};
 use crate::whole::write_whole;
 
@@ -33,6 +34,8 @@ pub const EPOCHS_FILE: &str = "epochs.csv";
 
 /// File of an experiment with published values.
 pub const PUBLISHED_FILE: &str = "published.csv";
+/// File of an experiment with what other tools come to.
+pub const PEERS_FILE: &str = "peers.csv";
 
 /// A results folder.
 #[derive(Clone, Debug)]
@@ -207,7 +210,20 @@ impl Store {
     /// # Errors
     /// [`Error::Name`], and those of [`read_rows`].
     pub fn published(&self, experiment: &str) -> Result<Vec<PublishedRow>, Error> {
-        let path = self.experiment_dir(experiment)?.join(PUBLISHED_FILE);
+        self.beside_runs(experiment, PUBLISHED_FILE)
+    }
+
+    /// What other tools come to beside the runs of an experiment; none where it has no such file.
+    ///
+    /// # Errors
+    /// [`Error::Name`], and those of [`read_rows`].
+    pub fn peers(&self, experiment: &str) -> Result<Vec<PeerRow>, Error> {
+        self.beside_runs(experiment, PEERS_FILE)
+    }
+
+    /// The rows of a file that lies beside an experiment's runs; none without the file.
+    fn beside_runs<R: Row>(&self, experiment: &str, file: &str) -> Result<Vec<R>, Error> {
+        let path = self.experiment_dir(experiment)?.join(file);
         match path.exists() {
             true => read_rows(&path),
             false => Ok(Vec::new()),
@@ -231,15 +247,35 @@ impl Store {
             .filter(|row| !runs.contains(&row.run_id.as_str()));
         let mut all: Vec<_> = others.cloned().chain(rows).collect();
         all.sort_by(|a, b| a.run_id.cmp(&b.run_id));
-        if all == before {
+        self.put_beside_runs(experiment, PUBLISHED_FILE, &before, &all)
+    }
+
+    /// Makes `rows` what other tools come to beside an experiment's runs. Hold [`Store::lock_tables`] meanwhile.
+    ///
+    /// # Errors
+    /// Those of [`Store::peers`], [`Error::Io`].
+    pub fn set_peers(&self, experiment: &str, rows: &[PeerRow]) -> Result<(), Error> {
+        let before = self.peers(experiment)?;
+        self.put_beside_runs(experiment, PEERS_FILE, &before, rows)
+    }
+
+    /// Replaces a file beside an experiment's runs that had the rows `before`; one without rows is no file.
+    fn put_beside_runs<R: Row + PartialEq>(
+        &self,
+        experiment: &str,
+        file: &str,
+        before: &[R],
+        rows: &[R],
+    ) -> Result<(), Error> {
+        if rows == before {
             return Ok(());
         }
         let folder = self.experiment_dir(experiment)?;
-        let path = folder.join(PUBLISHED_FILE);
-        if all.is_empty() {
+        let path = folder.join(file);
+        if rows.is_empty() {
             return fs::remove_file(&path).map_err(Error::io("remove", &path));
         }
-        write_whole(&path, rows_text(&all).as_bytes()).map_err(Error::io("write", &path))
+        write_whole(&path, rows_text(rows).as_bytes()).map_err(Error::io("write", &path))
     }
 
     /// Writes a run folder, whole or not at all, and gives its path. Hold the run's [`Store::lock`] from before the work

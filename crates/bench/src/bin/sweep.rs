@@ -221,10 +221,12 @@ fn list(
 
 fn report(store: &Store, experiment: &Experiment, runs: &[&PlannedRun]) -> Result<()> {
     let published = published(experiment, runs);
+    let peers = &experiment.peers;
     let experiment = experiment.name.as_str();
     let lock = store.lock_tables(experiment)?;
     let ids: Vec<&str> = runs.iter().map(|run| run.run_id.as_str()).collect();
     store.publish(experiment, &ids, published)?;
+    store.set_peers(experiment, peers)?;
     let (table, written) = report::write_all(store.root(), experiment)?;
     drop(lock);
     // A person sees aligned columns, a file or a pipe gets Markdown.

@@ -127,6 +127,15 @@ pub(crate) fn scalar(value: &DeValue<'_>) -> Option<Scalar> {
     }
 }
 
+/// A TOML value that is a number.
+pub(super) fn number(value: &DeValue<'_>) -> Option<f64> {
+    match scalar(value)? {
+        Scalar::Integer(value) => Some(value as f64),
+        Scalar::Float(value) => Some(value),
+        Scalar::Bool(_) | Scalar::Text(_) => None,
+    }
+}
+
 /// The line, from 1, of an offset into `text`.
 pub(super) fn line_of(text: &str, offset: usize) -> usize {
     text.as_bytes()[..offset.min(text.len())]

@@ -4,9 +4,8 @@ use anyhow::{Result, anyhow, bail};
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::Scalar;
 use super::condition::Condition;
-use super::leaves::{in_file_order, line_of, scalar};
+use super::leaves::{in_file_order, line_of, number};
 
 /// A published accuracy.
 #[derive(Clone, Debug)]
@@ -32,12 +31,7 @@ pub(super) fn parse_published(text: &str, value: &Spanned<DeValue<'_>>) -> Resul
         match (key.get_ref().as_ref(), value.get_ref()) {
             ("where", DeValue::Table(table)) => condition = Condition::parse(text, table)?,
             ("top1", value) => {
-                top1 = match scalar(value) {
-                    Some(Scalar::Integer(value)) => Some(value as f64),
-                    Some(Scalar::Float(value)) => Some(value),
-                    _ => None,
-                }
-                .filter(|percent| (0.0..=100.0).contains(percent));
+                top1 = number(value).filter(|percent| (0.0..=100.0).contains(percent));
                 if top1.is_none() {
                     bail!("line {line}: `top1` must be a number from 0 to 100, in percent");
                 }

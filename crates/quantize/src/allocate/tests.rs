@@ -227,7 +227,11 @@ fn a_budget_for_the_most_bits_gives_them_by_every_method_and_one_below_the_fewes
                 assert!(all.clone().all(|own| own.get() == 8), "{method} {cost}");
                 assert_eq!(
                     all.count(),
-                    knobs.free().iter().map(|&k| knobs.names(k).1.len()).sum()
+                    knobs
+                        .free()
+                        .iter()
+                        .map(|&k| knobs.names(k).1.len())
+                        .sum::<usize>()
                 );
             }
             let error = choose(1.9).unwrap_err().to_string();
