@@ -24,6 +24,10 @@ table *arguments="--results results/reference --pages README.md docs":
 inspect *arguments:
     cargo inspect {{arguments}}
 
+# which layers and sites bear few bits: `just sensitivity experiments/sensitivity.toml`
+sensitivity *arguments:
+    cargo sensitivity {{arguments}}
+
 # a quantized network as ONNX: `just export net.onnx --set method=ptq --set weights.bits=8 --set activations.bits=8`
 export *arguments:
     cargo export {{arguments}}

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow, bail};
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -44,6 +44,21 @@ pub struct ResultsFolder {
 pub fn path() -> impl TypedValueParser<Value = PathBuf> {
     PathBufValueParser::new()
         .try_map(|path| crate::home::expand(&path).map_err(|error| error.to_string()))
+}
+
+/// Reads `I/N`: share I, counted from 1, of N.
+///
+/// # Errors
+/// A text that is none.
+pub fn shard(text: &str) -> Result<(usize, usize)> {
+    let (i, n) = text
+        .split_once('/')
+        .ok_or_else(|| anyhow!("write I/N, for example 1/2"))?;
+    let (i, n): (usize, usize) = (i.parse()?, n.parse()?);
+    if n == 0 || i == 0 || i > n {
+        bail!("I counts from 1 to N");
+    }
+    Ok((i, n))
 }
 
 /// One line on stderr for an error, and exit status 1.

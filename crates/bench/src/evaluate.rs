@@ -17,6 +17,7 @@ use std::ops::Range;
 use std::sync::atomic::AtomicBool;
 
 use dataset::Dataset;
+use quantize::{LogitError, first_largest};
 
 use crate::executable::{Executable, Worker};
 use crate::observe::{Interrupted, cut, observe};
@@ -125,28 +126,65 @@ pub fn evaluate(
     progress: &(dyn Fn(usize, usize) + Sync),
     cancelled: &AtomicBool,
 ) -> Result<Vec<Outcome>, EvaluateError> {
+    let score = |range: Range<usize>, logits: &[f32]| scored(data, range, logits, progress);
+    Ok(batches(net, data, threads, cancelled, &score)?.concat())
+}
+
+/// [`evaluate`], and how its logits differ from `reference`, those of another network on the same images, `[images, classes]`.
+///
+/// # Errors
+/// As [`evaluate`].
+pub fn evaluate_beside(
+    net: &Executable,
+    data: &Dataset,
+    reference: &[f32],
+    threads: usize,
+    progress: &(dyn Fn(usize, usize) + Sync),
+    cancelled: &AtomicBool,
+) -> Result<(Vec<Outcome>, LogitError), EvaluateError> {
     let classes = net.classes();
     let score = |range: Range<usize>, logits: &[f32]| {
-        let scores = range
-            .clone()
-            .zip(logits.chunks_exact(classes))
-            .map(|(image, logits)| {
-                let label = data.label(image);
-                outcome(logits, label).ok_or(EvaluateError::Label {
-                    image,
-                    label,
-                    classes,
-                })
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        let hits = range
-            .zip(&scores)
-            .filter(|(image, score)| score.top1 == data.label(*image))
-            .count();
-        progress(scores.len(), hits);
-        Ok(scores)
+        let mut error = LogitError::default();
+        let others = &reference[range.start * classes..range.end * classes];
+        let pairs = others
+            .chunks_exact(classes)
+            .zip(logits.chunks_exact(classes));
+        for ((other, logits), image) in pairs.zip(range.clone()) {
+            error.add(other, logits, data.label(image));
+        }
+        Ok(vec![(scored(data, range, logits, progress)?, error)])
     };
-    Ok(batches(net, data, threads, cancelled, &score)?.concat())
+    let mut outcomes = Vec::with_capacity(data.len());
+    let mut all = LogitError::default();
+    for (scores, error) in batches(net, data, threads, cancelled, &score)?.concat() {
+        outcomes.extend(scores);
+        all.merge(&error);
+    }
+    Ok((outcomes, all))
+}
+
+/// What is made of a batch's `logits`, told to `progress`.
+fn scored(
+    data: &Dataset,
+    range: Range<usize>,
+    logits: &[f32],
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> Result<Vec<Outcome>, EvaluateError> {
+    let classes = logits.len() / range.len().max(1);
+    let each = range.clone().zip(logits.chunks_exact(classes.max(1)));
+    let scores = each.map(|(image, logits)| {
+        let label = data.label(image);
+        outcome(logits, label).ok_or(EvaluateError::Label {
+            image,
+            label,
+            classes,
+        })
+    });
+    let scores = scores.collect::<Result<Vec<_>, _>>()?;
+    let pairs = range.zip(&scores);
+    let hits = pairs.filter(|(image, score)| score.top1 == data.label(*image));
+    progress(scores.len(), hits.count());
+    Ok(scores)
 }
 
 /// The three numbers of one image; `None` where the label has no logit.
@@ -159,7 +197,7 @@ pub fn outcome(logits: &[f32], label: u16) -> Option<Outcome> {
             loss: f64::NAN,
         });
     }
-    let top1 = top1(logits);
+    let top1 = first_largest(logits);
     let largest = logits[top1];
     let before = logits
         .iter()
@@ -173,15 +211,6 @@ pub fn outcome(logits: &[f32], label: u16) -> Option<Outcome> {
         in_top5: before < 5,
         loss: sum.ln() - (f64::from(of_label) - max),
     })
-}
-
-/// The first class with the largest logit; 0 where no logit is larger than minus infinity.
-pub fn top1(logits: &[f32]) -> usize {
-    let first_largest = |best: usize, class: usize| match logits[class] > logits[best] {
-        true => class,
-        false => best,
-    };
-    (1..logits.len()).fold(0, first_largest)
 }
 
 /// What is made of a batch: its images, their logits.

@@ -52,7 +52,7 @@ use published::parse_published;
 
 pub use check::Check;
 pub use condition::Condition;
-pub(crate) use leaves::scalar;
+pub(crate) use leaves::{scalar, widths};
 pub use published::Published;
 pub use vary::Variation;
 

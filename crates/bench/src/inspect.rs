@@ -22,8 +22,8 @@ use quant_core::{Comparison, Scheme, Values, compare, quantize};
 use report::Histogram;
 
 use crate::device::Target;
-use crate::evaluate::top1;
 use crate::tapped::{Map, Tapped};
+use quantize::first_largest;
 
 /// A comparison gathered over many batches.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -150,7 +150,7 @@ pub fn inspect(
         unchanged += expected
             .chunks_exact(classes)
             .zip(found.chunks_exact(classes))
-            .filter(|(a, b)| top1(a) == top1(b))
+            .filter(|(a, b)| first_largest(a) == first_largest(b))
             .count();
         progress(range.len());
     }

@@ -6,6 +6,7 @@
 //! ```
 
 pub mod agreement;
+pub mod allocated;
 pub mod assumptions;
 pub mod calibration;
 pub mod chance;
@@ -33,6 +34,7 @@ pub mod qat;
 pub mod quantized;
 pub mod reference;
 pub mod registry;
+pub mod sensitivity;
 pub mod settings;
 pub mod single;
 pub mod sources;

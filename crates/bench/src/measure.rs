@@ -12,17 +12,20 @@ use anyhow::{Context, Result, anyhow};
 use engine::Execution;
 use network::StateDict;
 use quant_core::sqnr_db;
-use quantize::{Decision, LayerReport, QuantizedNet, SiteStatistics};
+use quantize::{
+    Decision, LayerReport, LogitError, Margins, Predictor, QuantizedNet, SiteStatistics,
+};
 use resnet::Checkpoint;
 use results::metric as names;
 use results::{EpochRow, ManifestRow, MetricRow, PredictionRow, Run, RunRow, Status};
 use train::qat::LostChannels;
 
 use crate::agreement::{Agreement, compare};
+use crate::allocated::{self, Known, allocated};
 use crate::calibration::collect;
 use crate::device::Target;
 use crate::environment::Environment;
-use crate::evaluate::{Outcome, evaluate};
+use crate::evaluate::{Outcome, evaluate, evaluate_beside, logits};
 use crate::executable::Executable;
 use crate::plan::PlannedRun;
 #[cfg(feature = "burn")]
@@ -55,16 +58,24 @@ pub struct Bench<'a> {
     pub observer: &'a dyn Observer,
 }
 
-/// What there is to say of a training beside the network that came out.
+/// What there is to say of a run beside the network that came out.
 #[derive(Default)]
 struct Course {
     epochs: Vec<EpochRow>,
     lost: Vec<LostChannels>,
+    allocation: Option<allocated::Outcome>,
 }
 
-/// Statistics of activation sites by weights (their hash, and how they are equalized) and calibration images: gathered once for all runs of a sweep.
+/// What runs of a sweep have in common, each gathered once.
 #[derive(Default)]
-pub struct Gathered(Mutex<HashMap<(String, String), Arc<SiteStatistics>>>);
+pub struct Gathered {
+    /// Statistics of activation sites by weights (their hash, and how they are equalized) and calibration images.
+    statistics: Mutex<HashMap<(String, String), Arc<SiteStatistics>>>,
+    /// What layers harm, for allocations.
+    known: Known,
+    /// A float network's margins, by its weights and the images.
+    margins: Mutex<HashMap<(String, String), Arc<Margins>>>,
+}
 
 /// The trained network in the folder of its training.
 pub const TRAINED: &str = "trained.safetensors";
@@ -80,7 +91,7 @@ impl Gathered {
     ) -> Result<Arc<SiteStatistics>> {
         let weights = format!("{} {:?}", checkpoint.sha256, how.equalization);
         let key = (weights, images.sha256.clone());
-        let known = || self.0.lock().map_err(|_| anyhow!("a worker died"));
+        let known = || self.statistics.lock().map_err(|_| anyhow!("a worker died"));
         if let Some(statistics) = known()?.get(&key) {
             return Ok(statistics.clone());
         }
@@ -137,8 +148,18 @@ impl Bench<'_> {
                 (net, manifest)
             }
         };
+        let margins = course.allocation.as_ref().map(|_| self.margins(run));
+        let margins = margins.transpose()?;
         let running = Instant::now();
-        let outcomes = evaluate(&net, data, self.threads, progress, self.cancelled)?;
+        let outcomes = match &margins {
+            None => evaluate(&net, data, self.threads, progress, self.cancelled)?,
+            Some(margins) => {
+                let (float, threads) = (margins.logits(), self.threads);
+                let found = evaluate_beside(&net, data, float, threads, progress, self.cancelled)?;
+                metrics.logits(&found.1);
+                found.0
+            }
+        };
         let rate = data.len() as f64 / running.elapsed().as_secs_f64();
         row.images_per_second = Some((rate * 1e2).round() / 1e2);
         let predictions: Vec<PredictionRow> = outcomes
@@ -152,6 +173,9 @@ impl Bench<'_> {
             .collect();
         metrics.outcomes(&outcomes, &predictions);
         metrics.flips(&predictions, baseline)?;
+        if let (Some(allocation), Some(margins)) = (&course.allocation, &margins) {
+            metrics.allocation(allocation, margins);
+        }
         let manifest = manifest.into_iter().chain(checkpoint.notes()).collect();
         row.seconds = (started.elapsed().as_secs_f64() * 1e3).round() / 1e3;
         Ok(Run {
@@ -170,9 +194,6 @@ impl Bench<'_> {
         how: &Quantization,
         course: &mut Course,
     ) -> Result<QuantizedNet> {
-        if let Source::Training(training) = &how.source {
-            return self.train(run, how, training, course);
-        }
         let images = run.calibration.as_ref();
         let seen = images.filter(|_| how.activations.is_some());
         let statistics = seen.map(|images| self.statistics(run, how, images));
@@ -181,10 +202,40 @@ impl Bench<'_> {
             folder: Some(&folder),
             observer: self.observer,
             cancelled: self.cancelled,
+            known: Some(&self.gathered.known),
             ..Around::of(run, self.threads)
         };
         let statistics = statistics.transpose()?;
-        quantized(&run.model.checkpoint, how, statistics.as_deref(), &around)
+        let checkpoint = &run.model.checkpoint;
+        let (how, allocation) = allocated(checkpoint, how, statistics.as_deref(), &around)?;
+        course.allocation = allocation;
+        match &how.source {
+            Source::Training(training) => self.train(run, &how, training, course),
+            _ => quantized(checkpoint, &how, statistics.as_deref(), &around),
+        }
+    }
+
+    /// Those of the run's float network on its test images.
+    fn margins(&self, run: &PlannedRun) -> Result<Arc<Margins>> {
+        let checkpoint = &run.model.checkpoint;
+        let key = (checkpoint.sha256.clone(), run.set.sha256.clone());
+        let known = || {
+            self.gathered
+                .margins
+                .lock()
+                .map_err(|_| anyhow!("a worker died"))
+        };
+        if let Some(margins) = known()?.get(&key) {
+            return Ok(margins.clone());
+        }
+        let data = &run.set.data;
+        let size = [data.height(), data.width()];
+        let net = Executable::new(self.target, checkpoint.network.clone(), size)?;
+        let logits = logits(&net, data, self.threads, &|_| (), self.cancelled)?;
+        let labels = (0..data.len()).map(|i| data.label(i)).collect();
+        let margins = Arc::new(Margins::new(logits, labels));
+        known()?.insert(key, margins.clone());
+        Ok(margins)
     }
 
     /// Trains the network, or goes on where an earlier process stopped, and leaves the trained file beside the checkpoint.
@@ -370,6 +421,46 @@ impl Metrics {
         self.push("", names::TOP1_CORRECT, hits as f64, n, names::IMAGES);
         self.push("", names::TOP5_CORRECT, top5 as f64, n, names::IMAGES);
         self.push("", names::LOSS_SUM, loss, n, names::NATS);
+    }
+
+    /// How logits differ from the float network's.
+    fn logits(&mut self, error: &LogitError) {
+        if let Some(sqnr) = error.sqnr_db() {
+            self.push("", names::LOGIT_SQNR, sqnr, error.images, names::DECIBEL);
+        }
+        self.push("", names::KL_SUM, error.kl, error.images, names::NATS);
+    }
+
+    /// What allocated bits cost, and what each predictor expects of them.
+    fn allocation(&mut self, allocation: &allocated::Outcome, margins: &Margins) {
+        let (bits, measured) = (&allocation.bits, &allocation.measured);
+        let [weights, activations, operations] = allocation.knobs.totals(bits);
+        for (name, value) in [
+            (names::AVERAGE_WEIGHT_BITS, weights),
+            (names::AVERAGE_ACTIVATION_BITS, activations),
+            (names::BIT_OPERATIONS, operations),
+        ] {
+            self.push("", name, value.unwrap_or(f64::NAN), 1, names::BITS);
+        }
+        for by in Predictor::ALL {
+            let Some(noise) = measured.noise(by, bits, margins.classes()) else {
+                continue;
+            };
+            let (expected, n) = (margins.expected(noise), margins.images());
+            let sqnr = sqnr_db(measured.signal, noise).unwrap_or(f64::NAN);
+            for (name, value, unit) in [
+                (names::EXPECTED_SQNR, sqnr, names::DECIBEL),
+                (names::EXPECTED_TOP1, expected.hits, names::IMAGES),
+                (
+                    names::EXPECTED_TOP1_DEVIATION,
+                    expected.deviation,
+                    names::IMAGES,
+                ),
+                (names::EXPECTED_FLIPS, expected.flips, names::IMAGES),
+            ] {
+                self.push("", &format!("{name}{by}"), value, n, unit);
+            }
+        }
     }
 
     fn flips(

@@ -16,6 +16,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use resnet::Checkpoint;
 use train::Reconstruction;
 
+use crate::allocated::{Known, Outcome, allocated};
 #[cfg(feature = "burn")]
 use crate::device::{open_burn, with_gradients};
 use crate::plan::PlannedRun;
@@ -42,6 +43,8 @@ pub struct Around<'a> {
     pub threads: usize,
     /// Where gradients are computed: `engine` (on `flex`) or a burn device.
     pub device: &'a str,
+    /// What was measured for allocations, by whoever keeps it.
+    pub known: Option<&'a Known>,
     /// Where finished pieces of a reconstruction are kept; absent: nowhere.
     pub folder: Option<&'a Path>,
     /// Told how a reconstruction goes.
@@ -56,6 +59,32 @@ pub struct Around<'a> {
 /// A tensor or a site that cannot be quantized, by name; activations without `statistics`, rounding that looks
 /// at images without any; a network that is to be trained.
 pub fn quantized(
+    checkpoint: &Checkpoint,
+    how: &Quantization,
+    statistics: Option<&SiteStatistics>,
+    around: &Around<'_>,
+) -> Result<QuantizedNet> {
+    let (net, _) = quantized_telling(checkpoint, how, statistics, around)?;
+    Ok(net)
+}
+
+/// [`quantized`], and what became of the allocation of bits, if there was one.
+///
+/// # Errors
+/// As there.
+pub fn quantized_telling(
+    checkpoint: &Checkpoint,
+    how: &Quantization,
+    statistics: Option<&SiteStatistics>,
+    around: &Around<'_>,
+) -> Result<(QuantizedNet, Option<Outcome>)> {
+    let (how, outcome) = allocated(checkpoint, how, statistics, around)?;
+    let net = quantized_as_said(checkpoint, &how, statistics, around)?;
+    Ok((net, outcome))
+}
+
+/// With every number of bits known.
+fn quantized_as_said(
     checkpoint: &Checkpoint,
     how: &Quantization,
     statistics: Option<&SiteStatistics>,
@@ -146,6 +175,7 @@ impl Around<'static> {
             images: None,
             threads: 1,
             device: "engine",
+            known: None,
             folder: None,
             observer: &Nobody,
             cancelled: &NEVER,
@@ -166,7 +196,20 @@ impl Around<'_> {
         Ok((pixels, [images.height(), images.width()]))
     }
 
-    fn pool(&self) -> Result<ThreadPool> {
+    /// The first `count` images, `[n, c, height, width]`, their labels, and their height and width.
+    pub(crate) fn first(&self, count: usize) -> Result<(Vec<f32>, Vec<u16>, [usize; 2])> {
+        let Some(images) = self.images else {
+            bail!("allocate.method looks at images, and a saved calibration has none");
+        };
+        let count = count.min(images.len());
+        let mut pixels = vec![0.0; count * images.image_len()];
+        images.write_batch(0..count, &mut pixels);
+        let labels = (0..count).map(|i| images.label(i)).collect();
+        Ok((pixels, labels, [images.height(), images.width()]))
+    }
+
+    /// So many threads.
+    pub(crate) fn pool(&self) -> Result<ThreadPool> {
         let threads = ThreadPoolBuilder::new().num_threads(self.threads);
         Ok(threads.build()?)
     }

@@ -4,6 +4,7 @@
 //! is not given has the default that [`results::setting`] lists. What does not apply is left out of the run's identity: every run
 //! with `weights.bits = 32` and `activations.bits = 32` is the same float run, whatever else its cell says.
 
+mod allocation;
 mod applies;
 mod by_layer;
 mod columns;
@@ -23,14 +24,14 @@ use anyhow::{Context, Result, anyhow, bail};
 use engine::Execution;
 use quant_core::{Bits, Granularity};
 use quantize::{
-    ActivationQuantization, BiasCorrection, BiasPolicy, BnMode, Choice, Equalization, Layerwise,
-    WeightQuantization,
+    ActivationQuantization, Allocation, BiasCorrection, BiasPolicy, BnMode, Choice, Equalization,
+    Layerwise, WeightQuantization,
 };
 use results::Config;
 use toml::de::DeValue;
 use train::Reconstruction;
 
-use crate::experiment::{Scalar, scalar};
+use crate::experiment::{Scalar, scalar, widths};
 pub(crate) use applies::{DoesNotApply, does_not_apply, is_combination};
 use columns::{float_config, quantized_config};
 use reader::Reader;
@@ -56,6 +57,7 @@ pub fn parse_assignment(assignment: &str) -> Result<(String, Vec<Scalar>)> {
         .and_then(|rest| rest.strip_suffix(']'));
     let values = match DeValue::parse(value) {
         Ok(parsed) => match parsed.get_ref() {
+            list if widths(key, list).is_some() => widths(key, list).map(|one| vec![one]),
             DeValue::Array(items) => items
                 .iter()
                 .map(|item| scalar(item.get_ref()))
@@ -103,6 +105,8 @@ pub struct Quantization {
     pub bias_correction: BiasCorrection,
     /// What looks at images layer by layer; absent: nothing.
     pub by_layer: Option<ByLayer>,
+    /// How layers and sites get bits of their own, and by which images; absent: not.
+    pub allocation: Option<(Allocation, CalibrationChoice)>,
     /// What moves codes afterwards, and by which images; absent: nothing.
     pub reconstruction: Option<(Reconstruction, CalibrationChoice)>,
     /// What quantized activations are computed in.
@@ -138,7 +142,8 @@ impl Quantization {
         let ranges = activations.map(|activations| &activations.calibration);
         let by_layer = self.by_layer.as_ref().map(|by_layer| &by_layer.calibration);
         let moved = self.reconstruction.as_ref().map(|(_, images)| images);
-        ranges.or(by_layer).or(moved)
+        let allocated = self.allocation.as_ref().map(|(_, images)| images);
+        ranges.or(by_layer).or(moved).or(allocated)
     }
 }
 
@@ -216,6 +221,7 @@ impl Cell {
         let calibration = read.calibration(seed)?;
         let activations = read.activations(&calibration, range, [first_bits, last_bits])?;
         let reconstruction = read.reconstruction(seed)?;
+        let allocation = read.allocation(seed)?;
         let choice = read.choice()?;
         let output_range = read.output_range()?;
         // What is done layer by layer to the network as it is folded.
@@ -242,9 +248,10 @@ impl Cell {
                 || bias_correction != BiasCorrection::None
                 || is_by_layer
                 || reconstruction.is_some()
+                || allocation.is_some()
             {
                 does_not_apply!(
-                    "method = stored: the file's quantizers are those of its own weights; leave equalize, bias_correction, reconstruct and weights.* out"
+                    "method = stored: the file's quantizers are those of its own weights; leave equalize, bias_correction, reconstruct, allocate and weights.* out"
                 );
             }
             let quantization = Quantization {
@@ -260,6 +267,7 @@ impl Cell {
                 equalization: None,
                 bias_correction: BiasCorrection::None,
                 by_layer: None,
+                allocation: None,
                 reconstruction: None,
                 execution,
                 source: Source::Stored,
@@ -312,8 +320,13 @@ impl Cell {
             if reconstruction.is_some() {
                 reconstruct::check(&weights, activations.as_ref(), (&method, linear))?;
             }
+            if let Some(allocation) = &allocation {
+                allocation::check(allocation, &weights, activations.as_ref())?;
+            }
             let looks = is_by_layer || bias;
-            if (looks || reconstruction.is_some()) && calibration.images == 0 {
+            if (looks || reconstruction.is_some() || allocation.is_some())
+                && calibration.images == 0
+            {
                 bail!("calibration.images = 0: what looks at images needs at least one");
             }
             let by_layer = looks.then(|| ByLayer {
@@ -333,6 +346,7 @@ impl Cell {
                 equalization,
                 bias_correction,
                 by_layer,
+                allocation: allocation.map(|how| (how, calibration.clone())),
                 reconstruction: reconstruction.map(|how| (how, calibration)),
                 execution,
                 source,
@@ -395,6 +409,11 @@ fn check_integer(how: &Quantization, device: &str) -> Result<()> {
                 bits.get()
             );
         }
+    }
+    let allocation = how.allocation.as_ref();
+    let allocated = allocation.and_then(|(how, _)| how.bits.iter().map(|bits| bits.get()).max());
+    if let Some(most) = allocated.filter(|&most| most > 8) {
+        does_not_apply!("allocate.bits has {most}, but the kernels hold 8 bits; give 1 to 8");
     }
     if matches!(scheme.granularity(), Granularity::Group(_)) {
         does_not_apply!(

@@ -209,6 +209,11 @@ impl Sites {
         }
     }
 
+    /// Whether a site is the last layer's input or comes behind it.
+    pub fn is_last(&self, site: &str) -> bool {
+        self.last.contains(site)
+    }
+
     /// What the values of `site` are rounded to; none where they stay as they are.
     pub(crate) fn code(
         &self,
@@ -295,7 +300,7 @@ impl Sites {
         let bits = match site {
             name if how.bits_of.contains_key(name) => how.bits_of.get(name).copied(),
             INPUT => how.first_bits,
-            name if self.last.contains(name) => how.last_bits,
+            name if self.is_last(name) => how.last_bits,
             _ => None,
         };
         Ok(match bits {

@@ -213,7 +213,7 @@ impl<'de> Deserialize<'de> for Config {
                         Takes::Flag => field::<Option<bool>, A>(&mut fields)?,
                         Takes::Number | Takes::Between(..) => field::<Option<f64>, A>(&mut fields)?,
                         Takes::BelowOne | Takes::Positive => field::<Option<f64>, A>(&mut fields)?,
-                        Takes::Text | Takes::Path | Takes::Words(_) => {
+                        Takes::Text | Takes::Path | Takes::Words(_) | Takes::Widths => {
                             field::<String, A>(&mut fields)?
                         }
                     };

@@ -19,7 +19,7 @@
 //!
 //! In reading order: [`setting`] says what may be said of a run, [`Config`] and [`run_id`] what a run is, [`RunRow`] and its companions what a file holds,
 //! [`Store`] how files come and go, [`FileLock`] how several processes share one folder. [`ThroughputRow`] and
-//! [`LayerRow`] are about speed and belong to no run. A [`CalibrationTable`] is a folder of its own.
+//! [`LayerRow`] are about speed and belong to no run; [`SensitivityRow`] is about a layer's part in one. A [`CalibrationTable`] is a folder of its own.
 
 mod calibration;
 mod config;
@@ -30,6 +30,7 @@ mod lock;
 pub mod metric;
 mod peer;
 mod rows;
+mod sensitivity;
 pub mod setting;
 mod store;
 mod throughput;
@@ -47,6 +48,7 @@ pub use peer::PeerRow;
 pub use rows::{
     EpochRow, ManifestRow, MetricRow, PredictionRow, PublishedRow, Row, Run, RunRow, SCHEMA, Status,
 };
+pub use sensitivity::SensitivityRow;
 pub use store::{
     EPOCHS_FILE, MANIFEST_FILE, METRICS_FILE, PEERS_FILE, PREDICTIONS_FILE, PUBLISHED_FILE,
     REFERENCE, RUN_FILE, Store, check_experiment, is_run_id,

@@ -41,6 +41,25 @@ pub const CODES_DIFFER: &str = "codes_differ";
 /// Network or value: the largest difference of two such codes.
 pub const CODES_MAX_DIFFERENCE: &str = "codes_max_difference";
 
+/// Whole network: `10 log10` of the logits' signal through what they differ by from the float network's, over `n` images.
+pub const LOGIT_SQNR: &str = "logit_sqnr";
+/// Whole network: the divergence of its answers' probabilities from the float network's, summed over `n` images.
+pub const KL_SUM: &str = "kl_sum";
+/// Whole network with allocated bits: the average over its weights.
+pub const AVERAGE_WEIGHT_BITS: &str = "average_weight_bits";
+/// Whole network with allocated bits: the average over all values of activation sites.
+pub const AVERAGE_ACTIVATION_BITS: &str = "average_activation_bits";
+/// Whole network with allocated bits: multiplications for one image, each times the bits of both factors, 32 for float.
+pub const BIT_OPERATIONS: &str = "bit_operations";
+/// Begins a metric: the logit SQNR that a predictor, whose name follows, expects.
+pub const EXPECTED_SQNR: &str = "expected_logit_sqnr_";
+/// Begins a metric: the hits of `n` images that a predictor expects.
+pub const EXPECTED_TOP1: &str = "expected_top1_";
+/// Begins a metric: their standard deviation.
+pub const EXPECTED_TOP1_DEVIATION: &str = "expected_top1_deviation_";
+/// Begins a metric: the flips of `n` images that a predictor expects.
+pub const EXPECTED_FLIPS: &str = "expected_flips_";
+
 /// Unit of counts of images.
 pub const IMAGES: &str = "images";
 /// Unit of SQNR.

@@ -36,21 +36,22 @@ pub use entry::{Setting, Usual};
 pub use takes::Takes;
 
 use subjects::{
-    ACTIVATIONS, ADAROUND, BIASES, CALIBRATION, EQUALIZATION, GRAM, IMAGES, INTEGERS, METHOD,
-    MODEL, QAT, RECONSTRUCTION, RUN, SHORTCUT, WEIGHTS, WIDTHS,
+    ACTIVATIONS, ADAROUND, ALLOCATION, BIASES, CALIBRATION, EQUALIZATION, GRAM, IMAGES, INTEGERS,
+    METHOD, MODEL, QAT, RECONSTRUCTION, RUN, SHORTCUT, WEIGHTS, WIDTHS,
 };
 
 /// Settings that belong together.
 type Subject = &'static [Setting];
 
 /// In the order of the columns of `run.csv`.
-const COLUMNS: [Subject; 16] = [
+const COLUMNS: [Subject; 17] = [
     MODEL,
     IMAGES,
     WEIGHTS,
     GRAM,
     ADAROUND,
     WIDTHS,
+    ALLOCATION,
     ACTIVATIONS,
     BIASES,
     EQUALIZATION,
@@ -64,12 +65,13 @@ const COLUMNS: [Subject; 16] = [
 ];
 
 /// In the order of the help, under titles.
-const HELP: [(&str, &[Subject]); 9] = [
+const HELP: [(&str, &[Subject]); 10] = [
     ("Model", &[MODEL]),
     ("Images", &[IMAGES]),
     ("Method", &[METHOD, BIASES, EQUALIZATION, RECONSTRUCTION]),
     ("Weights", &[WEIGHTS, GRAM, ADAROUND, WIDTHS]),
     ("Activations", &[ACTIVATIONS, SHORTCUT]),
+    ("Allocation", &[ALLOCATION]),
     ("Calibration", &[CALIBRATION]),
     ("Integers", &[INTEGERS]),
     ("Training (method = qat)", &[QAT]),
@@ -77,7 +79,7 @@ const HELP: [(&str, &[Subject]); 9] = [
 ];
 
 /// In the order of the axes, the coarse ones first, as the line below a table lists them.
-const AXES: [Subject; 16] = [
+const AXES: [Subject; 17] = [
     MODEL,
     IMAGES,
     INTEGERS,
@@ -87,6 +89,7 @@ const AXES: [Subject; 16] = [
     GRAM,
     ADAROUND,
     WIDTHS,
+    ALLOCATION,
     ACTIVATIONS,
     CALIBRATION,
     BIASES,

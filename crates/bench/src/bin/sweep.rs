@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use bench::cli::{Folders, ResultsFolder, exit_code, say};
 use bench::experiment::Experiment;
 use bench::export::ExportFolder;
@@ -44,7 +44,7 @@ struct Arguments {
     #[arg(long, conflicts_with = "verify")]
     list: bool,
     /// Take share I of N of the plan; the other shares can run at the same time.
-    #[arg(long, value_name = "I/N", value_parser = parse_shard)]
+    #[arg(long, value_name = "I/N", value_parser = bench::cli::shard)]
     shard: Option<(usize, usize)>,
     /// Write the network of each finished run to this folder, as EXPERIMENT-RUN_ID.onnx in QDQ form.
     #[arg(long, value_name = "DIR", value_parser = bench::cli::path())]
@@ -55,17 +55,6 @@ struct Arguments {
     /// Leave out images that cannot be decoded, instead of failing.
     #[arg(long)]
     skip_unreadable: bool,
-}
-
-fn parse_shard(text: &str) -> Result<(usize, usize)> {
-    let (i, n) = text
-        .split_once('/')
-        .ok_or_else(|| anyhow!("write I/N, for example 1/2"))?;
-    let (i, n): (usize, usize) = (i.parse()?, n.parse()?);
-    if n == 0 || i == 0 || i > n {
-        bail!("I counts from 1 to N");
-    }
-    Ok((i, n))
 }
 
 fn main() -> ExitCode {

@@ -1,6 +1,7 @@
 //! TOML tables as dotted keys with their lines.
 
 use anyhow::{Context, Result, anyhow, bail};
+use results::setting::Takes;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -25,14 +26,16 @@ impl Leaf<'_, '_> {
                 self.key
             );
         }
-        scalar(self.value).ok_or_else(|| {
-            anyhow!(
-                "line {}: `{}` is {}; expected one value (lists belong into [vary])",
-                self.line,
-                self.key,
-                self.value.type_str()
-            )
-        })
+        widths(&self.key, self.value)
+            .or_else(|| scalar(self.value))
+            .ok_or_else(|| {
+                anyhow!(
+                    "line {}: `{}` is {}; expected one value (lists belong into [vary])",
+                    self.line,
+                    self.key,
+                    self.value.type_str()
+                )
+            })
     }
 
     pub fn variation(&self, text: &str) -> Result<Variation> {
@@ -45,7 +48,9 @@ impl Leaf<'_, '_> {
         }
         let keys: Vec<String> = joined(key).map(str::to_owned).collect();
         let value = |item: &Spanned<DeValue<'_>>| {
-            scalar(item.get_ref()).ok_or_else(|| {
+            let list = keys.first().filter(|_| keys.len() == 1);
+            let list = list.and_then(|key| widths(key, item.get_ref()));
+            list.or_else(|| scalar(item.get_ref())).ok_or_else(|| {
                 let line = line_of(text, item.span().start);
                 anyhow!("line {line}: `{key}` may list numbers, words, true and false")
             })
@@ -112,6 +117,18 @@ pub(super) fn in_file_order<'t, 'i>(table: &'t DeTable<'i>) -> Vec<Entry<'t, 'i>
     let mut entries: Vec<_> = table.iter().collect();
     entries.sort_by_key(|(key, _)| key.span().start);
     entries
+}
+
+/// A list of numbers of bits as the one text that it is to a setting that takes such a list.
+pub(crate) fn widths(key: &str, value: &DeValue<'_>) -> Option<Scalar> {
+    let setting = results::setting::setting(key)?;
+    let DeValue::Array(items) = value else {
+        return None;
+    };
+    let items = (setting.takes == Takes::Widths).then_some(items)?;
+    let words: Option<Vec<Scalar>> = items.iter().map(|item| scalar(item.get_ref())).collect();
+    let words: Vec<String> = words?.iter().map(Scalar::to_string).collect();
+    Some(Scalar::Text(words.join(" ")))
 }
 
 /// A TOML value that is no list, table or date.

@@ -27,10 +27,11 @@ use quantize::{
 };
 
 use crate::device::Target;
-use crate::evaluate::{logits, top1};
+use crate::evaluate::logits;
 use crate::executable::Executable;
 use crate::inspect::Error;
 use crate::observe::{cut, observe};
+use quantize::first_largest;
 
 /// One activation site's errors; the module's header says what they are.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -310,7 +311,9 @@ impl Watch {
         let classes = (expected.chunks_exact(classes)).zip(found.chunks_exact(classes));
         Ok(Seen {
             sites,
-            unchanged: classes.filter(|(a, b)| top1(a) == top1(b)).count(),
+            unchanged: classes
+                .filter(|(a, b)| first_largest(a) == first_largest(b))
+                .count(),
         })
     }
 }

@@ -56,6 +56,7 @@ pub(super) fn quantized_config(
             how.bias_correction != BiasCorrection::None,
         ),
         ("reconstruct", how.reconstruction.is_some()),
+        ("allocate", how.allocation.is_some()),
         ("execution", is_integer),
         ("integer", is_integer),
         ("qat", training.is_some()),

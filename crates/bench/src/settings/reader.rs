@@ -275,6 +275,9 @@ fn checked(setting: &Setting, value: &Scalar) -> Result<String> {
             }
             true
         }
+        (Takes::Widths, Scalar::Integer(_) | Scalar::Text(_)) => {
+            Takes::widths(&value.to_string()).is_some()
+        }
         (Takes::Text | Takes::Path, Scalar::Text(text)) => !text.is_empty(),
         (Takes::Flag, Scalar::Bool(_)) => true,
         (_, Scalar::Integer(value)) => takes.allows_whole(*value),
@@ -286,6 +289,7 @@ fn checked(setting: &Setting, value: &Scalar) -> Result<String> {
     }
     Ok(match (takes, value) {
         (Takes::Whole(..) | Takes::Width, _) => value.to_string(),
+        (Takes::Widths, _) => Takes::widths(&value.to_string()).unwrap_or_default(),
         // Where any number may stand, a whole one is none of another kind.
         (_, Scalar::Integer(value)) => (*value as f64).to_string(),
         _ => value.to_string(),

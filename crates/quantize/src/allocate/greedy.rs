@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use network::Network;
 
 use super::knobs::{Assignment, Kind, Knobs};
-use super::measured::{Subject, errors};
+use super::measured::Subject;
 use super::{Allocated, Allocation};
 use crate::error::Error;
-use crate::sensitivity::{LogitError, Probe};
+use crate::sensitivity::Probe;
 use crate::sites::SiteCodes;
 
 /// The bits of `knobs`: from the most bits everywhere downwards until the budget is met. A step's harm is the divergence that it adds
@@ -25,7 +25,7 @@ pub fn greedy(
 ) -> Result<Allocated, Error> {
     let mut assignment = knobs.fixed();
     let float = Probe::new(subject.float.clone(), size, &SiteCodes::new())?;
-    let (_, reference) = errors(&float, images, labels)?;
+    let reference = float.logits(images)?;
     for of in allocation.parts() {
         let part = knobs.part(of);
         let budget = part.budget(allocation.cost, allocation.budget, &assignment);
@@ -124,11 +124,12 @@ fn harms(
         }
         numbers.push(own);
     }
-    let (changed, base) = divergences(&probe, reference, images, labels)?;
+    let (changed, base) = probe.errors((images, labels), reference)?;
+    let base = base.mean_kl();
     for own in numbers {
         let added = own.iter().filter_map(|&number| changed.get(number));
         // Of sites that go together, one after the other: what they add is added up.
-        harms.push(added.map(|kl| (kl - base).max(0.0)).sum());
+        harms.push(added.map(|error| (error.mean_kl() - base).max(0.0)).sum());
     }
     Ok(harms)
 }
@@ -163,33 +164,4 @@ pub(super) fn built(
         }
     }
     Ok((Network::new(topology, tensors)?, codes))
-}
-
-/// The mean divergence of each change of `probe` and of the network itself from the logits `reference`.
-fn divergences(
-    probe: &Probe,
-    reference: &[f32],
-    images: &[f32],
-    labels: &[u16],
-) -> Result<(Vec<f64>, f64), Error> {
-    let classes = probe.classes();
-    let changes = probe.changes();
-    let fresh = || vec![LogitError::default(); changes + 1];
-    let sum = |sums: &mut Vec<LogitError>, change: Option<usize>, first: usize, logits: &[f32]| {
-        let sums = &mut sums[change.unwrap_or(changes)];
-        for (i, logits) in logits.chunks_exact(classes).enumerate() {
-            let own = &reference[(first + i) * classes..][..classes];
-            sums.add(own, logits, labels[first + i]);
-        }
-    };
-    let mut all = fresh();
-    for group in probe.run(images, &fresh, &sum)? {
-        for (all, own) in all.iter_mut().zip(&group) {
-            all.merge(own);
-        }
-    }
-    let mean = |sums: &LogitError| sums.kl / sums.images.max(1) as f64;
-    let mut means: Vec<f64> = all.iter().map(mean).collect();
-    let base = means.pop().unwrap_or(0.0);
-    Ok((means, base))
 }

@@ -48,6 +48,11 @@ impl Margins {
         &self.logits
     }
 
+    /// How many images.
+    pub fn images(&self) -> usize {
+        self.labels.len()
+    }
+
     /// Logits of one image.
     pub fn classes(&self) -> usize {
         self.classes

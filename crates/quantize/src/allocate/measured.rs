@@ -85,9 +85,6 @@ pub struct Subject<'a> {
     pub curvature: bool,
 }
 
-/// The first images are enough of each: what is held at once of logits is bounded.
-const BLOCK: usize = 64;
-
 /// Measures `subject` on `images`, `[n, c, height, width]`, with their labels, on all threads of the pool that it runs in; for any
 /// number of them the same.
 ///
@@ -115,7 +112,8 @@ pub fn measure(
             }
         }
     }
-    let (errors, float) = errors(&probe, images, labels)?;
+    let float = probe.logits(images)?;
+    let (errors, _) = probe.errors((images, labels), &float)?;
     let curvature = match subject.curvature {
         true => curvature(subject.float, (images, labels, size))?,
         false => Curvature::default(),
@@ -181,44 +179,6 @@ pub fn measure(
     })
 }
 
-/// What each change of `probe` does to its logits on images `[n, c, h, w]` with these labels, and the logits of the network itself.
-///
-/// # Errors
-/// As [`Probe::run`].
-pub fn errors(
-    probe: &Probe,
-    images: &[f32],
-    labels: &[u16],
-) -> Result<(Vec<LogitError>, Vec<f32>), Error> {
-    let classes = probe.classes();
-    let each = images.len() / labels.len().max(1);
-    let mut errors = vec![LogitError::default(); probe.changes()];
-    let mut float = Vec::new();
-    for (block, labels) in labels.chunks(BLOCK).enumerate() {
-        let images = &images[block * BLOCK * each..][..labels.len() * each];
-        let keep = |kept: &mut Vec<(Option<usize>, Vec<f32>)>, change, _, logits: &[f32]| {
-            kept.push((change, logits.to_vec()));
-        };
-        let groups = probe.run(images, &Vec::new, &keep)?;
-        let mut labels = labels;
-        for group in groups {
-            let own = group.iter().find(|(change, _)| change.is_none());
-            let Some((_, own)) = own else { continue };
-            let (now, rest) = labels.split_at(own.len() / classes);
-            labels = rest;
-            for (change, logits) in &group {
-                let Some(change) = *change else { continue };
-                let pairs = own.chunks_exact(classes).zip(logits.chunks_exact(classes));
-                for ((own, logits), &label) in pairs.zip(now) {
-                    errors[change].add(own, logits, label);
-                }
-            }
-            float.extend_from_slice(own);
-        }
-    }
-    Ok((errors, float))
-}
-
 /// The sums of squares of `x` and of what it lost.
 fn moved(x: &[f32], rounded: &[f32]) -> (f64, f64) {
     let square = |x: f64| x * x;
@@ -264,7 +224,7 @@ impl Measured {
     fn raw(&self, by: Predictor, row: &Row) -> f64 {
         match by {
             Predictor::Sqnr => row.own_noise,
-            Predictor::Sensitivity => row.logits.kl / row.logits.images.max(1) as f64,
+            Predictor::Sensitivity => row.logits.mean_kl(),
             // Where the loss bends downwards, as it may on few images, few bits are still no gain.
             Predictor::Hessian => row.hessian.unwrap_or(0.0).max(0.0),
             Predictor::Fisher => row.fisher.unwrap_or(0.0).max(0.0),

@@ -67,6 +67,11 @@ impl LogitError {
         self.hits += other.hits;
     }
 
+    /// The divergence of an image on average, in nats.
+    pub fn mean_kl(&self) -> f64 {
+        self.kl / self.images.max(1) as f64
+    }
+
     /// The logit SQNR in dB; none without noise.
     pub fn sqnr_db(&self) -> Option<f64> {
         sqnr_db(self.signal, self.noise)

@@ -14,6 +14,7 @@ use network::Network;
 use quant_core::{QParams, Rounding};
 use rayon::prelude::*;
 
+use super::logits::LogitError;
 use crate::error::Error;
 use crate::lower::{Epilogue, lower};
 use crate::sites::{SiteCodes, Sites};
@@ -40,7 +41,7 @@ struct Change {
 
 enum What {
     /// A layer has other weights.
-    Weights(Variant),
+    Weights(Box<Variant>),
     /// A value is rounded otherwise, or not.
     Rounded(Place, Option<QParams>),
 }
@@ -54,6 +55,9 @@ impl What {
         }
     }
 }
+
+/// Told what gathers, which change, the number of the first image and the logits.
+type Sum<'a, T> = &'a (dyn Fn(&mut T, Option<usize>, usize, &[f32]) + Sync);
 
 /// What goes through a probe at once.
 const GROUP: usize = 8;
@@ -107,7 +111,7 @@ impl Probe {
             added.push(name.clone());
             self.changes.push(Change {
                 name,
-                what: What::Weights(variant),
+                what: What::Weights(Box::new(variant)),
             });
         }
         Ok(added)
@@ -129,6 +133,12 @@ impl Probe {
     /// How many changes there are; they have numbers in the order in which they came.
     pub fn changes(&self) -> usize {
         self.changes.len()
+    }
+
+    /// About what one image's values take in memory, in bytes, of which [`GROUP`] are held twice for each thread.
+    pub fn bytes_of_image(&self) -> usize {
+        let values = self.program.nodes().map(|node| node.shape.len());
+        values.sum::<usize>() * size_of::<f32>()
     }
 
     /// About what the weights of all changes take in memory, in bytes.
@@ -176,9 +186,55 @@ impl Probe {
         &self,
         images: &[f32],
         fresh: &(dyn Fn() -> T + Sync),
-        sum: &(dyn Fn(&mut T, Option<usize>, usize, &[f32]) + Sync),
+        sum: Sum<'_, T>,
     ) -> Result<Vec<T>, Error> {
         self.run_each(images, fresh, sum, true)
+    }
+
+    /// The logits of the network itself, `[n, classes]`.
+    ///
+    /// # Errors
+    /// As [`Probe::run`].
+    pub fn logits(&self, images: &[f32]) -> Result<Vec<f32>, Error> {
+        let each = self.program.input().len();
+        let groups = images.par_chunks(GROUP * each);
+        let logits = groups.map_init(
+            || self.program.workspace(),
+            |workspace, images| {
+                let count = self.program.enter(workspace, images)?;
+                self.rest(workspace, (0, count), None)
+            },
+        );
+        Ok(logits.collect::<Result<Vec<_>, Error>>()?.concat())
+    }
+
+    /// How the logits of every change, and of the network itself, differ from `reference`, `[n, classes]`, on images with these labels.
+    /// Sums are taken image by image within a group and then group by group: the same for any number of threads.
+    ///
+    /// # Errors
+    /// As [`Probe::run`].
+    pub fn errors(
+        &self,
+        (images, labels): (&[f32], &[u16]),
+        reference: &[f32],
+    ) -> Result<(Vec<LogitError>, LogitError), Error> {
+        let (classes, changes) = (self.classes(), self.changes());
+        let fresh = || vec![LogitError::default(); changes + 1];
+        let sum = |sums: &mut Vec<LogitError>, change: Option<usize>, first, logits: &[f32]| {
+            let sums = &mut sums[change.unwrap_or(changes)];
+            for (i, logits) in logits.chunks_exact(classes).enumerate() {
+                let own = &reference[(first + i) * classes..][..classes];
+                sums.add(own, logits, labels[first + i]);
+            }
+        };
+        let mut all = fresh();
+        for group in self.run(images, &fresh, &sum)? {
+            for (all, own) in all.iter_mut().zip(&group) {
+                all.merge(own);
+            }
+        }
+        let own = all.pop().unwrap_or_default();
+        Ok((all, own))
     }
 
     /// [`Probe::run`], each change from the images on if nothing is `shared`.
@@ -186,7 +242,7 @@ impl Probe {
         &self,
         images: &[f32],
         fresh: &(dyn Fn() -> T + Sync),
-        sum: &(dyn Fn(&mut T, Option<usize>, usize, &[f32]) + Sync),
+        sum: Sum<'_, T>,
         shared: bool,
     ) -> Result<Vec<T>, Error> {
         let each = self.program.input().len();

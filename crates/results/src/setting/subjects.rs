@@ -2,6 +2,7 @@
 
 mod activations;
 mod adaround;
+mod allocation;
 mod biases;
 mod calibration;
 mod equalization;
@@ -17,6 +18,7 @@ mod weights;
 
 pub(super) use activations::{ACTIVATIONS, SHORTCUT};
 pub(super) use adaround::ADAROUND;
+pub(super) use allocation::ALLOCATION;
 pub(super) use biases::BIASES;
 pub(super) use calibration::CALIBRATION;
 pub(super) use equalization::EQUALIZATION;

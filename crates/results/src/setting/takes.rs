@@ -15,6 +15,8 @@ pub enum Takes {
     Whole(i64, i64),
     /// Bits of a code, or 32 for float.
     Width,
+    /// Numbers of bits, ascending, each once.
+    Widths,
     /// Any number.
     Number,
     /// A number, both ends allowed.
@@ -49,6 +51,18 @@ impl Takes {
         }
     }
 
+    /// The text of a list of numbers of bits, in any order, as a column has it.
+    pub fn widths(text: &str) -> Option<String> {
+        let each = text.split([' ', ',']).filter(|word| !word.is_empty());
+        let bits: Option<Vec<i64>> = each.map(|word| word.parse().ok()).collect();
+        let mut bits = bits.filter(|bits| !bits.is_empty())?;
+        bits.sort_unstable();
+        bits.dedup();
+        let is_allowed = bits.iter().all(|bits| (1..=16).contains(bits));
+        let words: Vec<String> = bits.iter().map(i64::to_string).collect();
+        is_allowed.then(|| words.join(" "))
+    }
+
     /// The words, where it takes some of them alone.
     pub fn words(self) -> &'static [&'static str] {
         match self {
@@ -62,6 +76,7 @@ impl Takes {
     pub(super) fn reads(self, text: &str) -> bool {
         match self {
             Takes::Text | Takes::Path => true,
+            Takes::Widths => Takes::widths(text).as_deref() == Some(text),
             Takes::Words(words) => words.contains(&text),
             Takes::Whole(..) | Takes::Width => text.parse().is_ok_and(|n| self.allows_whole(n)),
             Takes::Flag => text.parse::<bool>().is_ok(),
@@ -77,6 +92,7 @@ impl fmt::Display for Takes {
             Takes::Text | Takes::Path | Takes::Words(_) => f.write_str("a word"),
             Takes::Whole(least, most) => write!(f, "a whole number from {least} to {most}"),
             Takes::Width => f.write_str("1 to 16, or 32 for float"),
+            Takes::Widths => f.write_str("numbers of bits from 1 to 16, such as [2, 4, 8]"),
             Takes::Number => f.write_str("a number"),
             Takes::Between(least, f64::MAX) => write!(f, "a number, at least {least}"),
             Takes::Between(least, most) => write!(f, "a number from {least} to {most}"),
@@ -97,6 +113,14 @@ mod tests {
             assert!(!Takes::BelowOne.allows(momentum), "{momentum}");
         }
         assert!(Takes::BelowOne.allows(0.0) && Takes::BelowOne.allows(0.99999));
+    }
+
+    #[test]
+    fn numbers_of_bits_are_sorted_and_each_there_once() {
+        assert_eq!(Takes::widths("8, 2 4,2").as_deref(), Some("2 4 8"));
+        for wrong in ["", "0 4", "4 17", "four", "2.5"] {
+            assert_eq!(Takes::widths(wrong), None, "{wrong}");
+        }
     }
 
     #[test]
