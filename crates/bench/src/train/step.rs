@@ -266,7 +266,7 @@ mod tests {
         };
         let mut total = part(-1.0, 4.0, 2.0);
         scale(&mut total, 0.25);
-        add(&mut total, &part(-2.0, 3.0, 4.0), 0.75);
+        add_part(&mut total, &part(-2.0, 3.0, 4.0), 0.75);
         assert_eq!(total.get(&range).unwrap().data, [-2.0, 4.0]);
         assert_eq!(total.get("bn1.running_mean").unwrap().data, [3.5]);
     }

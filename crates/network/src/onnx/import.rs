@@ -336,6 +336,19 @@ impl Import {
         }
     }
 
+    /// What a value is rounded to.
+    pub fn code(&self, value: Value) -> Option<Code> {
+        self.codes.get(&value).copied().flatten()
+    }
+
+    /// The value whose numbers these are, moved or not.
+    pub fn source(&self, mut value: Value) -> Value {
+        while let Some(node) = self.node(value).filter(|node| node.op.is_copy()) {
+            value = node.inputs[0];
+        }
+        value
+    }
+
     /// The codes of a value are cut to `low` and `high`.
     pub fn narrowed(&mut self, value: Value, low: i64, high: i64) {
         if let Some(Some(code)) = self.codes.get_mut(&value) {

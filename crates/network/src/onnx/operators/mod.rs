@@ -8,6 +8,7 @@ mod normalization;
 mod parts;
 mod pointwise;
 mod pools;
+mod qoperator;
 mod quant;
 mod quantizers;
 mod shapes;
@@ -53,6 +54,16 @@ const TABLE: &[(&str, Operator)] = &[
     ("Mul", arithmetic::multiply),
     ("PRelu", pointwise::prelu),
     ("Pad", parts::pad),
+    ("QGemm", qoperator::gemm),
+    ("QLinearAdd", qoperator::add),
+    ("QLinearAveragePool", qoperator::average),
+    ("QLinearConcat", qoperator::concat),
+    ("QLinearConv", qoperator::conv),
+    ("QLinearGlobalAveragePool", qoperator::global_average),
+    ("QLinearLeakyRelu", qoperator::leaky_relu),
+    ("QLinearMatMul", qoperator::matmul),
+    ("QLinearMul", qoperator::multiply),
+    ("QLinearSigmoid", qoperator::sigmoid),
     ("Quant", quant::quantize),
     ("QuantizeLinear", quantizers::quantize),
     ("ReduceMax", pools::reduce_max),
@@ -91,6 +102,9 @@ pub(crate) fn run(
 ) -> Result<Vec<Known>, String> {
     let is_known = match node.op_type.as_str() {
         "IntQuant" | "Quant" => quant::is_domain(&node.domain),
+        name if qoperator::real(name).is_some() => {
+            is_standard(&node.domain) || qoperator::is_domain(&node.domain)
+        }
         _ => is_standard(&node.domain),
     };
     if !is_known {
@@ -141,8 +155,14 @@ fn name(node: &proto::Node) -> String {
     if node.name.is_empty() {
         return node.output.first().cloned().unwrap_or_default();
     }
-    let Some(path) = node.name.strip_prefix('/') else {
-        return node.name.clone();
+    let (op_type, name) = match qoperator::real(&node.op_type) {
+        // What ONNX Runtime makes of the real operator's name.
+        Some(real) => (real, node.name.strip_suffix("_quant")),
+        None => (&node.op_type[..], None),
+    };
+    let name = name.unwrap_or(&node.name);
+    let Some(path) = name.strip_prefix('/') else {
+        return name.to_owned();
     };
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {
@@ -152,10 +172,8 @@ fn name(node: &proto::Node) -> String {
         }
         parts.push(part);
     }
-    let is_operator = parts
-        .last()
-        .is_some_and(|last| last.starts_with(&node.op_type));
-    if is_operator && parts.len() > 1 && ["Conv", "Gemm", "MatMul"].contains(&&node.op_type[..]) {
+    let is_operator = parts.last().is_some_and(|last| last.starts_with(op_type));
+    if is_operator && parts.len() > 1 && ["Conv", "Gemm", "MatMul"].contains(&op_type) {
         parts.pop();
     }
     parts.join(".")
@@ -181,6 +199,18 @@ impl<'a> Call<'a> {
         match self.operands.len() > operands {
             true => Err(format!("{} operands", self.operands.len())),
             false => Ok(()),
+        }
+    }
+
+    /// The same node with other operands.
+    pub fn with(&self, operands: Vec<Option<Known>>) -> Self {
+        Self {
+            node: self.node,
+            folder: self.folder,
+            name: self.name.clone(),
+            operands,
+            opset: self.opset,
+            batch: self.batch,
         }
     }
 

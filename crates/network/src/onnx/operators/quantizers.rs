@@ -3,9 +3,13 @@
 use super::{Call, axis, one};
 use std::rc::Rc;
 
+use engine::{Padding, Window};
+
 use crate::onnx::constant::{self, Constant, Data};
 use crate::onnx::import::{Import, Known};
+use crate::onnx::view::View;
 use crate::onnx::write::Integer;
+use crate::op::Op;
 
 pub(super) fn quantize(import: &mut Import, call: &Call<'_>) -> Result<Vec<Known>, String> {
     let grid = grid(call, None)?;
@@ -21,8 +25,34 @@ pub(super) fn quantize(import: &mut Import, call: &Call<'_>) -> Result<Vec<Known
         quant_min: low as i32,
         quant_max: high as i32,
     };
+    let view = stepped(import, &call.name, view, &code)?;
     import.quantized(view.value, code);
     one(view)
+}
+
+/// What is rounded to `code`: `x`, or where that has only been moved since it was rounded to other steps, a node of its own that hands
+/// it on (a pool of single pixels), as one value has one code.
+fn stepped(import: &mut Import, name: &str, x: View, code: &engine::Code) -> Result<View, String> {
+    let source = import.source(x.value);
+    let before = import.code(source).filter(|_| source != x.value);
+    let step = |code: &engine::Code| (code.scale, code.zero_point);
+    if before.is_none_or(|before| step(&before) == step(code)) {
+        return Ok(x);
+    }
+    let op = Op::AvgPool {
+        window: Window::square(1, 1, 0),
+        counted: Padding::default(),
+    };
+    let whole = View::map(x.value, x.shape);
+    let y = import.push(&format!("{name}.again"), op, &[&whole])?;
+    Ok(x.of(y.value))
+}
+
+/// Whether the least code of a QuantizeLinear stands for zero, so that nothing below it comes out.
+pub(super) fn cuts_at_zero(call: &Call<'_>) -> Result<bool, String> {
+    let (low, _) = codes_of(result_type(call)?)?;
+    let zeros = call.constant(2)?.and_then(|zeros| zeros.integers());
+    Ok(zeros.unwrap_or(&[0]) == [low])
 }
 
 /// The type of the codes that a QuantizeLinear makes: that of its zero points, else what it says, else u8.
@@ -57,17 +87,22 @@ pub(super) fn dequantize(_: &mut Import, call: &Call<'_>) -> Result<Vec<Known>, 
 
 /// `scale (q - zero_point)` of a constant.
 pub(super) fn values(call: &Call<'_>) -> Result<Constant, String> {
+    values_along(call, call.int("axis", 1)?)
+}
+
+/// The same where several scales lie along an axis that the node does not say.
+pub(super) fn values_along(call: &Call<'_>, along: i64) -> Result<Constant, String> {
     let codes = call.constant(0)?.ok_or("operand 0 is missing")?;
     let integers = codes.integers().ok_or("operand 0 holds real numbers")?;
     let grid = grid(call, Some(codes.kind))?;
-    let group = groups(call, &grid, &codes.shape)?;
+    let group = groups(&grid, &codes.shape, along)?;
     let value = |(i, &q): (usize, &i64)| {
         let group = group(i);
         (q - grid.zero_points[group]) as f32 * grid.scales[group]
     };
     let known = constant::Grid {
         scales: grid.scales.clone(),
-        axis: axis(call.int("axis", 1)?, codes.shape.len().max(2)).unwrap_or(0),
+        axis: axis(along, codes.shape.len().max(2)).unwrap_or(0),
         bits: bits(codes.kind),
     };
     Ok(Constant {
@@ -85,7 +120,7 @@ pub(super) fn codes(call: &Call<'_>) -> Result<Constant, String> {
     let kind = result_type(call)?;
     let (low, high) = codes_of(kind)?;
     let grid = grid(call, None)?;
-    let group = groups(call, &grid, &from.shape)?;
+    let group = groups(&grid, &from.shape, call.int("axis", 1)?)?;
     let code = |(i, &x): (usize, &f32)| {
         let group = group(i);
         let steps = (x / grid.scales[group]).round_ties_even() as i64;
@@ -103,14 +138,14 @@ pub(super) fn codes(call: &Call<'_>) -> Result<Constant, String> {
 
 /// The group of scale and zero point that each number belongs to.
 fn groups(
-    call: &Call<'_>,
     grid: &Grid,
     shape: &[usize],
+    along: i64,
 ) -> Result<impl Fn(usize) -> usize + use<>, String> {
     let (n, inner) = match grid.scales.len() {
         1 => (1, 1),
         n => {
-            let at = axis(call.int("axis", 1)?, shape.len())?;
+            let at = axis(along, shape.len())?;
             if shape[at] != n {
                 return Err(format!("{n} scales along axis {at} of {shape:?}"));
             }
