@@ -13,8 +13,8 @@ use engine::INPUT;
 use network::Network;
 use quant_core::Bits;
 use quantize::{
-    Allocation, Choice, Cost, Kind, Knobs, Measured, Method, Of, ShortcutPolicy, SiteCodes,
-    SiteStatistics, Sites, Subject, Target, fold, greedy, measure,
+    Allocation, Choice, Cost, Kind, Knobs, Measured, Method, Of, Rounded, ShortcutPolicy,
+    SiteCodes, SiteStatistics, Sites, Subject, Target, Widths, fold, greedy, measure,
 };
 use resnet::Checkpoint;
 
@@ -23,16 +23,22 @@ use crate::settings::{Quantization, Source};
 
 /// What was measured so far, by what of a cell it depends on.
 #[derive(Default)]
-pub struct Known(Mutex<HashMap<String, Arc<Measured>>>);
+pub struct Known(Mutex<HashMap<String, Arc<(Rounded, Measured)>>>);
 
 /// What became of an allocation.
 pub struct Outcome {
-    /// What layers and sites harm.
-    pub measured: Arc<Measured>,
+    found: Arc<(Rounded, Measured)>,
     /// What there was to choose.
     pub knobs: Knobs,
     /// The bits of everything that is quantized.
     pub bits: BTreeMap<(Kind, String), u32>,
+}
+
+impl Outcome {
+    /// What layers and sites harm.
+    pub fn measured(&self) -> &Measured {
+        &self.found.1
+    }
 }
 
 /// `how` with the bits that its allocation comes to, which the outcome tells; itself where it has none. `statistics` are those of the
@@ -53,12 +59,15 @@ pub fn allocated<'a>(
     let (pixels, labels, size) = around.first(allocation.images)?;
     let images = (&pixels[..], &labels[..], size);
     let knobs = knobs(&network, how, allocation, size)?;
-    let subject = subject(checkpoint, &network, how, (statistics, &knobs), around)?;
+    let tried: Vec<_> = (knobs.all())
+        .map(|(kind, name, bits)| (kind, name.to_owned(), bits.to_vec()))
+        .collect();
+    let set = around.images.map(dataset::Dataset::sha256);
     let key = format!(
-        "{} {:?} {images:?}",
+        "{} {} {tried:?} {} {set:?}",
         checkpoint.sha256,
-        depends_on(how, &subject),
-        images = (labels.len(), around.images.map(dataset::Dataset::sha256)),
+        depends_on(how),
+        labels.len()
     );
     let known = || {
         let known = around.known.map(|known| known.0.lock());
@@ -66,16 +75,36 @@ pub fn allocated<'a>(
     };
     let found = known()?.and_then(|known| known.get(&key).cloned());
     let pool = around.pool()?;
-    let measured = match found {
+    let found = match found {
         Some(found) => found,
-        None => Arc::new(pool.install(|| measure(&subject, images))?),
+        None => {
+            let rounded = rounded(checkpoint, &network, how, (statistics, &knobs), around)?;
+            let subject = Subject {
+                float: &network,
+                rounded: &rounded,
+                statistics,
+                tried: tried.clone(),
+            };
+            let measured = pool.install(|| measure(&subject, images))?;
+            let found = Arc::new((rounded, measured));
+            if let Some(mut known) = known()? {
+                known.insert(key, found.clone());
+            }
+            found
+        }
     };
-    if let Some(mut known) = known()? {
-        known.insert(key, measured.clone());
-    }
+    let (rounded, measured) = &*found;
     let bits = match allocation.method {
-        Method::Greedy => pool.install(|| greedy(allocation, &knobs, &subject, images))?,
-        _ => allocation.choose(&knobs, &measured)?,
+        Method::Greedy => {
+            let subject = Subject {
+                float: &network,
+                rounded,
+                statistics,
+                tried,
+            };
+            pool.install(|| greedy(allocation, &knobs, &subject, images))?
+        }
+        _ => allocation.choose(&knobs, measured)?,
     };
     let complete = knobs.complete(&bits);
     let mut own = how.clone();
@@ -85,26 +114,25 @@ pub fn allocated<'a>(
         activations.how.bits_of = bits.activations;
     }
     let outcome = Outcome {
-        measured,
+        found,
         knobs,
         bits: complete,
     };
     Ok((Cow::Owned(own), Some(outcome)))
 }
 
-/// What [`subject`] has of `how` at each of some widths; first and last layer at the bits that are said of them.
+/// `network` at each of some widths, first and last layer at the bits that are said of them, and what may have which.
 ///
 /// # Errors
 /// As [`quantized`].
-pub fn tried<'a>(
+pub fn tried(
     checkpoint: &Checkpoint,
-    network: &'a Network,
+    network: &Network,
     how: &Quantization,
-    widths: &[Bits],
-    statistics: Option<&'a SiteStatistics>,
+    (widths, statistics): (&[Bits], Option<&SiteStatistics>),
     around: &Around<'_>,
     size: [usize; 2],
-) -> Result<Subject<'a>> {
+) -> Result<(Rounded, Vec<Widths>)> {
     let all = Allocation {
         method: Method::Uniform,
         of: Of::Both,
@@ -115,7 +143,11 @@ pub fn tried<'a>(
         seed: 0,
     };
     let knobs = knobs(network, how, &all, size)?;
-    subject(checkpoint, network, how, (statistics, &knobs), around)
+    let rounded = rounded(checkpoint, network, how, (statistics, &knobs), around)?;
+    let tried = knobs
+        .all()
+        .map(|(kind, name, bits)| (kind, name.to_owned(), bits.to_vec()));
+    Ok((rounded, tried.collect()))
 }
 
 /// What there is to choose for `how`: first and last layer have the bits that are said of them.
@@ -165,13 +197,13 @@ fn knobs(
 }
 
 /// `network` at every width that something of it may have.
-fn subject<'a>(
+fn rounded(
     checkpoint: &Checkpoint,
-    network: &'a Network,
+    network: &Network,
     how: &Quantization,
-    (statistics, knobs): (Option<&'a SiteStatistics>, &Knobs),
+    (statistics, knobs): (Option<&SiteStatistics>, &Knobs),
     around: &Around<'_>,
-) -> Result<Subject<'a>> {
+) -> Result<Rounded> {
     let widths = |of: Kind| -> Vec<u32> {
         let own = knobs.all().filter(|(kind, ..)| *kind == of);
         let mut all: Vec<u32> = own.flat_map(|(.., bits)| bits.to_vec()).collect();
@@ -179,13 +211,13 @@ fn subject<'a>(
         all.dedup();
         all
     };
-    let mut rounded = Vec::new();
+    let mut weights = Vec::new();
     for width in widths(Kind::Weights) {
         let mut own = alone(how);
         let scheme = own.weights.scheme.context("weights in float")?;
         own.weights.scheme = Some(scheme.with_bits(Bits::new(width)?)?);
         let net = quantized(checkpoint, &own, None, around)?;
-        rounded.push((width, fold(&net.network()?)?));
+        weights.push((width, fold(&net.network()?)?));
     }
     let mut codes: Vec<(u32, SiteCodes)> = Vec::new();
     let sites = Sites::new(network.topology());
@@ -197,17 +229,7 @@ fn subject<'a>(
             codes.push((width, sites.fit(statistics, &own)?));
         }
     }
-    let tried = knobs
-        .all()
-        .map(|(kind, name, bits)| (kind, name.to_owned(), bits.to_vec()));
-    Ok(Subject {
-        float: network,
-        rounded,
-        codes,
-        statistics,
-        tried: tried.collect(),
-        curvature: true,
-    })
+    Ok(Rounded { weights, codes })
 }
 
 /// `how` for weights that are tried with everything else in float.
@@ -225,7 +247,7 @@ fn alone(how: &Quantization) -> Quantization {
 }
 
 /// What the measurement of a cell depends on beside weights and images.
-fn depends_on(how: &Quantization, subject: &Subject<'_>) -> String {
+fn depends_on(how: &Quantization) -> String {
     let mut own = alone(how);
     own.weights.scheme = None;
     let scheme = how
@@ -240,9 +262,5 @@ fn depends_on(how: &Quantization, subject: &Subject<'_>) -> String {
             .and_then(|bits| own.how.scheme.with_bits(bits).ok())
             .unwrap_or(own.how.scheme);
     }
-    let widths: Vec<u32> = subject.rounded.iter().map(|(bits, _)| *bits).collect();
-    format!(
-        "{own:?} {scheme:?} {activations:?} {widths:?} {:?}",
-        subject.tried
-    )
+    format!("{own:?} {scheme:?} {activations:?}")
 }

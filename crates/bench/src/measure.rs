@@ -433,7 +433,7 @@ impl Metrics {
 
     /// What allocated bits cost, and what each predictor expects of them.
     fn allocation(&mut self, allocation: &allocated::Outcome, margins: &Margins) {
-        let (bits, measured) = (&allocation.bits, &allocation.measured);
+        let (bits, measured) = (&allocation.bits, allocation.measured());
         let [weights, activations, operations] = allocation.knobs.totals(bits);
         for (name, value) in [
             (names::AVERAGE_WEIGHT_BITS, weights),

@@ -28,7 +28,7 @@ mod units;
 
 pub use allocate::{
     Allocated, Allocation, Cost, Expected, Kind, Knobs, Margins, Measured, Method, Of, Predictor,
-    Row, Subject, greedy, measure,
+    Rounded, Row, Subject, Widths, greedy, measure,
 };
 pub use blocks::{Block, Extent, blocks};
 pub use correct::BiasCorrection;

@@ -9,6 +9,8 @@ use crate::cost_plot::cost_plot;
 use crate::epoch_plot::epoch_plot;
 use crate::error::Error;
 use crate::load::Loaded;
+use crate::pareto::pareto;
+use crate::predictors::predictors;
 use crate::sqnr_plot::sqnr_plot;
 
 /// A file as it should be.
@@ -65,7 +67,8 @@ impl Output {
 }
 
 /// The table of an experiment and its files: `table.md`, `table.csv`, `table.tex`, `accuracy.svg`, `sqnr.svg`, where runs were
-/// trainings `epochs.svg`, and where other tools stand beside them `cost.svg`.
+/// trainings `epochs.svg`, where other tools stand beside them `cost.svg`, and where bits were allocated the fronts of accuracy and
+/// cost (`pareto.md`, `pareto.svg`) and how well that was predicted (`predictors.md`, `predictors.svg`).
 ///
 /// # Errors
 /// Those of [`crate::accuracy_table`].
@@ -75,6 +78,8 @@ pub fn outputs(
 ) -> Result<(AccuracyTable, Vec<Output>), Error> {
     let loaded = Loaded::open(results_root, experiment)?;
     let table = AccuracyTable::new(&loaded)?;
+    let [pareto_text, pareto_svg] = pareto(&table, &loaded);
+    let [predictors_text, predictors_svg] = predictors(&table, &loaded);
     let texts = [
         ("table.md", Some(table.markdown())),
         ("table.csv", Some(table.csv())),
@@ -83,6 +88,10 @@ pub fn outputs(
         ("sqnr.svg", sqnr_plot(&table, &loaded)),
         ("epochs.svg", epoch_plot(&table, &loaded)),
         ("cost.svg", cost_plot(&table)),
+        ("pareto.md", pareto_text),
+        ("pareto.svg", pareto_svg),
+        ("predictors.md", predictors_text),
+        ("predictors.svg", predictors_svg),
     ];
     let outputs = texts
         .into_iter()

@@ -78,6 +78,22 @@ fn run(args: &Args) -> Result<()> {
                 page.text = splice(&page.text, &wide, &content)?;
             }
         }
+        // What else was made of the runs, by the name of its file.
+        for file in &written {
+            let part = file.path.file_stem().unwrap_or_default().to_string_lossy();
+            let marker = format!("{experiment}/{part}");
+            let is_text = file
+                .path
+                .extension()
+                .is_some_and(|extension| extension == "md");
+            let Some(text) = file.text.as_ref().filter(|_| is_text) else {
+                continue;
+            };
+            for page in pages.iter_mut().filter(|page| page.has(&marker)) {
+                shown = true;
+                page.text = splice(&page.text, &marker, text)?;
+            }
+        }
         if named && !shown && !pages.is_empty() {
             bail!(
                 "no page has the markers `<!-- {experiment}:begin -->` and `<!-- {experiment}:end -->`"

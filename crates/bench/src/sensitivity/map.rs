@@ -143,9 +143,13 @@ impl<'a> Map<'a> {
         let network = float(checkpoint, self.how)?;
         let size = [data.height(), data.width()];
         let widths = (&self.widths[..], statistics);
-        let subject = tried(
-            checkpoint, &network, self.how, widths.0, widths.1, &around, size,
-        )?;
+        let (rounded, tried) = tried(checkpoint, &network, self.how, widths, &around, size)?;
+        let subject = Subject {
+            float: &network,
+            rounded: &rounded,
+            statistics,
+            tried,
+        };
         let pool = around.pool()?;
         let blocks: Vec<usize> = (0..data.len()).step_by(block(data)).collect();
         let part = |number: usize| parts.join(format!("{}-{number:05}.csv", self.tried));
@@ -283,9 +287,8 @@ impl<'a> Map<'a> {
         let Some(base) = round.base else {
             return Ok(Probe::new(subject.float.clone(), size, &SiteCodes::new())?);
         };
-        let rounded = subject.rounded.iter().find(|(bits, _)| *bits == base);
-        let network = rounded.map_or(subject.float, |(_, network)| network);
-        let codes = subject.codes.iter().find(|(bits, _)| *bits == base);
+        let network = subject.rounded.network(base).unwrap_or(subject.float);
+        let codes = subject.rounded.codes.iter().find(|(bits, _)| *bits == base);
         let codes = codes.map_or_else(SiteCodes::new, |(_, codes)| codes.clone());
         Ok(Probe::new(network.clone(), size, &codes)?)
     }
@@ -310,10 +313,7 @@ fn changes(probe: &mut Probe, subject: &Subject<'_>, round: &Round) -> Result<Ve
         let own: Vec<usize> = (0..round.changes.len()).filter(is_own).collect();
         let other: &Network = match round.base {
             Some(_) => subject.float,
-            None => {
-                let rounded = subject.rounded.iter().find(|(bits, _)| *bits == width);
-                rounded.map_or(subject.float, |(_, network)| network)
-            }
+            None => subject.rounded.network(width).unwrap_or(subject.float),
         };
         let wanted = |layer: &str| own.iter().any(|&number| round.changes[number].1 == layer);
         let first = probe.changes();
@@ -328,8 +328,7 @@ fn changes(probe: &mut Probe, subject: &Subject<'_>, round: &Round) -> Result<Ve
     }
     for (number, (kind, site, bits)) in round.changes.iter().enumerate() {
         if *kind == Kind::Activations {
-            let codes = subject.codes.iter().find(|(own, _)| own == bits);
-            let code = codes.and_then(|(_, codes)| codes.get(site)).copied();
+            let code = subject.rounded.code(site, *bits);
             numbers[number] = probe.changes();
             probe.site(site, code.filter(|_| round.base.is_none()))?;
         }

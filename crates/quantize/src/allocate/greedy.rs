@@ -2,10 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use network::Network;
-
 use super::knobs::{Assignment, Kind, Knobs};
-use super::measured::Subject;
+use super::subject::Subject;
 use super::{Allocated, Allocation};
 use crate::error::Error;
 use crate::sensitivity::Probe;
@@ -96,7 +94,7 @@ fn harms(
     subject: &Subject<'_>,
     (images, labels, reference, size): (&[f32], &[u16], &[f32], [usize; 2]),
 ) -> Result<Vec<f64>, Error> {
-    let (network, codes) = built(subject, all)?;
+    let (network, codes) = subject.at(all)?;
     let mut harms = Vec::new();
     let mut probe = Probe::new(network, size, &codes)?;
     let mut numbers: Vec<Vec<usize>> = Vec::new();
@@ -111,15 +109,11 @@ fn harms(
             own.push(probe.changes());
             match kind {
                 Kind::Weights => {
-                    let rounded = subject.rounded.iter().find(|(own, _)| *own == bits);
-                    if let Some((_, rounded)) = rounded {
+                    if let Some(rounded) = subject.rounded.network(bits) {
                         probe.weights(rounded, &|layer| layer == name)?;
                     }
                 }
-                Kind::Activations => {
-                    let codes = subject.codes.iter().find(|(own, _)| *own == bits);
-                    probe.site(name, codes.and_then(|(_, codes)| codes.get(name)).copied())?;
-                }
+                Kind::Activations => probe.site(name, subject.rounded.code(name, bits))?,
             }
         }
         numbers.push(own);
@@ -132,36 +126,4 @@ fn harms(
         harms.push(added.map(|error| (error.mean_kl() - base).max(0.0)).sum());
     }
     Ok(harms)
-}
-
-/// The network with bits as in `all`, and the codes of its sites.
-pub(super) fn built(
-    subject: &Subject<'_>,
-    all: &Assignment,
-) -> Result<(Network, SiteCodes), Error> {
-    let (topology, mut tensors) = crate::fold(subject.float)?.into_parts();
-    let mut codes = SiteCodes::new();
-    for ((kind, name), bits) in all {
-        match kind {
-            Kind::Weights => {
-                let rounded = subject.rounded.iter().find(|(own, _)| own == bits);
-                let Some((_, rounded)) = rounded else {
-                    continue;
-                };
-                for part in ["weight", "bias"] {
-                    let tensor = format!("{name}.{part}");
-                    if let Some(own) = rounded.tensors().get(&tensor) {
-                        tensors.insert(tensor, own.clone());
-                    }
-                }
-            }
-            Kind::Activations => {
-                let own = subject.codes.iter().find(|(own, _)| own == bits);
-                if let Some(code) = own.and_then(|(_, codes)| codes.get(name)) {
-                    codes.insert(name.clone(), *code);
-                }
-            }
-        }
-    }
-    Ok((Network::new(topology, tensors)?, codes))
 }

@@ -13,14 +13,14 @@
 
 use std::collections::BTreeMap;
 
-use network::Network;
 use quant_core::{QParams, Rounding, Statistics, words};
 
 use super::curvature::{Curvature, curvature};
 use super::knobs::{Assignment, Kind};
+use super::subject::Subject;
 use crate::error::Error;
 use crate::sensitivity::{LogitError, Probe};
-use crate::sites::{SiteCodes, SiteStatistics};
+use crate::sites::SiteCodes;
 
 /// What says beforehand how much bits harm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -69,22 +69,6 @@ pub struct Measured {
     pub doubt: f64,
 }
 
-/// A network and what is tried with it.
-pub struct Subject<'a> {
-    /// In float, as weights are quantized from it.
-    pub float: &'a Network,
-    /// By number of bits: the network with all its weights in so many, without BatchNorms; for each number that a layer may have.
-    pub rounded: Vec<(u32, Network)>,
-    /// By number of bits: the codes of sites; for each number that a site may have.
-    pub codes: Vec<(u32, SiteCodes)>,
-    /// What was seen at sites.
-    pub statistics: Option<&'a SiteStatistics>,
-    /// What may have which bits.
-    pub tried: Vec<(Kind, String, Vec<u32>)>,
-    /// Whether curvature is measured, too.
-    pub curvature: bool,
-}
-
 /// Measures `subject` on `images`, `[n, c, height, width]`, with their labels, on all threads of the pool that it runs in; for any
 /// number of them the same.
 ///
@@ -100,11 +84,11 @@ pub fn measure(
         let mut all = subject.tried.iter();
         all.any(|(of, own, may)| *of == kind && own == name && may.contains(&bits))
     };
-    for (bits, network) in &subject.rounded {
+    for (bits, network) in &subject.rounded.weights {
         let added = probe.weights(network, &|name| tries(Kind::Weights, name, *bits))?;
         keys.extend(added.into_iter().map(|name| (Kind::Weights, name, *bits)));
     }
-    for (bits, codes) in &subject.codes {
+    for (bits, codes) in &subject.rounded.codes {
         for (site, code) in codes {
             if tries(Kind::Activations, site, *bits) {
                 probe.site(site, Some(*code))?;
@@ -114,7 +98,8 @@ pub fn measure(
     }
     let float = probe.logits(images)?;
     let (errors, _) = probe.errors((images, labels), &float)?;
-    let curvature = match subject.curvature {
+    let has_weights = keys.iter().any(|(kind, ..)| *kind == Kind::Weights);
+    let curvature = match has_weights {
         true => curvature(subject.float, (images, labels, size))?,
         false => Curvature::default(),
     };
@@ -136,22 +121,17 @@ pub fn measure(
         .map(|((kind, name, bits), logits)| {
             let moved = match kind {
                 Kind::Weights => {
-                    let rounded = subject.rounded.iter().find(|(own, _)| *own == bits);
                     let weight = format!("{name}.weight");
-                    match rounded {
-                        Some((_, rounded)) => moved(
-                            &float.tensors().require(&weight)?.data,
-                            &rounded.tensors().require(&weight)?.data,
-                        ),
+                    let before = &float.tensors().require(&weight)?.data;
+                    match subject.rounded.network(bits) {
+                        Some(own) => moved(before, &own.tensors().require(&weight)?.data),
                         None => (0.0, 0.0),
                     }
                 }
                 Kind::Activations => {
-                    let codes = subject.codes.iter().find(|(own, _)| *own == bits);
-                    let code = codes.and_then(|(_, codes)| codes.get(&name));
                     let seen = subject.statistics.and_then(|all| all.get(&name));
-                    seen.zip(code)
-                        .map_or((0.0, 0.0), |(seen, code)| lost(seen, *code))
+                    let pair = seen.zip(subject.rounded.code(&name, bits));
+                    pair.map_or((0.0, 0.0), |(seen, code)| lost(seen, code))
                 }
             };
             let of_weights = |traces: &BTreeMap<String, f64>| {

@@ -18,6 +18,7 @@ mod greedy;
 mod knobs;
 mod margins;
 mod measured;
+mod subject;
 #[cfg(test)]
 mod tests;
 
@@ -32,7 +33,8 @@ pub use greedy::greedy;
 use knobs::{Assignment, Group};
 pub use knobs::{Kind, Knobs};
 pub use margins::{Expected, Margins};
-pub use measured::{Measured, Predictor, Row, Subject, measure};
+pub use measured::{Measured, Predictor, Row, measure};
+pub use subject::{Rounded, Subject, Widths};
 
 /// What says how much a layer or a site is harmed by few bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -61,7 +61,7 @@ fn allocation(method: Method, of: Of, cost: Cost, budget: f64) -> Allocation {
 }
 
 /// The network at every width, and what is seen at its sites.
-fn subject<'a>(network: &'a Network, statistics: &'a SiteStatistics, knobs: &Knobs) -> Subject<'a> {
+fn rounded(network: &Network, statistics: &SiteStatistics) -> Rounded {
     let scheme = |bits| {
         let codes = CodeRange::Narrow;
         let channel = Granularity::Channel;
@@ -75,7 +75,7 @@ fn subject<'a>(network: &'a Network, statistics: &'a SiteStatistics, knobs: &Kno
         )
         .unwrap()
     };
-    let rounded = |width: u32| {
+    let weights = |width: u32| {
         let how = WeightQuantization {
             scheme: Some(scheme(bits(width))),
             bias: BiasPolicy::Float,
@@ -100,15 +100,24 @@ fn subject<'a>(network: &'a Network, statistics: &'a SiteStatistics, knobs: &Kno
         };
         (width, sites.fit(statistics, &how).unwrap())
     };
+    Rounded {
+        weights: WIDTHS.map(weights).to_vec(),
+        codes: WIDTHS.map(codes).to_vec(),
+    }
+}
+
+fn subject<'a>(
+    (network, rounded): (&'a Network, &'a Rounded),
+    statistics: &'a SiteStatistics,
+    knobs: &Knobs,
+) -> Subject<'a> {
     Subject {
         float: network,
-        rounded: WIDTHS.map(rounded).to_vec(),
-        codes: WIDTHS.map(codes).to_vec(),
+        rounded,
         statistics: Some(statistics),
         tried: (knobs.all())
             .map(|(kind, name, bits)| (kind, name.to_owned(), bits.to_vec()))
             .collect(),
-        curvature: true,
     }
 }
 
@@ -147,10 +156,11 @@ fn the_same_bits_everywhere_cost_those_bits() {
 fn an_allocation_keeps_its_budget_harms_less_than_uniform_bits_and_more_budget_harms_less() {
     let network = float();
     let statistics = seen(&network);
+    let rounded = rounded(&network, &statistics);
     let (pixels, labels) = images(4);
     for of in [Of::Weights, Of::Activations, Of::Both] {
         let knobs = knobs(&network, of);
-        let subject = subject(&network, &statistics, &knobs);
+        let subject = subject((&network, &rounded), &statistics, &knobs);
         let measured = measure(&subject, (&pixels, &labels, SIZE)).unwrap();
         for cost in [Cost::Size, Cost::BitOperations] {
             for predictor in [Predictor::Sqnr, Predictor::Sensitivity] {
@@ -184,9 +194,10 @@ fn an_allocation_keeps_its_budget_harms_less_than_uniform_bits_and_more_budget_h
 fn summands_have_the_same_bits() {
     let network = float();
     let statistics = seen(&network);
+    let rounded = rounded(&network, &statistics);
     let (pixels, labels) = images(4);
     let knobs = knobs(&network, Of::Activations);
-    let subject = subject(&network, &statistics, &knobs);
+    let subject = subject((&network, &rounded), &statistics, &knobs);
     let measured = measure(&subject, (&pixels, &labels, SIZE)).unwrap();
     let mut differ = 0;
     for budget in [2.5, 3.0, 3.5, 4.5] {
@@ -205,9 +216,10 @@ fn summands_have_the_same_bits() {
 fn a_budget_for_the_most_bits_gives_them_by_every_method_and_one_below_the_fewest_is_refused() {
     let network = float();
     let statistics = seen(&network);
+    let rounded = rounded(&network, &statistics);
     let (pixels, labels) = images(4);
     let knobs = knobs(&network, Of::Both);
-    let subject = subject(&network, &statistics, &knobs);
+    let subject = subject((&network, &rounded), &statistics, &knobs);
     let measured = measure(&subject, (&pixels, &labels, SIZE)).unwrap();
     for method in ["uniform", "random", "sqnr", "sensitivity", "greedy"] {
         let method: Method = method.parse().unwrap();
@@ -247,9 +259,10 @@ fn a_budget_for_the_most_bits_gives_them_by_every_method_and_one_below_the_fewes
 fn greedy_steps_meet_the_budget_and_harm_less_than_drawn_ones() {
     let network = float();
     let statistics = seen(&network);
+    let rounded = rounded(&network, &statistics);
     let (pixels, labels) = images(8);
     let knobs = knobs(&network, Of::Weights);
-    let subject = subject(&network, &statistics, &knobs);
+    let subject = subject((&network, &rounded), &statistics, &knobs);
     let images = (&pixels[..], &labels[..], SIZE);
     let own = allocation(Method::Greedy, Of::Weights, Cost::Size, 3.5);
     let found = greedy(&own, &knobs, &subject, images).unwrap();
@@ -263,7 +276,7 @@ fn greedy_steps_meet_the_budget_and_harm_less_than_drawn_ones() {
     };
     let drawn = drawn.choose(&knobs, &measured).unwrap();
     let kl = |bits: &Allocated| {
-        let (network, codes) = greedy::built(&subject, &knobs.complete(bits)).unwrap();
+        let (network, codes) = subject.at(&knobs.complete(bits)).unwrap();
         let probe = |network: Network, codes| {
             let probe = crate::Probe::new(network, SIZE, codes).unwrap();
             probe.logits(&pixels).unwrap()
@@ -283,9 +296,10 @@ fn greedy_steps_meet_the_budget_and_harm_less_than_drawn_ones() {
 fn curvature_predicts_what_a_small_step_does() {
     let network = float();
     let statistics = seen(&network);
+    let rounded = rounded(&network, &statistics);
     let (pixels, labels) = images(8);
     let knobs = knobs(&network, Of::Weights);
-    let subject = subject(&network, &statistics, &knobs);
+    let subject = subject((&network, &rounded), &statistics, &knobs);
     let measured = measure(&subject, (&pixels, &labels, SIZE)).unwrap();
     let mut near = 0;
     let eight: Vec<&Row> = measured.rows.iter().filter(|row| row.bits == 8).collect();
