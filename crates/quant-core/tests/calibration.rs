@@ -112,6 +112,7 @@ fn activation_range() -> impl Strategy<Value = ActivationRange> {
         prop_oneof![Just(1.0), Just(2.0), 0.5_f64..5.0]
             .prop_map(|exponent| ActivationRange::Mse { exponent }),
         Just(ActivationRange::Entropy),
+        Just(ActivationRange::OutputMse),
     ]
 }
 

@@ -19,6 +19,7 @@ mod layerwise;
 mod lower;
 mod moments;
 pub mod names;
+mod output_ranges;
 mod quantize;
 mod sites;
 mod stored;
@@ -35,6 +36,7 @@ pub use layerwise::{
 };
 pub use lower::{Epilogue, lower, lower_layer, lower_quantized};
 pub use moments::{analytic_correction, expected_inputs};
+pub use output_ranges::output_ranges;
 pub use quantize::{
     BiasPolicy, BnMode, Decision, LayerReport, OutputLoss, QuantizedNet, WeightCodes,
     WeightQuantization, float_manifest, float_sites, own_bits, quantize,
