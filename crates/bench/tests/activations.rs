@@ -147,7 +147,7 @@ fn learned_codes_and_ranges_of_least_output_error_are_integers_too_and_tell_what
 
 #[test]
 fn ranges_by_what_layers_make_of_a_site_are_integers_too_whatever_the_threads() {
-    let fixed = "model.name = 'resnet20-synthetic'\nactivations.bits = 4\nweights.bits = 4\nweights.rounding = 'gram'\n\
+    let fixed = "model.name = 'resnet20-synthetic'\nactivations.bits = 8\nweights.bits = 3\nweights.rounding = 'gram'\n\
                  weights.granularity = 'channel'\ncalibration.method = 'output_mse'\ncalibration.images = 16";
     let run = |threads: &str| {
         let place = Place::new(fixed, "execution = ['simulate', 'integer']");

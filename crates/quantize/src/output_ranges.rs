@@ -57,8 +57,8 @@ impl Reader {
         let parts = parts.map_init(
             || self.layer.workspace(),
             |workspace, input| {
-                let error = input.iter().map(|&x| q.fake_quant(x, rounding, 0) - x);
-                let error: Vec<f32> = error.collect();
+                let mut error = q.fake_quant_all(input, rounding);
+                error.iter_mut().zip(input).for_each(|(y, x)| *y -= x);
                 let mut made = vec![0.0; input.len() / from * to];
                 self.layer.run(workspace, &error, &mut made)?;
                 let own = if own { squares(&error) } else { 0.0 };

@@ -191,7 +191,7 @@ impl Place<'_> {
             let mut columns = columns.iter();
             columns.all(|(column, value)| row.config.text(column) == *value)
         };
-        self.rows.iter().any(|row| beside(row))
+        self.rows.iter().any(beside)
     }
 
     fn all(&self) -> impl Iterator<Item = &Point> {

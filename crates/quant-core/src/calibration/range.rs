@@ -157,7 +157,7 @@ mod tests {
             assert_eq!(
                 name.parse::<ActivationRange>().unwrap_err().to_string(),
                 format!(
-                    "activation range = \"{name}\" is unknown; allowed: minmax, moving_average, percentile, mse, entropy"
+                    "activation range = \"{name}\" is unknown; allowed: minmax, moving_average, percentile, mse, entropy, output_mse"
                 )
             );
         }
