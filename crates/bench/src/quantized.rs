@@ -2,12 +2,14 @@
 //! says.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Result, bail};
 use dataset::Dataset;
 use network::Network;
+use quant_core::ActivationRange;
 use quantize::{
     BiasCorrection, QuantizedNet, ShortcutPolicy, SiteCodes, SiteStatistics, Sites,
     WeightQuantization,
@@ -103,14 +105,24 @@ fn quantized_as_said(
     let equalized = equalized.transpose()?;
     let float = equalized.as_ref().map_or(network, |made| &made.network);
     let sites = Sites::new(float.topology());
+    let mut by_outputs = BTreeSet::new();
     let mut codes = match (&how.activations, statistics) {
         (None, _) => None,
         (Some(_), None) => bail!("activations cannot be quantized without calibration images"),
-        (Some(activations), Some(statistics)) => Some((
-            sites.fit(statistics, &activations.how)?,
-            statistics,
-            activations.how.shortcut,
-        )),
+        (Some(activations), Some(statistics)) => {
+            let how = &activations.how;
+            let fitted = match how.scheme.range() {
+                ActivationRange::OutputMse => {
+                    let (pixels, size) = around.pixels()?;
+                    let made = || quantize::output_ranges(float, statistics, how, (&pixels, size));
+                    let (fitted, found) = around.pool()?.install(made)?;
+                    by_outputs = found;
+                    fitted
+                }
+                _ => sites.fit(statistics, how)?,
+            };
+            Some((fitted, statistics, how.shortcut))
+        }
     };
     let mut net = match &how.by_layer {
         None => quantize::quantize(float, &how.weights)?,
@@ -146,6 +158,7 @@ fn quantized_as_said(
     if let Some((codes, statistics, shortcut)) = codes {
         net.quantize_activations(&how.weights, codes, shortcut)?;
         net.note_dead(&sites.dead(statistics, shortcut));
+        net.note_output_ranges(&by_outputs);
     }
     net.manifest
         .extend(equalized.into_iter().flat_map(|made| made.manifest));
@@ -188,7 +201,7 @@ impl Around<'_> {
     fn pixels(&self) -> Result<(Vec<f32>, [usize; 2])> {
         let Some(images) = self.images else {
             bail!(
-                "weights.rounding = gram or adaround, weights.range = output_mse, bias_correction = empirical and reconstruct look at images, and a saved calibration has none"
+                "weights.rounding = gram or adaround, weights.range and calibration.method = output_mse, bias_correction = empirical and reconstruct look at images, and a saved calibration has none"
             );
         };
         let mut pixels = vec![0.0; images.len() * images.image_len()];

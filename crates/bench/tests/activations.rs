@@ -150,6 +150,33 @@ fn learned_codes_and_ranges_of_least_output_error_are_integers_too_and_tell_what
 }
 
 #[test]
+fn ranges_by_what_layers_make_of_a_site_are_integers_too_whatever_the_threads() {
+    let fixed = "model.name = 'resnet20-synthetic'\nactivations.bits = 8\nweights.bits = 3\nweights.rounding = 'gram'\n\
+                 weights.granularity = 'channel'\ncalibration.method = 'output_mse'\ncalibration.images = 16";
+    let run = |threads: &str| {
+        let place = Place::new(fixed, "execution = ['simulate', 'integer']");
+        let output = place.run(&["--threads", threads]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        let manifests = place
+            .runs()
+            .into_iter()
+            .map(|run| rows(&run.join("manifest.csv")));
+        let lines: Vec<_> = manifests.flatten().collect();
+        let words = "range of least output error";
+        let found = lines.iter().filter(|line| line["reason"].contains(words));
+        // Of both runs: the images, what each of 19 other layers reads, and no site twice.
+        assert_eq!(found.count(), 2 * 20);
+        place.metrics()
+    };
+    let found = run("1");
+    let (simulated, integers) = (&found["simulate"], &found["integer"]);
+    assert_eq!(simulated["loss_sum"], integers["loss_sum"]);
+    assert_eq!(integers["codes_differ"], 0.0);
+    assert!(simulated["top1_correct"] >= 55.0, "{simulated:?}");
+    assert_eq!(run("3"), found);
+}
+
+#[test]
 fn what_cannot_be_calibrated_or_executed_is_refused_in_one_line() {
     let fixed = "model.name = 'resnet20-synthetic'\nactivations.bits = 8";
     let place = Place::new(fixed, "weights.bits = [8]");

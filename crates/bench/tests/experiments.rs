@@ -98,8 +98,9 @@ fn experiments_on_the_shipped_model_plan_and_their_checks_have_runs() {
             ("qat", 5),
             ("ranges", 61),
             ("reconstruction", 10),
-            ("rounding", 139),
+            ("rounding", 157),
             ("shortcut", 10),
+            ("site-ranges", 25),
             ("weight-bits", 9),
         ]
     );
@@ -121,6 +122,7 @@ fn experiments_on_cifar10_plan_and_their_checks_have_runs() {
         "post-training",
         "reconstruction",
         "rounding",
+        "site-ranges",
     ] {
         let name = format!("cifar10-{name}");
         assert!(names.contains(&name.as_str()), "{name} in {names:?}");

@@ -175,6 +175,10 @@ mod tests {
                 for (i, (a, b)) in fast.0.iter().zip(&slow.0).enumerate() {
                     assert_eq!(a.to_bits(), b.to_bits(), "{q:?} {rounding} {}", x[i]);
                 }
+                for (i, y) in q.fake_quant_all(&x, rounding).iter().enumerate() {
+                    let alone = q.fake_quant(x[i], rounding, i as u64);
+                    assert_eq!(y.to_bits(), alone.to_bits(), "{q:?} {rounding} {}", x[i]);
+                }
             }
         }
     }

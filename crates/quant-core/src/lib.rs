@@ -90,7 +90,7 @@ mod words;
 pub use bits::Bits;
 pub use calibration::{
     ActivationRange, ActivationScheme, BiasCodes, Bin, Histogram, LARGEST_BIAS, Statistics,
-    bias_codes, fit_activation,
+    bias_codes, fit_activation, shrunk_activation,
 };
 pub use compare::{Comparison, bits_per_value, compare, sqnr_db};
 pub use error::Error;

@@ -9,6 +9,7 @@
 //! few ulp of a tie. Every other path of this crate (slices, tensors) gives exactly the values of this one.
 
 use crate::Rounding;
+use crate::kernel::quantize_group;
 
 /// One group's parameters. A `scale` of 0 marks a group that was left in float: [`QParams::fake_quant`] returns its input.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -57,6 +58,16 @@ impl QParams {
         } else {
             self.dequantize(self.quantize(x, rounding, index))
         }
+    }
+
+    /// [`QParams::fake_quant`] of all of `x`, whose first has the index 0: the same bits, some times as fast.
+    pub fn fake_quant_all(&self, x: &[f32], rounding: Rounding) -> Vec<f32> {
+        let mut y = x.to_vec();
+        if !self.is_float() {
+            let mut codes = vec![0; x.len()];
+            quantize_group(self, rounding, 0, x, &mut y, &mut codes);
+        }
+        y
     }
 
     /// Whether the clamp of equation (1) changes the code of `x`.

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use quant_core::{
     ActivationRange, ActivationScheme, Bits, CodeRange, Granularity, Histogram, Mapping, QParams,
     RangeMethod, Reason, Rounding, Scheme, Statistics, Values, compare, fit_activation, parameters,
-    uniform,
+    shrunk_activation, uniform,
 };
 
 fn of(batches: &[(u64, &[f32])]) -> Statistics {
@@ -112,6 +112,7 @@ fn activation_range() -> impl Strategy<Value = ActivationRange> {
         prop_oneof![Just(1.0), Just(2.0), 0.5_f64..5.0]
             .prop_map(|exponent| ActivationRange::Mse { exponent }),
         Just(ActivationRange::Entropy),
+        Just(ActivationRange::OutputMse),
     ]
 }
 
@@ -227,6 +228,21 @@ proptest! {
             Ok(found) => prop_assert_eq!(found, expected),
             Err(_) => prop_assert!(expected.is_float()),
         }
+    }
+}
+
+#[test]
+fn a_range_that_is_not_shrunk_is_the_whole_one_and_a_shrunk_one_that_of_smaller_values() {
+    let x = [-2.0, 0.25, 1.0, 6.0];
+    let halves = x.map(|x| x / 2.0);
+    for mapping in Mapping::ALL {
+        let scheme = scheme(4, mapping, ActivationRange::MinMax);
+        let whole = |x: &[f32]| fit_activation(&of(&[(0, x)]), &scheme).ok();
+        let shrunk = |factor| shrunk_activation(&of(&[(0, &x)]), &scheme, factor);
+        assert_eq!(shrunk(1.0), whole(&x), "{mapping}");
+        assert_eq!(shrunk(0.5), whole(&halves), "{mapping}");
+        assert_eq!(shrunk_activation(&of(&[(0, &[0.0])]), &scheme, 1.0), None);
+        assert_eq!(shrunk_activation(&Statistics::new(), &scheme, 1.0), None);
     }
 }
 

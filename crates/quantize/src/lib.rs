@@ -20,6 +20,7 @@ mod layerwise;
 mod lower;
 mod moments;
 pub mod names;
+mod output_ranges;
 mod quantize;
 mod sensitivity;
 mod sites;
@@ -41,6 +42,7 @@ pub use layerwise::{
 };
 pub use lower::{Epilogue, lower, lower_layer, lower_quantized};
 pub use moments::{analytic_correction, expected_inputs};
+pub use output_ranges::output_ranges;
 pub use quantize::{
     BiasPolicy, BnMode, Decision, LayerReport, OutputLoss, QuantizedNet, WeightCodes, WeightGrids,
     WeightQuantization, float_manifest, float_sites, own_bits, quantize,

@@ -316,10 +316,19 @@ impl QuantizedNet {
 
     /// Says in the manifest of `sites` that calibration saw zeros alone there ([`Sites::dead`]), as far as they are quantized.
     pub fn note_dead(&mut self, sites: &BTreeSet<String>) {
+        self.note_sites(sites, "every value was zero in calibration");
+    }
+
+    /// Says in the manifest of `sites` that their ranges are those of [`crate::output_ranges`], as far as they are quantized.
+    pub fn note_output_ranges(&mut self, sites: &BTreeSet<String>) {
+        self.note_sites(sites, "range of least output error");
+    }
+
+    fn note_sites(&mut self, sites: &BTreeSet<String>, words: &str) {
         for decision in &mut self.manifest {
             let is_site = decision.kind == "activation" && decision.quantized;
             if is_site && sites.contains(&decision.tensor) {
-                decision.reason += "; every value was zero in calibration";
+                decision.reason += &format!("; {words}");
             }
         }
     }

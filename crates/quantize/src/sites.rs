@@ -233,6 +233,12 @@ impl Sites {
                 .is_some_and(|site| site.layers && site.others)
     }
 
+    /// Whether anything but layers reads the values of `site` as they are rounded.
+    pub(crate) fn is_read_as_it_is(&self, site: &str, policy: ShortcutPolicy) -> bool {
+        let others = self.get(site).is_some_and(|site| site.others);
+        others && !self.is_forked(site, policy)
+    }
+
     /// The node that makes the values of `site` in a quantized graph with separate epilogues: there a ReLU is part of its step,
     /// and a value that an addition takes as it is ([`ShortcutPolicy::IdentityFloat`]) is rounded by a node of its own.
     pub fn quantized_node(&self, site: &str, policy: ShortcutPolicy) -> String {

@@ -566,3 +566,20 @@ fn reconstruction_has_columns_and_images_and_needs_biases_that_may_move() {
     let unknown = error(&[("reconstruct", text("blocks"))]);
     assert!(unknown.contains("layer, block, network"), "{unknown}");
 }
+
+#[test]
+fn ranges_of_sites_by_layers_outputs_take_no_parameter_and_no_training() {
+    let given = [
+        ("activations.bits", Scalar::Integer(4)),
+        ("calibration.method", text("output_mse")),
+    ];
+    let made = cell(&given).unwrap();
+    assert_eq!(made.config.text("calibration_method"), "output_mse");
+    assert_eq!(made.config.text("calibration_mse_exponent"), "");
+    let refused = |key, value| {
+        let all: Vec<_> = given.iter().cloned().chain([(key, value)]).collect();
+        error(&all)
+    };
+    assert!(refused("calibration.mse_exponent", Scalar::Integer(2)).contains("mse"));
+    assert!(refused("method", text("qat")).contains("set method = ptq"));
+}

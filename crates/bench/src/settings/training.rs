@@ -1,6 +1,7 @@
 //! The settings of `method = "qat"`: `qat.*`, each checked, with the defaults that `sweep --help` lists.
 
 use anyhow::Result;
+use quant_core::ActivationRange;
 use quant_core::qat::Method;
 use quantize::{BiasPolicy, BnMode, WeightQuantization};
 use resnet::Arch;
@@ -78,6 +79,12 @@ impl Training {
             does_not_apply!(
                 "bias = {}: a trained network has bias = int32 with quantized activations, else float",
                 weights.bias
+            );
+        }
+        let range = activations.map(|activations| activations.how.scheme.range());
+        if range == Some(ActivationRange::OutputMse) {
+            does_not_apply!(
+                "calibration.method = output_mse does not go with method = qat; set method = ptq"
             );
         }
         // Any architecture will do: what can be refused does not depend on it.

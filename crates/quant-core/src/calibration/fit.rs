@@ -9,6 +9,7 @@ use super::range::ActivationRange;
 use super::scheme::ActivationScheme;
 use super::statistics::Statistics;
 use crate::fit::{Estimate, settle_affine, settle_centred};
+use crate::grid::affine;
 use crate::{Mapping, QParams, Reason};
 
 /// The parameters of a site under `scheme`; 0 is one of the numbers they represent exactly. For several sites that share a scale, merge
@@ -30,6 +31,29 @@ pub fn fit_activation(
     }
 }
 
+/// The parameters of a site over its whole range times `factor`, both ends alike; none where it cannot be quantized so. For searches
+/// that know another error than that of the values; how the scheme finds ranges plays no part.
+pub fn shrunk_activation(
+    statistics: &Statistics,
+    scheme: &ActivationScheme,
+    factor: f32,
+) -> Option<QParams> {
+    let (min, max) = statistics.range()?;
+    if statistics.is_dead() {
+        return None;
+    }
+    let made = match scheme.mapping() {
+        Mapping::Affine => {
+            let (lo, hi) = (min.min(0.0) * factor, max.max(0.0) * factor);
+            affine(scheme.as_scheme(), lo, hi)
+        }
+        Mapping::Symmetric | Mapping::PowerOfTwo => {
+            scheme.centred(min < 0.0).over(max.max(-min) * factor)
+        }
+    };
+    made.ok()
+}
+
 /// `lo <= 0 <= hi` are the widened minimum and maximum.
 fn fit_affine(
     statistics: &Statistics,
@@ -47,6 +71,7 @@ fn fit_affine(
             Estimate::Cut((line.percentile(100.0 - percent), line.percentile(percent)))
         }
         ActivationRange::Mse { exponent } => Estimate::Search { exponent },
+        ActivationRange::OutputMse => Estimate::Search { exponent: 2.0 },
         ActivationRange::Entropy => {
             let levels = scheme.bits().steps() as usize + 1;
             Estimate::Cut(shrink(histogram, (lo, hi), levels))
@@ -79,6 +104,7 @@ fn fit_centred(
             Estimate::Cut(magnitudes(histogram).percentile(percent))
         }
         ActivationRange::Mse { exponent } => Estimate::Search { exponent },
+        ActivationRange::OutputMse => Estimate::Search { exponent: 2.0 },
         ActivationRange::Entropy => {
             let lo = if min < 0.0 { -bound } else { 0.0 };
             Estimate::Cut(shrink(histogram, (lo, bound), grid.levels()).1)

@@ -31,7 +31,7 @@ mod statistics;
 mod survey;
 
 pub use bias::{BiasCodes, LARGEST_BIAS, bias_codes};
-pub use fit::fit_activation;
+pub use fit::{fit_activation, shrunk_activation};
 pub use histogram::{Bin, Histogram};
 pub use range::ActivationRange;
 pub use scheme::ActivationScheme;

@@ -7,6 +7,7 @@
 //! | `percentile` | the (100 - p)th and the pth percentile | the pth percentile of the magnitudes |
 //! | `mse` | the range with the least sum of abs(x - y)^exponent that the search of [`crate::RangeMethod::Mse`] finds | the same |
 //! | `entropy` | the range that loses the least information, as [`crate::RangeMethod::Entropy`] | the same |
+//! | `output_mse` | the range whose error the layers that read the site make least of, which takes a network and images to find; of the statistics alone: `mse` with the exponent 2 | the same |
 //!
 //! The momentum m is 0.9 unless given: the last 1 / (1 - m) = 10 batches then carry two thirds of the average. Calibration runs over some
 //! ten to a hundred batches; 0.99 and more, usual over the thousands of batches of a training, would leave the range to the first one.
@@ -35,9 +36,13 @@ pub enum ActivationRange {
     },
     /// The range that loses the least information (Kullback-Leibler divergence) when it is quantized.
     Entropy,
+    /// The range whose quantization error changes the outputs of the layers that read the site the least. What is known of them is
+    /// not known here: [`crate::fit_activation`] takes the least squared error of the values themselves.
+    OutputMse,
 }
 
-const ALLOWED: &str = "minmax, moving_average, percentile, mse, entropy";
+const OUTPUT_MSE: &str = "output_mse";
+const ALLOWED: &str = "minmax, moving_average, percentile, mse, entropy, output_mse";
 
 impl ActivationRange {
     /// The momentum that `moving_average` means when none is given.
@@ -45,9 +50,10 @@ impl ActivationRange {
 
     /// Its spelling in experiments and results; a parameter stands beside it.
     pub fn name(self) -> &'static str {
-        match self.method() {
-            Some(method) => method.name(),
-            None => "moving_average",
+        match (self, self.method()) {
+            (_, Some(method)) => method.name(),
+            (ActivationRange::OutputMse, None) => OUTPUT_MSE,
+            (_, None) => "moving_average",
         }
     }
 
@@ -60,6 +66,16 @@ impl ActivationRange {
         if name == "moving_average" {
             let momentum = parameter.unwrap_or(ActivationRange::DEFAULT_MOMENTUM);
             return ActivationRange::MovingAverage { momentum }.checked();
+        }
+        if name == OUTPUT_MSE {
+            return match parameter {
+                None => Ok(ActivationRange::OutputMse),
+                Some(found) => Err(Error::Parameter {
+                    axis: "activation range",
+                    name: OUTPUT_MSE,
+                    found,
+                }),
+            };
         }
         match RangeMethod::named(name, parameter) {
             Ok(RangeMethod::MinMax) => Ok(ActivationRange::MinMax),
@@ -105,7 +121,7 @@ impl ActivationRange {
     fn method(self) -> Option<RangeMethod> {
         match self {
             ActivationRange::MinMax => Some(RangeMethod::MinMax),
-            ActivationRange::MovingAverage { .. } => None,
+            ActivationRange::MovingAverage { .. } | ActivationRange::OutputMse => None,
             ActivationRange::Percentile(percent) => Some(RangeMethod::Percentile(percent)),
             ActivationRange::Mse { exponent } => Some(RangeMethod::Mse { exponent }),
             ActivationRange::Entropy => Some(RangeMethod::Entropy),
@@ -141,7 +157,7 @@ mod tests {
             assert_eq!(
                 name.parse::<ActivationRange>().unwrap_err().to_string(),
                 format!(
-                    "activation range = \"{name}\" is unknown; allowed: minmax, moving_average, percentile, mse, entropy"
+                    "activation range = \"{name}\" is unknown; allowed: minmax, moving_average, percentile, mse, entropy, output_mse"
                 )
             );
         }

@@ -18,9 +18,9 @@ pub(in crate::setting) static CALIBRATION: &[Setting] = &[
         .axis(Axis::of("calibration images", Network).prefix("calibration images ")),
     setting!(
         calibration.method,
-        Takes::Words(&["minmax", "moving_average", "percentile", "mse", "entropy"])
+        Takes::Words(&["minmax", "moving_average", "percentile", "mse", "entropy", "output_mse"])
     )
-    .means("minmax, moving_average, percentile, mse, entropy")
+    .means("minmax, moving_average, percentile, mse, entropy, or output_mse (of what layers make of a site)")
     .usually("minmax, mse where training learns steps")
     .axis(Axis::of(AXIS, Network))
     .before("calibration_dataset"),
