@@ -18,7 +18,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use resnet::Checkpoint;
 use train::Reconstruction;
 
-use crate::allocated::{Known, Outcome, allocated};
+use crate::allocated::{Known, allocated};
 #[cfg(feature = "burn")]
 use crate::device::{open_burn, with_gradients};
 use crate::plan::PlannedRun;
@@ -66,23 +66,8 @@ pub fn quantized(
     statistics: Option<&SiteStatistics>,
     around: &Around<'_>,
 ) -> Result<QuantizedNet> {
-    let (net, _) = quantized_telling(checkpoint, how, statistics, around)?;
-    Ok(net)
-}
-
-/// [`quantized`], and what became of the allocation of bits, if there was one.
-///
-/// # Errors
-/// As there.
-pub fn quantized_telling(
-    checkpoint: &Checkpoint,
-    how: &Quantization,
-    statistics: Option<&SiteStatistics>,
-    around: &Around<'_>,
-) -> Result<(QuantizedNet, Option<Outcome>)> {
-    let (how, outcome) = allocated(checkpoint, how, statistics, around)?;
-    let net = quantized_as_said(checkpoint, &how, statistics, around)?;
-    Ok((net, outcome))
+    let (how, _) = allocated(checkpoint, how, statistics, around)?;
+    quantized_as_said(checkpoint, &how, statistics, around)
 }
 
 /// With every number of bits known.

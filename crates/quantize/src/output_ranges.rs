@@ -205,6 +205,7 @@ mod tests {
             scheme: ActivationScheme::new(bits, mapping, codes, range, Rounding::HalfEven).unwrap(),
             first_bits: None,
             last_bits: None,
+            bits_of: BTreeMap::new(),
             shortcut,
         }
     }
