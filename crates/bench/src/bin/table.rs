@@ -11,8 +11,8 @@ use bench::cli::exit_code;
 use clap::Parser;
 use report::{Output, outputs, splice};
 
-/// Print the accuracy table of experiments, and write table.md, table.csv, table.tex, accuracy.svg and sqnr.svg beside
-/// their runs.
+/// Print the accuracy table of experiments, and write table.md, table.csv, table.tex, accuracy.svg, sqnr.svg and what
+/// else there is to draw beside their runs.
 #[derive(Parser)]
 #[command(version)]
 struct Args {
