@@ -116,6 +116,8 @@ fn experiments_on_cifar10_plan_and_their_checks_have_runs() {
     let names: Vec<&str> = planned.iter().map(|pair| pair.0.name.as_str()).collect();
     for name in [
         "activations",
+        "allocation",
+        "sensitivity",
         "shortcut",
         "arithmetic",
         "integer",

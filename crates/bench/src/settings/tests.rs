@@ -583,3 +583,62 @@ fn ranges_of_sites_by_layers_outputs_take_no_parameter_and_no_training() {
     assert!(refused("calibration.mse_exponent", Scalar::Integer(2)).contains("mse"));
     assert!(refused("method", text("qat")).contains("set method = ptq"));
 }
+
+#[test]
+fn an_allocation_says_what_it_needs_and_leaves_older_ids_alone() {
+    let plain = cell(&[bits(8)]).unwrap().config;
+    assert_eq!(plain.text("allocate_method"), "");
+    assert_eq!(plain.text("allocate_budget"), "");
+    let method = |word: &str| ("allocate.method", text(word));
+    let budget = |budget: f64| ("allocate.budget", Scalar::Float(budget));
+    let own = cell(&[bits(8), method("hessian"), ("allocate.bits", text("8 2,4"))]).unwrap();
+    assert_eq!(own.config.text("allocate_bits"), "2 4 8");
+    assert_eq!(own.config.text("allocate_budget"), "4");
+    for (wrong, says) in [
+        (
+            vec![
+                bits(32),
+                ("activations.bits", Scalar::Integer(8)),
+                method("sqnr"),
+            ],
+            "weights.bits = 32",
+        ),
+        (
+            vec![bits(8), method("sqnr"), ("allocate.of", text("both"))],
+            "activations.bits = 32",
+        ),
+        (
+            vec![bits(8), method("sqnr"), budget(1.5)],
+            "the fewest of allocate.bits are 2",
+        ),
+        (
+            vec![bits(8), method("sqnr"), ("allocate.bits", text("0 4"))],
+            "numbers of bits from 1 to 16",
+        ),
+        (
+            vec![
+                bits(8),
+                ("activations.bits", Scalar::Integer(8)),
+                method("fisher"),
+                ("allocate.of", text("both")),
+            ],
+            "curvature is that of weights",
+        ),
+        (
+            vec![
+                bits(8),
+                ("activations.bits", Scalar::Integer(8)),
+                ("weights.mapping", text("symmetric")),
+                ("execution", text("integer")),
+                method("sqnr"),
+                ("allocate.bits", text("4 12")),
+            ],
+            "allocate.bits has 12",
+        ),
+        (vec![bits(8), method("stored")], "allowed are none, uniform"),
+        (vec![("method", text("stored")), method("sqnr")], "allocate"),
+    ] {
+        let error = error(&wrong);
+        assert!(error.contains(says) && !error.contains('\n'), "{error}");
+    }
+}
