@@ -151,6 +151,6 @@ fn the_number_of_threads_changes_no_bit_and_what_is_known_is_not_measured_again(
         assert_eq!(one, bits(Some(&shipped.known), 2), "{method}");
         let layers = one.0.len();
         let distinct: BTreeSet<u32> = one.0.values().map(|bits| bits.get()).collect();
-        assert!(layers == 22 && distinct.len() > 1, "{method}: {distinct:?}");
+        assert!(layers == 20 && distinct.len() > 1, "{method}: {distinct:?}");
     }
 }

@@ -52,11 +52,11 @@ fn shares_rounds_and_threads_make_the_same_map_and_a_row_is_the_network_with_tha
         said.contains("conv1") && said.lines().all(|line| line.chars().count() <= 80),
         "{said}"
     );
-    // Little memory, one thread, the second share first.
+    // One thread, little memory, the second share first.
     for share in ["2/2", "1/2"] {
         let output = run(
             shared.path(),
-            &["--shard", share, "--threads", "1", "--memory", "24"],
+            &["--shard", share, "--threads", "1", "--memory", "48"],
         );
         assert!(output.status.success(), "{}", text(&output));
     }
@@ -64,7 +64,7 @@ fn shares_rounds_and_threads_make_the_same_map_and_a_row_is_the_network_with_tha
     assert_eq!(std::fs::read(&one).unwrap(), std::fs::read(other).unwrap());
     assert!(one.with_extension("svg").is_file());
     let rows: Vec<SensitivityRow> = read_rows(&one).unwrap();
-    assert_eq!(rows.len(), 22 * 2);
+    assert_eq!(rows.len(), 20 * 2);
     let layer = "layer2.0.conv2";
     let row = rows
         .iter()
@@ -129,7 +129,7 @@ fn all_but_one_is_a_map_of_its_own_beside_the_first() {
     }
     let [alone, all_but] = ["sensitivity.csv", "all_but.csv"].map(|name| {
         let rows: Vec<SensitivityRow> = read_rows(&found(place.path(), name)).unwrap();
-        assert_eq!(rows.len(), 2 * (22 + 31));
+        assert_eq!(rows.len(), 2 * (20 + 31));
         rows
     });
     let harm = |rows: &[SensitivityRow]| -> f64 {

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use dataset::Dataset;
 use network::Network;
 use quant_core::{Bits, words};
-use quantize::{Kind, LogitError, Probe, SiteCodes, SiteStatistics, Subject};
+use quantize::{Kind, LogitError, Probe, SiteCodes, SiteStatistics, Subject, Widths};
 use results::{FileLock, SensitivityRow, Wait, read_rows, rows_text, write_whole};
 
 use crate::allocated::tried;
@@ -234,13 +234,9 @@ impl<'a> Map<'a> {
         Ok(rows)
     }
 
-    /// What is tried together: as much as the memory allows.
+    /// What is tried together: as much as the memory allows, where one image's values take so many bytes.
     fn rounds(&self, subject: &Subject<'_>, image: usize) -> Result<Vec<Round>> {
-        // Two sets of values of eight images for each thread, and a program's weights.
-        let weights = |name: &str| -> usize {
-            let tensor = subject.float.tensors().get(&format!("{name}.weight"));
-            tensor.map_or(0, |tensor| 4 * tensor.data.len())
-        };
+        // Two sets of values of eight images for each thread.
         let values = 16 * self.threads * image;
         let most = self.memory / 2;
         if values > most {
@@ -251,35 +247,12 @@ impl<'a> Map<'a> {
                 values >> 20
             );
         }
-        let mut all: Vec<(Kind, String, u32)> = Vec::new();
-        for (kind, name, bits) in &subject.tried {
-            all.extend(bits.iter().map(|bits| (*kind, name.clone(), *bits)));
-        }
-        // The widest last; by width, since that is what a base has.
-        all.sort_by_key(|(.., bits)| *bits);
-        let mut rounds: Vec<Round> = Vec::new();
-        let mut held = 0;
-        for change in all {
-            let base = (self.tried == Tried::AllBut).then_some(change.2);
-            let own = match change.0 {
-                Kind::Weights => weights(&change.1),
-                Kind::Activations => 0,
-            };
-            match rounds.last_mut() {
-                Some(round) if held + own <= most && round.base == base => {
-                    round.changes.push(change);
-                    held += own;
-                }
-                _ => {
-                    rounds.push(Round {
-                        base,
-                        changes: vec![change],
-                    });
-                    held = own;
-                }
-            }
-        }
-        Ok(rounds)
+        let bytes = |kind: Kind, name: &str| -> usize {
+            let tensor = subject.float.tensors().get(&format!("{name}.weight"));
+            let weights = tensor.filter(|_| kind == Kind::Weights);
+            weights.map_or(0, |tensor| 4 * tensor.data.len())
+        };
+        Ok(rounds(&subject.tried, self.tried, &bytes, most))
     }
 
     /// The network that a round changes.
@@ -292,6 +265,42 @@ impl<'a> Map<'a> {
         let codes = codes.map_or_else(SiteCodes::new, |(_, codes)| codes.clone());
         Ok(Probe::new(network.clone(), size, &codes)?)
     }
+}
+
+/// Changes in rounds, each of which takes no more than `most` bytes if one change alone does not; with all else at a width, those of
+/// that width.
+fn rounds(
+    tries: &[Widths],
+    tried: Tried,
+    bytes: &dyn Fn(Kind, &str) -> usize,
+    most: usize,
+) -> Vec<Round> {
+    let mut all: Vec<(Kind, String, u32)> = Vec::new();
+    for (kind, name, bits) in tries {
+        all.extend(bits.iter().map(|bits| (*kind, name.clone(), *bits)));
+    }
+    // By width, since that is what a base has.
+    all.sort_by_key(|(.., bits)| *bits);
+    let mut rounds: Vec<Round> = Vec::new();
+    let mut held = 0;
+    for change in all {
+        let base = (tried == Tried::AllBut).then_some(change.2);
+        let own = bytes(change.0, &change.1);
+        match rounds.last_mut() {
+            Some(round) if held + own <= most && round.base == base => {
+                round.changes.push(change);
+                held += own;
+            }
+            _ => {
+                rounds.push(Round {
+                    base,
+                    changes: vec![change],
+                });
+                held = own;
+            }
+        }
+    }
+    rounds
 }
 
 /// Images at once.
@@ -360,4 +369,47 @@ fn add(all: &mut SensitivityRow, own: &SensitivityRow) {
     all.loss_sum += own.loss_sum;
     all.flips += own.flips;
     all.top1_correct += own.top1_correct;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tries() -> Vec<Widths> {
+        let layer = |name: &str| (Kind::Weights, name.to_owned(), vec![2, 8]);
+        let site = (Kind::Activations, "input".to_owned(), vec![8]);
+        vec![layer("conv1"), layer("conv2"), layer("fc"), site]
+    }
+
+    /// The numbers of changes of each round, and the bits of all else.
+    fn sizes(tried: Tried, most: usize) -> Vec<(usize, Option<u32>)> {
+        let bytes = |kind: Kind, name: &str| match (kind, name) {
+            (Kind::Activations, _) => 0,
+            (_, "fc") => 100,
+            _ => 10,
+        };
+        let rounds = rounds(&tries(), tried, &bytes, most);
+        let mut seen: Vec<_> = rounds
+            .iter()
+            .flat_map(|round| round.changes.clone())
+            .collect();
+        seen.sort();
+        seen.dedup();
+        assert_eq!(seen.len(), 7);
+        rounds
+            .iter()
+            .map(|round| (round.changes.len(), round.base))
+            .collect()
+    }
+
+    #[test]
+    fn rounds_hold_as_much_as_the_memory_allows_and_one_layer_at_least() {
+        assert_eq!(sizes(Tried::Alone, 1000), [(7, None)]);
+        assert_eq!(sizes(Tried::Alone, 150), [(5, None), (2, None)]);
+        assert_eq!(
+            sizes(Tried::Alone, 20),
+            [(2, None), (1, None), (2, None), (2, None)]
+        );
+        assert_eq!(sizes(Tried::AllBut, 1000), [(3, Some(2)), (4, Some(8))]);
+    }
 }
