@@ -98,7 +98,9 @@ impl Scatter {
         if line.len() > 1 {
             canvas.line(&line, GREY, 1.6);
         }
-        for dot in &self.dots {
+        // Hollow ones last: they do not cover the others.
+        let (hollow, filled): (Vec<&Dot>, Vec<&Dot>) = self.dots.iter().partition(|d| d.hollow);
+        for dot in filled.into_iter().chain(hollow) {
             let at = frame.at(dot.x, dot.y);
             let color = categorical(dot.series);
             match dot.hollow {

@@ -287,7 +287,7 @@ fn rounds(
         let base = (tried == Tried::AllBut).then_some(change.2);
         let own = bytes(change.0, &change.1);
         match rounds.last_mut() {
-            Some(round) if held + own <= most && round.base == base => {
+            Some(round) if (own == 0 || held + own <= most) && round.base == base => {
                 round.changes.push(change);
                 held += own;
             }

@@ -6,7 +6,7 @@ use results::setting;
 /// Columns of a terminal that the help keeps to.
 const WIDTH: usize = 80;
 /// Most keys that a message about an unknown one names.
-const MOST_NAMED: usize = 4;
+const MOST_NAMED: usize = 5;
 
 /// Every key, in the order of the columns.
 fn keys() -> impl Iterator<Item = &'static str> + Clone {
@@ -121,7 +121,7 @@ mod tests {
             let expected = format!("unknown key `{wrong}`; did you mean {meant}?");
             assert_eq!(message(wrong), expected);
         }
-        let several = "weights.bits, first.bits, last.bits or activations.bits?";
+        let several = "weights.bits, first.bits, last.bits, allocate.bits or activations.bits?";
         assert!(message("bits").ends_with(several), "{}", message("bits"));
         let nothing = message("temperature_of_the_room");
         assert!(

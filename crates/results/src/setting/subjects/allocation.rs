@@ -31,7 +31,7 @@ pub(in crate::setting) static ALLOCATION: &[Setting] = &[
         .axis(Axis::of("budget", Weights).prefix("budget "))
         .later(),
     setting!(allocate.bits, Takes::Widths)
-        .means("what may be given; the others are those of weights.bits and so on")
+        .means("the numbers of bits that may be given")
         .default("2 3 4 6 8")
         .axis(Axis::of("widths", Weights).prefix("of "))
         .later(),
