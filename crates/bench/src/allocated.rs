@@ -144,10 +144,17 @@ pub fn tried(
     };
     let knobs = knobs(network, how, &all, size)?;
     let rounded = rounded(checkpoint, network, how, (statistics, &knobs), around)?;
-    let tried = knobs
-        .all()
-        .map(|(kind, name, bits)| (kind, name.to_owned(), bits.to_vec()));
-    Ok((rounded, tried.collect()))
+    let mut tried: Vec<Widths> = (knobs.all())
+        .map(|(kind, name, bits)| (kind, name.to_owned(), bits.to_vec()))
+        .collect();
+    // In execution order, where sites that are chosen together stand apart.
+    let sites = Sites::new(network.topology());
+    let place = |site: &str| sites.names().position(|own| own == site);
+    tried.sort_by_key(|(kind, name, _)| match kind {
+        Kind::Weights => (*kind, None),
+        Kind::Activations => (*kind, place(name)),
+    });
+    Ok((rounded, tried))
 }
 
 /// What there is to choose for `how`: first and last layer have the bits that are said of them.

@@ -28,6 +28,8 @@ use crate::units::{Unit, Units};
 pub enum Epilogue {
     /// Into the layer before them: the fast form.
     Fused,
+    /// ReLUs into the step before them, additions into nodes of their own: every activation site is a node's value.
+    Sites,
     /// Into nodes of their own, called what they are called in the network: every layer's output is as PyTorch's BatchNorm
     /// hands it on. In a graph with codes the additions alone: what is rounded behind a ReLU is rounded once.
     Separate,
@@ -443,7 +445,8 @@ mod tests {
         let arch = Arch::parse("resnet18").unwrap().with_classes(5);
         let network = network(&arch, random_state(&arch, 4)).unwrap();
         let pixels = images(1, 64);
-        let [fused, separate] = [Epilogue::Fused, Epilogue::Separate].map(|epilogue| {
+        let all = [Epilogue::Fused, Epilogue::Sites, Epilogue::Separate];
+        let [fused, sites, separate] = all.map(|epilogue| {
             let graph = lower(network.clone(), [64, 64], epilogue).unwrap();
             let names: Vec<_> = graph.nodes().map(|(name, _)| name.to_owned()).collect();
             for unit in arch.layout().units() {
@@ -456,6 +459,7 @@ mod tests {
             logits
         });
         assert_eq!(fused, separate);
+        assert_eq!(fused, sites);
     }
 
     #[test]

@@ -170,7 +170,7 @@ impl Probe {
             return Ok(None);
         }
         let sites = Sites::new(self.network.topology());
-        let node = sites.node(site, false);
+        let node = sites.node(site, true);
         let place = self.names.iter().position(|name| name == node);
         let place = place.ok_or_else(|| network::Error::missing(site))?;
         Ok(Some(place))
@@ -332,9 +332,7 @@ impl Probe {
         };
         if let Some(code) = code {
             self.program.revise(workspace, (node, count), &mut |some| {
-                for x in some {
-                    *x = code.fake_quant(*x, Rounding::HalfEven, 0);
-                }
+                some.copy_from_slice(&code.fake_quant_all(some, Rounding::HalfEven));
             })?;
         }
         Ok(())
@@ -342,7 +340,7 @@ impl Probe {
 }
 
 fn graph(network: &Network, size: [usize; 2]) -> Result<Graph, Error> {
-    lower(network.clone(), size, Epilogue::Separate)
+    lower(network.clone(), size, Epilogue::Sites)
 }
 
 #[cfg(test)]
