@@ -16,7 +16,6 @@ use crate::typed::Step;
 /// A node of a [`Program`] with other weights.
 pub struct Variant {
     node: usize,
-    bytes: usize,
     step: Steps,
 }
 
@@ -30,11 +29,6 @@ impl Variant {
     /// The node that it stands for.
     pub fn node(&self) -> usize {
         self.node
-    }
-
-    /// About what its weights take in memory.
-    pub fn bytes(&self) -> usize {
-        self.bytes
     }
 }
 
@@ -50,16 +44,15 @@ impl Program {
         wanted: &dyn Fn(usize) -> bool,
     ) -> Result<Vec<Variant>, Error> {
         let isa = self.isa();
-        let bytes: Vec<usize> = (graph.nodes.iter())
-            .map(|placed| placed.node.op.weights() * size_of::<f32>())
+        let weighted: Vec<bool> = (graph.nodes.iter())
+            .map(|placed| placed.node.op.weights() > 0)
             .collect();
-        let wanted = |node: usize| bytes[node] > 0 && wanted(node);
+        let wanted = |node: usize| weighted[node] && wanted(node);
         macro_rules! variants {
             ($typed:expr, $kind:ident) => {
                 ($typed.variants(graph, &wanted, isa)?.into_iter())
                     .map(|(node, step)| Variant {
                         node,
-                        bytes: bytes[node],
                         step: Steps::$kind(step),
                     })
                     .collect()

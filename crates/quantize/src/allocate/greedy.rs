@@ -1,6 +1,6 @@
 //! Bits taken away one step after the other, each where it harms least for what it saves, as measured in the network as it is by then.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::knobs::{Assignment, Kind, Knobs};
 use super::subject::Subject;
@@ -67,13 +67,14 @@ pub fn greedy(
             let Some((mut first, _)) = best(&known) else {
                 break;
             };
-            // At most once around.
-            for _ in 0..open.len() {
+            // What was measured of the network as it is now; the others are of an earlier step.
+            let mut current: BTreeSet<usize> = fresh.into_iter().collect();
+            while current.insert(first) {
                 let again = measure(&now, &[first])?;
                 known.insert(first, again[0]);
                 match best(&known) {
-                    Some((other, _)) if other != first => first = other,
-                    _ => break,
+                    Some((other, _)) => first = other,
+                    None => break,
                 }
             }
             if let Some(less) = part.stepped(&now, first, false) {

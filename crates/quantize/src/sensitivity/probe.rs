@@ -141,20 +141,6 @@ impl Probe {
         values.sum::<usize>() * size_of::<f32>()
     }
 
-    /// About what the weights of all changes take in memory, in bytes.
-    pub fn bytes(&self) -> usize {
-        let each = self.changes.iter().map(|change| match &change.what {
-            What::Weights(variant) => variant.bytes(),
-            What::Rounded(..) => 0,
-        });
-        each.sum()
-    }
-
-    /// Forgets all changes.
-    pub fn clear(&mut self) {
-        self.changes.clear();
-    }
-
     /// The layer or site of a change.
     pub fn name(&self, change: usize) -> &str {
         &self.changes[change].name
