@@ -28,6 +28,8 @@ pub struct Known(Mutex<HashMap<String, Arc<(Rounded, Measured)>>>);
 /// What became of an allocation.
 pub struct Outcome {
     found: Arc<(Rounded, Measured)>,
+    /// Whose bits they are.
+    pub method: Method,
     /// What there was to choose.
     pub knobs: Knobs,
     /// The bits of everything that is quantized.
@@ -115,6 +117,7 @@ pub fn allocated<'a>(
     }
     let outcome = Outcome {
         found,
+        method: allocation.method,
         knobs,
         bits: complete,
     };
@@ -141,6 +144,7 @@ pub fn tried(
         bits: widths.to_vec(),
         images: 0,
         seed: 0,
+        latencies: None,
     };
     let knobs = knobs(network, how, &all, size)?;
     let rounded = rounded(checkpoint, network, how, (statistics, &knobs), around)?;
@@ -200,7 +204,11 @@ fn knobs(
         }
     };
     let policy = policy.unwrap_or(ShortcutPolicy::Rescale);
-    Ok(Knobs::new(&topology, policy, &weights, &activations))
+    let knobs = Knobs::new(&topology, policy, &weights, &activations);
+    match &allocation.latencies {
+        Some(latencies) => (knobs.with_latencies(latencies.clone())).context("allocate.latencies"),
+        None => Ok(knobs),
+    }
 }
 
 /// `network` at every width that something of it may have.

@@ -11,6 +11,7 @@ mod columns;
 mod equalization;
 mod input;
 mod keys;
+mod latencies;
 mod model;
 mod reader;
 mod reconstruct;

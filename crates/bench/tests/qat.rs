@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bench::agreement::compare;
+use bench::allocated::allocated;
 use bench::calibration::collect;
 use bench::device::Target;
 use bench::evaluate::{evaluate, logits};
@@ -23,7 +24,7 @@ use dataset::Dataset;
 use dataset::synthetic::Split;
 use engine::{Execution, IntegerArithmetic};
 use network::StateDict;
-use quantize::SiteStatistics;
+use quantize::{Kind, SiteStatistics};
 use resnet::Checkpoint;
 use train::qat::Qat;
 
@@ -74,12 +75,19 @@ impl Shipped {
         settings: &[(&str, Scalar)],
         stop_after: usize,
     ) -> anyhow::Result<Trained> {
-        let how = Self::how(settings)?;
-        let training = training(&how);
+        self.train_as(&Self::how(settings)?, folder, stop_after)
+    }
+
+    fn train_as(
+        &self,
+        how: &Quantization,
+        folder: &Path,
+        stop_after: usize,
+    ) -> anyhow::Result<Trained> {
         let job = Job {
             checkpoint: &self.checkpoint,
-            how: &how,
-            training,
+            how,
+            training: training(how),
             statistics: &self.statistics,
             images: (&self.images, "synthetic"),
             test: None,
@@ -186,6 +194,40 @@ fn simulation_integers_and_the_stored_file_of_a_trained_network_agree() {
             logits(&net.unwrap(), tested, THREADS, &|_| {}, &running).unwrap()
         };
         assert_eq!(all(&stored), all(&trained.net), "{method} {bn}");
+    }
+}
+
+#[test]
+fn a_training_keeps_the_bits_that_were_allocated() {
+    let shipped = Shipped::open(48);
+    let settings = [
+        ("allocate.method", text("sqnr")),
+        ("allocate.budget", Scalar::Integer(3)),
+        ("qat.epochs", Scalar::Integer(1)),
+    ];
+    let how = Shipped::how(&settings).unwrap();
+    let around = Around {
+        images: Some(&shipped.images),
+        threads: THREADS,
+        ..Around::alone()
+    };
+    let statistics = Some(&shipped.statistics);
+    let (how, outcome) = allocated(&shipped.checkpoint, &how, statistics, &around).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let trained = shipped.train_as(&how, folder.path(), 0).unwrap();
+    let outcome = outcome.unwrap();
+    let mut seen = std::collections::BTreeSet::new();
+    for line in trained.net.manifest.iter().filter(|l| l.kind == "weight") {
+        let layer = line.tensor.strip_suffix(".weight").unwrap();
+        let bits = outcome.bits[&(Kind::Weights, layer.to_owned())];
+        assert_eq!(line.bits, bits, "{layer}");
+        seen.insert(bits);
+    }
+    assert!(seen.len() > 2, "{seen:?}");
+    let running = AtomicBool::new(false);
+    let integers = Execution::Integer(IntegerArithmetic::default());
+    for node in compare(&trained.net, integers, &shipped.tested, THREADS, &running).unwrap() {
+        assert_eq!(node.differ, 0, "{}", node.node);
     }
 }
 

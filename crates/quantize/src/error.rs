@@ -26,6 +26,19 @@ pub enum Error {
         least: f64,
     },
 
+    /// A budget of time needs the time of every layer.
+    #[error(
+        "layer {layer} has no time for {weights} bits of weights and {activations} of activations (32: float), nor for more"
+    )]
+    NoLatency {
+        /// Its name.
+        layer: String,
+        /// Bits of its weights.
+        weights: u32,
+        /// Bits of what it reads.
+        activations: u32,
+    },
+
     /// Quantization was asked for and changed no tensor.
     #[error("nothing was quantized ({reason})")]
     NothingQuantized {

@@ -28,8 +28,8 @@ mod stored;
 mod units;
 
 pub use allocate::{
-    Allocated, Allocation, Cost, Expected, Kind, Knobs, Margins, Measured, Method, Of, Predictor,
-    Rounded, Row, Subject, Widths, greedy, measure,
+    Allocated, Allocation, Cost, Expected, Kind, Knobs, Latencies, Margins, Measured, Method, Of,
+    Predictor, Rounded, Row, Subject, Widths, greedy, kappa, measure,
 };
 pub use blocks::{Block, Extent, blocks};
 pub use correct::BiasCorrection;

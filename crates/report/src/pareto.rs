@@ -18,7 +18,7 @@ struct Measure {
     of: fn(&TableRow, &Loaded) -> Option<f64>,
 }
 
-const MEASURES: [Measure; 3] = [
+const MEASURES: [Measure; 4] = [
     Measure {
         title: "size of the weights",
         unit: "KiB",
@@ -33,6 +33,14 @@ const MEASURES: [Measure; 3] = [
         of: |row, loaded| {
             let (bits, _) = loaded.network(&row.run_id, metric::BIT_OPERATIONS)?;
             Some(bits / 1e9)
+        },
+    },
+    Measure {
+        title: "time of the layers, by the table",
+        unit: "us",
+        of: |row, loaded| {
+            let (time, _) = loaded.network(&row.run_id, metric::LAYERS_TIME)?;
+            Some(time / 1e3)
         },
     },
     Measure {

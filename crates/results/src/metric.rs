@@ -51,6 +51,12 @@ pub const AVERAGE_WEIGHT_BITS: &str = "average_weight_bits";
 pub const AVERAGE_ACTIVATION_BITS: &str = "average_activation_bits";
 /// Whole network with allocated bits: multiplications for one image, each times the bits of both factors, 32 for float.
 pub const BIT_OPERATIONS: &str = "bit_operations";
+/// Whole network with bits allocated by time: what its layers take for one image, by the table that was given.
+pub const LAYERS_TIME: &str = "layers_time";
+/// Whole network with bits allocated by Lin's closed form: SQNR that a bit of weights brings.
+pub const KAPPA_WEIGHTS: &str = "kappa_weights";
+/// The same for a bit of activations.
+pub const KAPPA_ACTIVATIONS: &str = "kappa_activations";
 /// Begins a metric: the logit SQNR that a predictor, whose name follows, expects.
 pub const EXPECTED_SQNR: &str = "expected_logit_sqnr_";
 /// Begins a metric: the hits of `n` images that a predictor expects.
@@ -64,6 +70,10 @@ pub const EXPECTED_FLIPS: &str = "expected_flips_";
 pub const IMAGES: &str = "images";
 /// Unit of SQNR.
 pub const DECIBEL: &str = "dB";
+/// Unit of `kappa_weights` and `kappa_activations`.
+pub const DECIBEL_PER_BIT: &str = "dB/bit";
+/// Unit of `layers_time`.
+pub const NANOSECONDS: &str = "ns";
 /// Unit of `bits_stored`.
 pub const BITS: &str = "bits";
 /// Unit of `loss_sum`.

@@ -64,7 +64,7 @@ pub fn sha256(path: &Path) -> Result<String> {
 }
 
 /// The digest in hex.
-pub(super) fn hex(hasher: Sha256) -> String {
+pub fn hex(hasher: Sha256) -> String {
     hasher
         .finalize()
         .iter()

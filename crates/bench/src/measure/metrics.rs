@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use anyhow::{Context, Result, anyhow};
 use network::StateDict;
 use quant_core::sqnr_db;
-use quantize::{LayerReport, LogitError, Margins, Predictor, QuantizedNet};
+use quantize::{Kind, LayerReport, LogitError, Margins, Method, Predictor, QuantizedNet, kappa};
 use results::metric as names;
 use results::{MetricRow, PredictionRow};
 use train::qat::LostChannels;
@@ -72,6 +72,19 @@ impl Metrics {
             (names::BIT_OPERATIONS, operations),
         ] {
             self.push("", name, value.unwrap_or(f64::NAN), 1, names::BITS);
+        }
+        if let Some(time) = allocation.knobs.latency(bits) {
+            let name = names::LAYERS_TIME;
+            self.push("", name, time as f64, 1, names::NANOSECONDS);
+        }
+        if allocation.method == Method::Lin {
+            for (name, kind) in [
+                (names::KAPPA_WEIGHTS, Kind::Weights),
+                (names::KAPPA_ACTIVATIONS, Kind::Activations),
+            ] {
+                let kappa = kappa(measured, kind).unwrap_or(f64::NAN);
+                self.push("", name, kappa, 1, names::DECIBEL_PER_BIT);
+            }
         }
         for by in Predictor::ALL {
             let Some(noise) = measured.noise(by, bits, margins.classes()) else {

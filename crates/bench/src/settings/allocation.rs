@@ -1,12 +1,14 @@
 //! The settings of `allocate.*`, and what they go together with.
 
+use std::path::Path;
+
 use anyhow::{Context, Result};
 use quant_core::Bits;
-use quantize::{Allocation, Method, Of, WeightQuantization};
+use quantize::{Allocation, Cost, Method, Of, WeightQuantization};
 
-use super::Activations;
 use super::applies::does_not_apply;
 use super::reader::Reader;
+use super::{Activations, latencies};
 
 impl Reader {
     /// How to allocate bits, if that is asked for; the settings that go with it are checked either way.
@@ -21,6 +23,10 @@ impl Reader {
             bits: bits.collect::<Result<_>>().context("allocate.bits")?,
             images: self.value("allocate.images")?,
             seed,
+            latencies: match self.path("allocate.latencies")? {
+                Some(path) => Some(latencies::read(Path::new(&path))?),
+                None => None,
+            },
         };
         let word: String = self.value("allocate.method")?;
         if word == "none" {
@@ -52,6 +58,22 @@ pub(super) fn check(
         does_not_apply!(
             "allocate.method = {}: curvature is that of weights; set allocate.of = weights",
             how.method
+        );
+    }
+    match (how.cost, &how.latencies) {
+        (Cost::Latency, None) => does_not_apply!(
+            "allocate.cost = latency: times belong to a machine; give allocate.latencies = layers.csv, which throughput --models NET --out DIR writes"
+        ),
+        (Cost::Size | Cost::BitOperations, Some(_)) => does_not_apply!(
+            "allocate.latencies: allocate.cost = {} asks for no times; set allocate.cost = latency",
+            how.cost
+        ),
+        _ => {}
+    }
+    let is_additive = how.cost == Cost::Size || (how.cost == Cost::BitOperations && of != Of::Both);
+    if how.method == Method::Lin && !is_additive {
+        does_not_apply!(
+            "allocate.method = lin: its closed form has one cost for each bit; set allocate.cost = size, or bit_operations with allocate.of = weights or activations"
         );
     }
     for &bits in &how.bits {

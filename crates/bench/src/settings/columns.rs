@@ -6,7 +6,7 @@ use quant_core::qat::Method;
 use quantize::{BiasCorrection, Choice};
 use results::Config;
 
-use super::{Quantization, Source};
+use super::{Quantization, Source, latencies};
 
 /// 2: steps of weights in units of the unfolded weight, ranges of whole batches.
 const TRAINING_REVISION: u64 = 2;
@@ -67,6 +67,10 @@ pub(super) fn quantized_config(
         if applies {
             config.take(subject, said);
         }
+    }
+    let allocation = how.allocation.as_ref();
+    if let Some(times) = allocation.and_then(|(how, _)| how.latencies.as_ref()) {
+        config.set("allocate_latencies", latencies::digest(times));
     }
     if let Some(training) = training {
         config.set("qat_revision", TRAINING_REVISION);

@@ -635,6 +635,28 @@ fn an_allocation_says_what_it_needs_and_leaves_older_ids_alone() {
             ],
             "allocate.bits has 12",
         ),
+        (
+            vec![
+                bits(8),
+                ("activations.bits", Scalar::Integer(8)),
+                method("lin"),
+                ("allocate.of", text("both")),
+                ("allocate.cost", text("bit_operations")),
+            ],
+            "allocate.method = lin",
+        ),
+        (
+            vec![bits(8), method("sqnr"), ("allocate.cost", text("latency"))],
+            "give allocate.latencies",
+        ),
+        (
+            vec![
+                bits(8),
+                method("sqnr"),
+                ("allocate.latencies", text("no/such.csv")),
+            ],
+            "allocate.latencies = no/such.csv",
+        ),
         (vec![bits(8), method("stored")], "allowed are none, uniform"),
         (vec![("method", text("stored")), method("sqnr")], "allocate"),
     ] {

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use network::{Op, Topology, Value};
 use quant_core::Bits;
 
-use super::cost::Cost;
+use super::cost::{Cost, Latencies};
 use super::exact::Choice;
 use super::{Allocated, Of};
+use crate::error::Error;
 use crate::sites::{ShortcutPolicy, Sites};
 
 /// A layer's weights or a site's values.
@@ -57,6 +58,7 @@ pub struct Knobs {
     /// Values of each site for one image, those that are rounded.
     sites: BTreeMap<String, u64>,
     knobs: Vec<Knob>,
+    latencies: Option<Latencies>,
 }
 
 /// Bits for float.
@@ -132,7 +134,30 @@ impl Knobs {
             layers,
             sites,
             knobs,
+            latencies: None,
         }
+    }
+
+    /// The same, with the time that layers take.
+    ///
+    /// # Errors
+    /// [`Error::NoLatency`] names a layer that `latencies` has no time for, with the most bits that it may have.
+    pub fn with_latencies(mut self, latencies: Latencies) -> Result<Self, Error> {
+        let most = self.most();
+        let nothing = Assignment::new();
+        for layer in &self.layers {
+            let own = self.bits(Kind::Weights, &layer.name, &most, &nothing);
+            let read = self.bits(Kind::Activations, &layer.input, &most, &nothing);
+            if latencies.of(&layer.name, own, read).is_none() {
+                return Err(Error::NoLatency {
+                    layer: layer.name.clone(),
+                    weights: own,
+                    activations: read,
+                });
+            }
+        }
+        self.latencies = Some(latencies);
+        Ok(self)
     }
 
     /// All that has bits, with those that it may have.
@@ -202,9 +227,9 @@ impl Knobs {
 
     /// The same with one choice a step up or down, if there is one.
     pub(super) fn stepped(&self, now: &Assignment, knob: usize, up: bool) -> Option<Assignment> {
+        let bits = self.bits_of(knob, now)?;
         let knob = &self.knobs[knob];
-        let bits = now.get(&(knob.kind, knob.names[0].clone()))?;
-        let place = knob.bits.iter().position(|own| own == bits)?;
+        let place = knob.bits.iter().position(|&own| own == bits)?;
         let place = match up {
             true => place + 1,
             false => place.checked_sub(1)?,
@@ -217,6 +242,12 @@ impl Knobs {
         Some(next)
     }
 
+    /// Of a choice, in `now`.
+    pub(super) fn bits_of(&self, knob: usize, now: &Assignment) -> Option<u32> {
+        let knob = &self.knobs[knob];
+        now.get(&(knob.kind, knob.names[0].clone())).copied()
+    }
+
     /// Layers or sites of a choice.
     pub(super) fn names(&self, knob: usize) -> (Kind, &[String]) {
         (self.knobs[knob].kind, &self.knobs[knob].names)
@@ -224,13 +255,25 @@ impl Knobs {
 
     /// What `now` costs; what it says nothing of has the bits of `others`, or what it cannot choose, or is in float.
     pub(super) fn cost(&self, cost: Cost, now: &Assignment, others: &Assignment) -> u64 {
-        self.sum(cost, &|kind, name| {
-            f64::from(self.bits(kind, name, now, others))
-        }) as u64
+        match cost {
+            Cost::Latency => (self.layers.iter())
+                .map(|layer| {
+                    let own = self.bits(Kind::Weights, &layer.name, now, others);
+                    let read = self.bits(Kind::Activations, &layer.input, now, others);
+                    self.product(cost, layer, own, read)
+                })
+                .sum(),
+            Cost::Size | Cost::BitOperations => self.sum(cost, &|kind, name| {
+                f64::from(self.bits(kind, name, now, others))
+            }) as u64,
+        }
     }
 
     /// The budget in what it is spent on: as if everything that has bits here had so many.
     pub(super) fn budget(&self, cost: Cost, bits: f64, others: &Assignment) -> u64 {
+        if cost == Cost::Latency {
+            return self.time_at(bits, others);
+        }
         let nothing = Assignment::new();
         let all = self.sum(cost, &|kind, name| match self.has(kind, name) {
             true => bits,
@@ -242,7 +285,15 @@ impl Knobs {
 
     /// The bits that would cost as much everywhere.
     pub(super) fn average(&self, cost: Cost, now: &Assignment, others: &Assignment) -> f64 {
-        let paid = self.cost(cost, now, others) as f64;
+        let paid = self.cost(cost, now, others);
+        if cost == Cost::Latency {
+            let widths = self.widths();
+            let mut fitting = widths.iter().rev();
+            let fits = fitting.find(|&&bits| self.time_at(f64::from(bits), others) <= paid);
+            let bits = fits.or(widths.first()).copied();
+            return bits.map_or(0.0, f64::from);
+        }
+        let paid = paid as f64;
         let one = self.sum(cost, &|kind, name| match self.has(kind, name) {
             true => 1.0,
             false => f64::from(self.bits(kind, name, &Assignment::new(), others)),
@@ -255,6 +306,34 @@ impl Knobs {
         }
     }
 
+    /// All numbers of bits that something open may have, ascending.
+    fn widths(&self) -> Vec<u32> {
+        let open = self.free().into_iter();
+        let mut all: Vec<u32> = open
+            .flat_map(|knob| self.knobs[knob].bits.clone())
+            .collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    /// The time with everything that is open at `bits`: between two numbers of bits that can be had, in proportion.
+    fn time_at(&self, bits: f64, others: &Assignment) -> u64 {
+        let widths = self.widths();
+        let below = widths.iter().rev().find(|&&own| f64::from(own) <= bits);
+        let above = widths.iter().find(|&&own| f64::from(own) >= bits);
+        let time = |bits: u32| self.cost(Cost::Latency, &self.all_at(bits), others) as f64;
+        let all = match (below, above) {
+            (Some(&low), Some(&high)) if low < high => {
+                let share = (bits - f64::from(low)) / f64::from(high - low);
+                (1.0 - share) * time(low) + share * time(high)
+            }
+            (Some(&one), _) | (None, Some(&one)) => time(one),
+            (None, None) => self.cost(Cost::Latency, &self.fewest(), others) as f64,
+        };
+        (all + 0.5) as u64
+    }
+
     fn has(&self, kind: Kind, name: &str) -> bool {
         let own = |knob: &&Knob| knob.kind == kind && knob.names.iter().any(|own| own == name);
         self.knobs.iter().find(own).is_some()
@@ -264,6 +343,19 @@ impl Knobs {
         let key = (kind, name.to_owned());
         let found = now.get(&key).or_else(|| others.get(&key));
         found.copied().unwrap_or(FLOAT)
+    }
+
+    /// What `layer` costs by itself with `own` bits of weights and `read` bits of what it reads, where that is a matter of both.
+    fn product(&self, cost: Cost, layer: &Layer, own: u32, read: u32) -> u64 {
+        match cost {
+            Cost::Size => 0,
+            Cost::BitOperations => layer.multiplications * u64::from(own) * u64::from(read),
+            Cost::Latency => {
+                let latencies = self.latencies.as_ref();
+                let time = latencies.and_then(|all| all.of(&layer.name, own, read));
+                time.unwrap_or(0)
+            }
+        }
     }
 
     /// (1) or (2) of [`Cost`], with bits that need not be whole.
@@ -282,7 +374,7 @@ impl Knobs {
                     .sum();
                 weights + values
             }
-            Cost::BitOperations => (self.layers.iter())
+            Cost::BitOperations | Cost::Latency => (self.layers.iter())
                 .map(|layer| {
                     let own = bits(Kind::Weights, &layer.name);
                     let read = bits(Kind::Activations, &layer.input);
@@ -315,7 +407,7 @@ impl Knobs {
                     .collect();
                 let own_cost = match cost {
                     Cost::Size => site.names.iter().map(|name| self.sites[name]).sum::<u64>(),
-                    Cost::BitOperations => 0,
+                    Cost::BitOperations | Cost::Latency => 0,
                 };
                 let harmed = site
                     .names
@@ -330,20 +422,16 @@ impl Knobs {
                 for layer in &readers {
                     // A layer whose weights are not chosen here multiplies by what they have.
                     let choices = match self.weights(&layer.name) {
-                        Some(knob) if cost == Cost::BitOperations => knob.bits.clone(),
+                        Some(knob) if cost.is_of_products() => knob.bits.clone(),
                         _ => vec![self.bits(Kind::Weights, &layer.name, others, others)],
                     };
-                    let is_chosen =
-                        cost == Cost::BitOperations && self.weights(&layer.name).is_some();
+                    let is_chosen = cost.is_of_products() && self.weights(&layer.name).is_some();
                     made = (made.iter())
                         .flat_map(|(own, so_far)| choices.iter().map(move |&w| (own, so_far, w)))
                         .map(|(own, so_far, w)| {
                             let mut own = own.clone();
                             let mut choice = *so_far;
-                            if cost == Cost::BitOperations {
-                                choice.cost +=
-                                    layer.multiplications * u64::from(bits) * u64::from(w);
-                            }
+                            choice.cost += self.product(cost, layer, w, bits);
                             if is_chosen {
                                 own.insert((Kind::Weights, layer.name.clone()), w);
                                 choice.score += harm(Kind::Weights, &layer.name, w);
@@ -363,14 +451,14 @@ impl Knobs {
                 continue;
             };
             let read = self.bits(Kind::Activations, &layer.input, others, others);
-            let each = match cost {
-                Cost::Size => layer.weights,
-                Cost::BitOperations => layer.multiplications * u64::from(read),
+            let own_cost = |bits: u32| match cost {
+                Cost::Size => layer.weights * u64::from(bits),
+                Cost::BitOperations | Cost::Latency => self.product(cost, layer, bits, read),
             };
             let option = |&bits: &u32| {
                 let own = Assignment::from([((Kind::Weights, layer.name.clone()), bits)]);
                 let choice = Choice {
-                    cost: each * u64::from(bits),
+                    cost: own_cost(bits),
                     score: harm(Kind::Weights, &layer.name, bits),
                 };
                 (own, choice)
@@ -416,6 +504,12 @@ impl Knobs {
             let own = list.get(&knob.names[0]).map(|bits| bits.get());
             own.unwrap_or(knob.bits[knob.bits.len() - 1])
         })
+    }
+
+    /// The nanoseconds of all layers for one image, with everything as `complete` has it; none where nothing is known of times.
+    pub fn latency(&self, complete: &Assignment) -> Option<u64> {
+        self.latencies.as_ref()?;
+        Some(self.cost(Cost::Latency, complete, &Assignment::new()))
     }
 
     /// The average bits of all weights, of all values of sites, and the bit operations for one image, with everything as `complete`

@@ -16,6 +16,7 @@ mod curvature;
 mod exact;
 mod greedy;
 mod knobs;
+mod lin;
 mod margins;
 mod measured;
 mod subject;
@@ -27,11 +28,12 @@ use std::collections::BTreeMap;
 use quant_core::{Bits, uniform, words};
 
 use crate::error::Error;
-pub use cost::Cost;
+pub use cost::{Cost, Latencies};
 use exact::{Choice, least};
 pub use greedy::greedy;
 use knobs::{Assignment, Group};
 pub use knobs::{Kind, Knobs};
+pub use lin::kappa;
 pub use margins::{Expected, Margins};
 pub use measured::{Measured, Predictor, Row, measure};
 pub use subject::{Rounded, Subject, Widths};
@@ -45,6 +47,8 @@ pub enum Method {
     Random,
     /// Noise through signal of the values themselves (Lin et al. 2016).
     Sqnr,
+    /// The closed form of the same paper, for which only what a bit costs differs from layer to layer.
+    Lin,
     /// The divergence of the network's answers with that layer or site alone at so few bits.
     Sensitivity,
     /// The trace of the loss's Hessian times the weights' squared error (HAWQ-v2).
@@ -56,7 +60,7 @@ pub enum Method {
 }
 
 words!(
-    Method, "allocate.method": Uniform = "uniform", Random = "random", Sqnr = "sqnr", Sensitivity = "sensitivity",
+    Method, "allocate.method": Uniform = "uniform", Random = "random", Sqnr = "sqnr", Lin = "lin", Sensitivity = "sensitivity",
     Hessian = "hessian", Fisher = "fisher", Greedy = "greedy",
 );
 
@@ -68,7 +72,7 @@ impl Method {
             Self::Sensitivity => Some(Predictor::Sensitivity),
             Self::Hessian => Some(Predictor::Hessian),
             Self::Fisher => Some(Predictor::Fisher),
-            Self::Uniform | Self::Random | Self::Greedy => None,
+            Self::Uniform | Self::Random | Self::Lin | Self::Greedy => None,
         }
     }
 }
@@ -103,6 +107,8 @@ pub struct Allocation {
     pub images: usize,
     /// Of what is drawn.
     pub seed: u64,
+    /// What layers take, for [`Cost::Latency`].
+    pub latencies: Option<Latencies>,
 }
 
 /// Bits by layer and by site.
@@ -134,6 +140,9 @@ impl Allocation {
                     least(&choices, budget).map(|chosen| Group::assigned(&groups, &chosen))
                 }
                 None if self.method == Method::Random => self.drawn(&part, budget, &assignment),
+                None if self.method == Method::Lin => {
+                    lin::closed_form(&part, measured, (self.cost, budget), &assignment)
+                }
                 None => self.uniform(&part, budget, &assignment),
             };
             match found {

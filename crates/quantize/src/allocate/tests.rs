@@ -57,6 +57,7 @@ fn allocation(method: Method, of: Of, cost: Cost, budget: f64) -> Allocation {
         bits: WIDTHS.map(bits).to_vec(),
         images: 4,
         seed: 7,
+        latencies: None,
     }
 }
 
@@ -309,4 +310,99 @@ fn curvature_predicts_what_a_small_step_does() {
         near += usize::from((0.2..5.0).contains(&ratio));
     }
     assert!(near > 14, "{near} of 20 layers");
+}
+
+/// A bit less halves the error of everything, and halves it exactly.
+fn measured_alike(knobs: &Knobs) -> Measured {
+    let rows = knobs.all().flat_map(|(kind, name, bits)| {
+        let row = |&bits: &u32| Row {
+            kind,
+            name: name.to_owned(),
+            bits,
+            own_noise: 0.25_f64.powi(bits as i32),
+            logits: Default::default(),
+            hessian: None,
+            fisher: None,
+        };
+        bits.iter().map(row).collect::<Vec<_>>()
+    });
+    Measured {
+        rows: rows.collect(),
+        signal: 1.0,
+        doubt: 0.5,
+    }
+}
+
+#[test]
+fn layers_of_one_distribution_get_a_bit_less_for_four_times_the_weights() {
+    let network = float();
+    let open: Vec<u32> = (1..=16).collect();
+    let topology = network.topology().clone().at(SIZE).unwrap();
+    let policy = ShortcutPolicy::Rescale;
+    let knobs = Knobs::new(&topology, policy, &|_| open.clone(), &|_| Vec::new());
+    let measured = measured_alike(&knobs);
+    let found = kappa(&measured, Kind::Weights).unwrap();
+    assert!((found - 10.0 * 4_f64.log10()).abs() < 1e-9, "{found}");
+    assert_eq!(kappa(&measured, Kind::Activations), None);
+    let how = allocation(Method::Lin, Of::Weights, Cost::Size, 6.0);
+    let bits = how.choose(&knobs, &measured).unwrap().weights;
+    // 16, 32 and 64 channels: each stage has four times the weights of the one before.
+    let [first, second, third] =
+        ["layer1.2.conv2", "layer2.2.conv2", "layer3.2.conv2"].map(|layer| bits[layer].get());
+    assert_eq!((first - second, second - third), (1, 1));
+    let spent = knobs.average(
+        Cost::Size,
+        &knobs.complete(&Allocated {
+            weights: bits,
+            ..Allocated::default()
+        }),
+        &Assignment::new(),
+    );
+    assert!((5.0..=6.0).contains(&spent), "{spent}");
+}
+
+#[test]
+fn time_is_spent_on_the_layers_that_need_their_bits_most() {
+    let network = float();
+    let plain = knobs(&network, Of::Weights);
+    let mut latencies = Latencies::default();
+    let layers: Vec<String> = (plain.all())
+        .filter(|(kind, ..)| *kind == Kind::Weights)
+        .map(|(_, name, _)| name.to_owned())
+        .collect();
+    for layer in &layers {
+        // 2 and 3 bits run on the kernel for 4, the reader's 8 bits of activations on that for 8.
+        assert!(latencies.insert(layer, 4, 8, 1_000));
+        assert!(latencies.insert(layer, 32, 32, 3_000));
+    }
+    assert!(!latencies.insert(&layers[0], 4, 8, 1));
+    let mut short = Latencies::default();
+    short.insert(&layers[1], 8, 8, 1);
+    let refused = plain.clone().with_latencies(short).unwrap_err();
+    assert!(
+        refused.to_string().contains("conv1 has no time for 8 bits"),
+        "{refused}"
+    );
+
+    let knobs = plain.with_latencies(latencies).unwrap();
+    let measured = measured_alike(&knobs);
+    // Halfway between everything at 4 bits and everything at 8; the first layer has 8 bits in any case.
+    let how = allocation(Method::Sqnr, Of::Weights, Cost::Latency, 6.0);
+    let found = how.choose(&knobs, &measured).unwrap();
+    let slow = found
+        .weights
+        .values()
+        .filter(|bits| bits.get() == 8)
+        .count();
+    let open = found.weights.len();
+    assert_eq!(slow, open / 2, "{:?}", found.weights);
+    // What costs no more time is not saved.
+    assert!(found.weights.values().all(|bits| bits.get() >= 4));
+    let complete = knobs.complete(&found);
+    let time = (open - slow) as u64 * 1_000 + (slow + 1) as u64 * 3_000;
+    assert_eq!(knobs.latency(&complete), Some(time));
+    // Everything at 4 bits takes no longer than everything at 2, so that a budget for 2 bits gives 4.
+    let least = allocation(Method::Uniform, Of::Weights, Cost::Latency, 2.0);
+    let found = least.choose(&knobs, &measured).unwrap();
+    assert!(found.weights.values().all(|bits| bits.get() == 4));
 }

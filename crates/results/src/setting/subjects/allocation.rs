@@ -8,10 +8,10 @@ pub(in crate::setting) static ALLOCATION: &[Setting] = &[
     setting!(
         allocate.method,
         Takes::Words(&[
-            NONE, "uniform", "random", "sqnr", "sensitivity", "hessian", "fisher", "greedy"
+            NONE, "uniform", "random", "sqnr", "lin", "sensitivity", "hessian", "fisher", "greedy"
         ])
     )
-    .means("bits for each layer by its harm: none, uniform or random (to compare with), sqnr (its own noise), sensitivity (the logits' divergence), hessian or fisher (curvature), greedy (the divergence, measured again after every step)")
+    .means("bits for each layer by its harm: none, uniform or random (to compare with), sqnr (its own noise), lin (the closed form of that), sensitivity (the logits' divergence), hessian or fisher (curvature), greedy (the divergence, measured again after every step)")
     .default(NONE)
     .axis(Axis::of("allocation", Weights).prefix("allocated by ").or(NONE))
     .later(),
@@ -20,8 +20,8 @@ pub(in crate::setting) static ALLOCATION: &[Setting] = &[
         .default("weights")
         .axis(Axis::of("allocated", Weights).prefix("bits of "))
         .later(),
-    setting!(allocate.cost, Takes::Words(&["size", "bit_operations"]))
-        .means("what the budget is spent on: size or bit_operations (multiplications times both bits)")
+    setting!(allocate.cost, Takes::Words(&["size", "bit_operations", "latency"]))
+        .means("what the budget is spent on: size, bit_operations (multiplications times both bits) or latency (measured time of layers)")
         .default("size")
         .axis(Axis::of("cost", Weights).prefix("by "))
         .later(),
@@ -39,5 +39,12 @@ pub(in crate::setting) static ALLOCATION: &[Setting] = &[
         .means("calibration images that harm is measured on")
         .default("256")
         .axis(Axis::of("allocation images", Weights).prefix("allocation images "))
+        .later(),
+    setting!(allocate.latencies, Takes::Path)
+        .means("for latency: layers.csv of throughput --out, or another table with layer, weight_bits, activation_bits, seconds_per_image")
+        .without_column(),
+    // In place of the path, what is in it.
+    Setting::filled("allocate_latencies", Takes::Text)
+        .axis(Axis::of("latencies", Weights).prefix("latencies "))
         .later(),
 ];
