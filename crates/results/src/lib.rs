@@ -18,10 +18,11 @@
 //! folder of another name, syncs it, and renames it.
 //!
 //! In reading order: [`setting`] says what may be said of a run, [`Config`] and [`run_id`] what a run is, [`RunRow`] and its companions what a file holds,
-//! [`Store`] how files come and go, [`FileLock`] how several processes share one folder. [`ThroughputRow`] and
+//! [`Store`] how files come and go, [`FileLock`] how several processes share one folder, [`Holder`] how several machines do. [`ThroughputRow`] and
 //! [`LayerRow`] are about speed and belong to no run; [`SensitivityRow`] is about a layer's part in one. A [`CalibrationTable`] is a folder of its own.
 
 mod calibration;
+mod claim;
 mod config;
 mod error;
 mod file;
@@ -40,6 +41,7 @@ pub use calibration::{
     BATCHES_FILE, BatchRow, BinRow, CalibrationTable, HISTOGRAM_FILE, SITES_FILE, SOURCE_FILE,
     SiteRow, SourceRow,
 };
+pub use claim::{Holder, INTERVAL, MISSED};
 pub use config::{Config, FLOAT_BITS, Field, METHOD_FLOAT, run_id};
 pub use error::Error;
 pub use file::{read_rows, rows_text, write_rows};
@@ -51,7 +53,7 @@ pub use rows::{
 pub use sensitivity::SensitivityRow;
 pub use store::{
     EPOCHS_FILE, MANIFEST_FILE, METRICS_FILE, PEERS_FILE, PREDICTIONS_FILE, PUBLISHED_FILE,
-    REFERENCE, RUN_FILE, Store, check_experiment, is_run_id,
+    REFERENCE, RUN_FILE, RunLock, Store, check_experiment, is_run_id,
 };
 pub use throughput::{LayerRow, ThroughputRow};
 pub use whole::{remove_unfinished, write_whole};

@@ -8,7 +8,10 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
+use crate::claim::{self, Claim, Claims, Holder, INTERVAL};
 use crate::error::Error;
 use crate::file::{read_rows, rows_text, write_rows};
 use crate::folder::{TEMPORARY, new_folder, sync_folder};
@@ -37,10 +40,23 @@ pub const PUBLISHED_FILE: &str = "published.csv";
 /// File of an experiment with what other tools come to.
 pub const PEERS_FILE: &str = "peers.csv";
 
+/// How often one who waits for a run looks.
+const POLL: Duration = Duration::from_millis(200);
+
 /// A results folder.
 #[derive(Clone, Debug)]
 pub struct Store {
     root: PathBuf,
+    claims: Arc<Claims>,
+}
+
+/// The right to work on a run; dropped, or its process gone, another process may have it, on this machine or another.
+#[derive(Debug)]
+#[must_use = "the run is free again as soon as this is dropped"]
+pub struct RunLock {
+    // Let go in this order.
+    _claim: Claim,
+    _lock: FileLock,
 }
 
 impl Store {
@@ -54,7 +70,18 @@ impl Store {
         fs::create_dir_all(&root).map_err(Error::io("create", &root))?;
         let trial = new_folder(&root, "trial")?;
         fs::remove_dir(&trial).map_err(Error::io("remove", &trial))?;
-        Ok(Store { root })
+        Ok(Store::at(root))
+    }
+
+    fn at(root: PathBuf) -> Store {
+        let claims = Arc::new(Claims::new(Holder::here("", INTERVAL)));
+        Store { root, claims }
+    }
+
+    /// The same folder, for one who tells other machines that it is `me`.
+    pub fn as_holder(self, me: Holder) -> Store {
+        let claims = Arc::new(Claims::new(me));
+        Store { claims, ..self }
     }
 
     /// A results folder to read from: must exist, is not touched.
@@ -64,7 +91,7 @@ impl Store {
     pub fn existing(root: impl Into<PathBuf>) -> Result<Store, Error> {
         let root = root.into();
         fs::read_dir(&root).map_err(Error::io("read", &root))?;
-        Ok(Store { root })
+        Ok(Store::at(root))
     }
 
     /// The folder given.
@@ -306,27 +333,55 @@ impl Store {
         Ok(target)
     }
 
-    /// Waits for the right to work on a run, then removes what a dead holder left. Ask [`Store::is_complete`] again
-    /// once this returns: the holder before may have finished the run.
+    /// Waits for the right to work on a run. Ask [`Store::is_complete`] again once this returns: the holder before may have
+    /// finished the run.
     ///
     /// # Errors
-    /// [`Error::Name`], [`Error::Io`].
-    pub fn lock(&self, experiment: &str, run_id: &str) -> Result<FileLock, Error> {
-        let lock = FileLock::wait(&self.lock_file(experiment, run_id)?)?;
-        self.remove_temporary(experiment, run_id)?;
-        Ok(lock)
+    /// Those of [`Store::try_lock`].
+    pub fn lock(&self, experiment: &str, run_id: &str) -> Result<RunLock, Error> {
+        loop {
+            if let Some(lock) = self.try_lock(experiment, run_id)? {
+                return Ok(lock);
+            }
+            std::thread::sleep(POLL);
+        }
     }
 
-    /// Like [`Store::lock`], but gives `None` at once when another process (or thread) works on the run.
+    /// The right to work on a run, what a dead holder left removed; `None` when another process (or thread) works on it. Whether a
+    /// holder on another machine is alive is known to one who has asked for a while: ask again.
     ///
     /// # Errors
     /// [`Error::Name`], [`Error::Io`].
-    pub fn try_lock(&self, experiment: &str, run_id: &str) -> Result<Option<FileLock>, Error> {
-        let lock = FileLock::acquire(&self.lock_file(experiment, run_id)?, Wait::No)?;
-        if lock.is_some() {
-            self.remove_temporary(experiment, run_id)?;
-        }
-        Ok(lock)
+    pub fn try_lock(&self, experiment: &str, run_id: &str) -> Result<Option<RunLock>, Error> {
+        let path = self.lock_file(experiment, run_id)?;
+        let Some(lock) = FileLock::acquire(&path, Wait::No)? else {
+            return Ok(None);
+        };
+        let claim = self.claims.take(&path.with_extension("claim"))?;
+        let Some(claim) = claim else {
+            return Ok(None);
+        };
+        self.remove_temporary(experiment, run_id)?;
+        Ok(Some(RunLock {
+            _claim: claim,
+            _lock: lock,
+        }))
+    }
+
+    /// Who works on which run, and how long ago he was heard.
+    ///
+    /// # Errors
+    /// [`Error::Name`], [`Error::Io`].
+    pub fn holders(&self, experiment: &str) -> Result<Vec<(String, Holder, Duration)>, Error> {
+        let folder = self.experiment_dir(experiment)?;
+        // The clock of whoever serves the folder, if one can write there.
+        let trial = new_folder(&self.root, "trial").ok();
+        let there = trial.and_then(|trial| {
+            let time = fs::metadata(&trial).and_then(|about| about.modified());
+            let _ = fs::remove_dir(&trial);
+            time.ok()
+        });
+        claim::holders(&folder.join(LOCKS), there.unwrap_or_else(SystemTime::now))
     }
 
     /// Waits for the right to read an experiment's runs and write what is made from them. Without it the slower of two
@@ -360,7 +415,10 @@ impl Store {
                 .filter_map(|entry| entry.file_name().into_string().ok());
             run_ids.extend(
                 names
-                    .filter_map(|n| n.strip_suffix(".lock").map(str::to_string))
+                    .filter_map(|n| {
+                        let name = n.strip_suffix(".lock").or(n.strip_suffix(claim::ENDING));
+                        name.map(str::to_string)
+                    })
                     .filter(|n| is_run_id(n)),
             );
         }
