@@ -46,6 +46,27 @@ pub fn path() -> impl TypedValueParser<Value = PathBuf> {
         .try_map(|path| crate::home::expand(&path).map_err(|error| error.to_string()))
 }
 
+/// What of a plan a process takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// The I-th of N shares.
+    Fixed(usize, usize),
+    /// Whatever is free.
+    Free,
+}
+
+/// Reads `I/N` or `auto`.
+///
+/// # Errors
+/// A text that is neither.
+pub fn share(text: &str) -> Result<Share> {
+    match text {
+        "auto" => Ok(Share::Free),
+        _ if text.contains('/') => shard(text).map(|(i, n)| Share::Fixed(i, n)),
+        _ => bail!("write I/N, for example 1/2, or auto"),
+    }
+}
+
 /// Reads `I/N`: share I, counted from 1, of N.
 ///
 /// # Errors

@@ -11,6 +11,7 @@ pub mod assumptions;
 pub mod calibration;
 pub mod chance;
 pub mod cli;
+pub mod cluster;
 pub mod device;
 pub mod environment;
 pub mod evaluate;

@@ -1,13 +1,14 @@
 //! Runs a plan: skips what is there, lets other processes work beside it, keeps what is finished whatever happens.
 //!
-//! Every run has a lock that the operating system frees when its process dies. A run that somebody else holds is left
-//! to him and looked at again in the end; a float run that somebody else holds is waited for, since the runs behind it
-//! need its predictions.
+//! Every run has a lock that the operating system frees when its process dies, and a claim that tells other machines so. A run that
+//! somebody else holds is left to him and looked at again after the others, until he is done or gone; so is one whose float run
+//! somebody else holds, since it needs its predictions.
 
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use results::{Run, Status, Store};
@@ -30,9 +31,14 @@ pub struct Summary {
     pub skipped: usize,
     /// Runs that gave an error.
     pub failed: usize,
+    /// Runs that others work on, left to them.
+    pub left: usize,
     /// Whether Ctrl-C ended it.
     pub cancelled: bool,
 }
+
+/// How often one who waits for others looks.
+const WAIT: Duration = Duration::from_millis(300);
 
 /// Where and how a plan is run.
 pub struct Sweep<'a> {
@@ -44,6 +50,8 @@ pub struct Sweep<'a> {
     pub trainings: &'a Path,
     /// Worker threads.
     pub threads: usize,
+    /// Whether it ends when nothing is free, though others still work on some.
+    pub leaves: bool,
     /// Raised by Ctrl-C.
     pub cancelled: Arc<AtomicBool>,
     /// Where the networks of finished runs go, if anywhere.
@@ -64,10 +72,10 @@ impl Sweep<'_> {
         let gathered = Gathered::default();
         let mut summary = Summary::default();
         let mut baselines: HashMap<String, HashMap<String, u16>> = HashMap::new();
-        // First pass takes what is free, second pass waits for what others held.
         let mut left: Vec<(usize, &PlannedRun)> = runs.iter().copied().enumerate().collect();
-        for wait in [false, true] {
-            let mut held = Vec::new();
+        while !left.is_empty() {
+            let (mut held, mut behind) = (Vec::new(), 0);
+            let before = left.len();
             for (index, run) in std::mem::take(&mut left) {
                 if self.cancelled.load(Ordering::Relaxed) {
                     summary.cancelled = true;
@@ -79,12 +87,16 @@ impl Sweep<'_> {
                     self.exported(run, None, &gathered, &progress)?;
                     continue;
                 }
-                let lock = if wait || run.is_baseline() {
-                    Some(self.store.lock(self.experiment, &run.run_id)?)
-                } else {
-                    self.store.try_lock(self.experiment, &run.run_id)?
-                };
-                let Some(_lock) = lock else {
+                // What it is compared with is being made elsewhere.
+                if held
+                    .iter()
+                    .any(|(_, own): &(_, &PlannedRun)| own.run_id == run.baseline)
+                {
+                    held.push((index, run));
+                    behind += 1;
+                    continue;
+                }
+                let Some(_lock) = self.store.try_lock(self.experiment, &run.run_id)? else {
                     held.push((index, run));
                     continue;
                 };
@@ -118,7 +130,16 @@ impl Sweep<'_> {
                     Ok(finished) => finished,
                     Err(error) => bench.failed(run, &error),
                 };
-                self.store.write(&finished)?;
+                match self.store.write(&finished) {
+                    Ok(_) => {}
+                    // Another machine took the run over while this one slept: the same bytes, made twice.
+                    Err(results::Error::AlreadyComplete { .. }) => {
+                        summary.skipped += 1;
+                        progress.skip();
+                        continue;
+                    }
+                    Err(error) => return Err(error.into()),
+                }
                 progress.finish(index, run, &finished);
                 match finished.row.status {
                     Status::Ok => {
@@ -127,6 +148,16 @@ impl Sweep<'_> {
                     }
                     Status::Failed => summary.failed += 1,
                 }
+            }
+            if summary.cancelled {
+                break;
+            }
+            if self.leaves && behind == 0 {
+                summary.left = held.len();
+                break;
+            }
+            if held.len() == before {
+                std::thread::sleep(WAIT);
             }
             left = held;
         }

@@ -1,13 +1,15 @@
 //! `sweep EXPERIMENT.toml`: runs every cell of an experiment that has not been run yet, then prints its table.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
-use bench::cli::{Folders, ResultsFolder, exit_code, say};
+use bench::cli::{Folders, ResultsFolder, Share, exit_code, say};
+use bench::cluster::{Job, Request, Task, standing};
 use bench::experiment::Experiment;
 use bench::export::ExportFolder;
 use bench::plan::{PlannedRun, in_shard, plan};
@@ -17,7 +19,7 @@ use bench::sources::Sources;
 use bench::sweep::Sweep;
 use clap::Parser;
 use indicatif::HumanDuration;
-use results::{PublishedRow, Store};
+use results::{Holder, PublishedRow, Store};
 
 /// Run an experiment's cells, skipping those already done, print the accuracy table, and compare the runs with the
 /// committed ones.
@@ -43,9 +45,18 @@ struct Arguments {
     /// Print the plan, and which of it is done, and stop.
     #[arg(long, conflicts_with = "verify")]
     list: bool,
-    /// Take share I of N of the plan; the other shares can run at the same time.
-    #[arg(long, value_name = "I/N", value_parser = bench::cli::shard)]
-    shard: Option<(usize, usize)>,
+    /// Take share I of N of the plan, while others take the other shares; or `auto`: whatever nobody else works on, ending when nothing
+    /// is free. A task of a job array (Slurm, PBS, Grid Engine, LSF, HyperQueue, AWS Batch, Kubernetes) begins at a place of its own.
+    #[arg(long, value_name = "I/N|auto", value_parser = bench::cli::share)]
+    shard: Option<Share>,
+    /// Tell what is done, who works on what, what failed and how long it may take, and stop.
+    #[arg(long, conflicts_with_all = ["verify", "list", "slurm"])]
+    status: bool,
+    #[command(flatten)]
+    cluster: Request,
+    /// Seconds between signs of life for other machines, which take a run over after six without.
+    #[arg(long, value_name = "SECONDS", default_value_t = results::INTERVAL.as_secs(), value_parser = clap::value_parser!(u64).range(1..=3600))]
+    heartbeat: u64,
     /// Write the network of each finished run to this folder, as EXPERIMENT-RUN_ID.onnx in QDQ form.
     #[arg(long, value_name = "DIR", value_parser = bench::cli::path())]
     export: Option<PathBuf>,
@@ -79,20 +90,24 @@ fn run() -> Result<ExitCode> {
     let planned = plan(&experiment, &mut sources)?;
     bench::assumptions::tell(&planned);
     bench::hints::tell(&planned);
-    let shard = arguments.shard.unwrap_or((1, 1));
-    let runs: Vec<&PlannedRun> = planned
-        .iter()
-        .enumerate()
-        .filter(|(index, run)| in_shard(*index, run, shard))
-        .map(|(_, run)| run)
-        .collect();
+    let variable = |name: &str| std::env::var(name).ok();
+    let task = bench::cluster::task(&variable);
+    let runs = share_of(&planned, arguments.shard, task);
     if arguments.list {
         return list(&experiment, results, &reference, &runs);
     }
     if arguments.verify {
         reference.require(&experiment.name, &runs)?;
     }
-    let store = Store::open(results)?;
+    if arguments.status {
+        return status(&experiment.name, results, &runs);
+    }
+    let interval = Duration::from_secs(arguments.heartbeat);
+    let me = Holder::here(&bench::cluster::job(&variable), interval);
+    let store = Store::open(results)?.as_holder(me);
+    if arguments.cluster.slurm.is_some() {
+        return slurm(&arguments, &experiment.name, &store, &runs);
+    }
     let export = arguments.export.as_deref().map(ExportFolder::open);
     let export = export.transpose()?;
     let cancelled = Arc::new(AtomicBool::new(false));
@@ -101,6 +116,7 @@ fn run() -> Result<ExitCode> {
         store: &store,
         trainings: &folders.trainings(),
         threads: bench::cli::threads(arguments.threads),
+        leaves: arguments.shard == Some(Share::Free),
         cancelled: cancelled.clone(),
         export: export.as_ref(),
     };
@@ -117,9 +133,23 @@ fn run() -> Result<ExitCode> {
     if matches!(reference, Reference::Itself) {
         say("runs go to the reference itself: they are added to it and compared with nothing");
     }
+    if let (Some(Share::Free), Some(task)) = (arguments.shard, task) {
+        let of = task
+            .count
+            .map_or(String::new(), |count| format!(" of {count}"));
+        say(&format!(
+            "task {}{of} of an array of {}",
+            task.place + 1,
+            task.scheduler
+        ));
+    }
     let summary = sweep.run(&runs)?;
+    let left = match summary.left {
+        0 => String::new(),
+        n => format!(", {n} left to others who work on them"),
+    };
     eprintln!(
-        "{} runs made, {} were there already, {} failed",
+        "{} runs made, {} were there already, {} failed{left}",
         summary.made, summary.skipped, summary.failed
     );
     if summary.cancelled {
@@ -149,6 +179,77 @@ fn run() -> Result<ExitCode> {
     } else {
         ExitCode::SUCCESS
     })
+}
+
+/// The runs of a share, in the order in which they are taken: float runs first.
+fn share_of(planned: &[PlannedRun], share: Option<Share>, task: Option<Task>) -> Vec<&PlannedRun> {
+    let mut runs: Vec<&PlannedRun> = planned.iter().collect();
+    match share {
+        None => {}
+        Some(Share::Fixed(i, n)) => {
+            let mut index = 0..;
+            runs.retain(|run| in_shard(index.next().unwrap_or(0), run, (i, n)));
+        }
+        Some(Share::Free) => {
+            let floats = runs.iter().take_while(|run| run.is_baseline()).count();
+            let others = &mut runs[floats..];
+            if let Some(task) = task {
+                others.rotate_left(task.begins(others.len()));
+            }
+        }
+    }
+    runs
+}
+
+fn status(experiment: &str, results: &Path, runs: &[&PlannedRun]) -> Result<ExitCode> {
+    let store = Store::existing(results)?;
+    let found = standing(&store, experiment, runs)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let width = terminal_size::terminal_size().map_or(usize::MAX, |(width, _)| width.0.into());
+    let now = now.map_or(0, |now| now.as_secs());
+    print!("{}", found.text(experiment, now, width));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn slurm(
+    arguments: &Arguments,
+    experiment: &str,
+    store: &Store,
+    runs: &[&PlannedRun],
+) -> Result<ExitCode> {
+    let mut due = 0;
+    for run in runs.iter().filter(|run| !run.is_baseline()) {
+        due += usize::from(!store.is_complete(experiment, &run.run_id)?);
+    }
+    let mut own: Vec<OsString> = Vec::new();
+    for assignment in &arguments.set {
+        own.extend(["--set".into(), assignment.into()]);
+    }
+    for (key, folder) in [
+        ("--reference", &arguments.reference),
+        ("--export", &arguments.export),
+    ] {
+        if let Some(folder) = folder {
+            own.extend([key.into(), std::path::absolute(folder)?.into_os_string()]);
+        }
+    }
+    if arguments.skip_unreadable {
+        own.push("--skip-unreadable".into());
+    }
+    own.extend(["--heartbeat".into(), arguments.heartbeat.to_string().into()]);
+    let job = Job {
+        name: experiment,
+        experiment: &arguments.experiment,
+        folders: &arguments.folders,
+        results: store.root(),
+        arguments: own,
+        threads: bench::cli::threads(arguments.threads),
+        request: &arguments.cluster,
+    };
+    for line in job.write(due)? {
+        println!("{line}");
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn list(
