@@ -14,7 +14,7 @@ use network::Network;
 use quant_core::Bits;
 use quantize::{
     Allocation, Choice, Cost, Kind, Knobs, Measured, Method, Of, Rounded, ShortcutPolicy,
-    SiteCodes, SiteStatistics, Sites, Subject, Target, Widths, fold, greedy, measure,
+    SiteCodes, SiteStatistics, Sites, Steps, Subject, Target, Widths, fold, greedy, measure,
 };
 use resnet::Checkpoint;
 
@@ -23,11 +23,14 @@ use crate::settings::{Quantization, Source};
 
 /// What was measured so far, by what of a cell it depends on.
 #[derive(Default)]
-pub struct Known(Mutex<HashMap<String, Arc<(Rounded, Measured)>>>);
+pub struct Known(Mutex<HashMap<String, Arc<Found>>>);
+
+/// The network at the widths that are tried, what each of them harms alone, and what greedy steps harm.
+type Found = (Rounded, Measured, Steps);
 
 /// What became of an allocation.
 pub struct Outcome {
-    found: Arc<(Rounded, Measured)>,
+    found: Arc<Found>,
     /// Whose bits they are.
     pub method: Method,
     /// What there was to choose.
@@ -88,14 +91,14 @@ pub fn allocated<'a>(
                 tried: tried.clone(),
             };
             let measured = pool.install(|| measure(&subject, images))?;
-            let found = Arc::new((rounded, measured));
+            let found = Arc::new((rounded, measured, Steps::default()));
             if let Some(mut known) = known()? {
                 known.insert(key, found.clone());
             }
             found
         }
     };
-    let (rounded, measured) = &*found;
+    let (rounded, measured, steps) = &*found;
     let bits = match allocation.method {
         Method::Greedy => {
             let subject = Subject {
@@ -104,7 +107,7 @@ pub fn allocated<'a>(
                 statistics,
                 tried,
             };
-            pool.install(|| greedy(allocation, &knobs, &subject, images))?
+            pool.install(|| greedy(allocation, &knobs, &subject, images, steps))?
         }
         _ => allocation.choose(&knobs, measured)?,
     };

@@ -11,7 +11,7 @@
 #[cfg(feature = "burn")]
 mod on_burn;
 
-use engine::{Execution, Options, Program};
+use engine::{Executed, Execution, Options, Program};
 use network::Network;
 use quantize::{Epilogue, QuantizedNet};
 #[cfg(feature = "burn")]
@@ -108,6 +108,15 @@ impl Executable {
             }
         };
         Ok(Self { place, classes })
+    }
+
+    /// The numbers that it computes in.
+    pub fn executed(&self) -> Executed {
+        match &self.place {
+            Place::Engine(program) => program.executed(),
+            #[cfg(feature = "burn")]
+            Place::Burn(_) => Executed::Float,
+        }
     }
 
     /// Logits per image.

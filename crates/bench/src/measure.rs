@@ -133,7 +133,7 @@ impl Bench<'_> {
                     Source::PostTraining | Source::Stored => metrics.layers(&quantized.layers),
                 }
                 metrics.activations(&quantized);
-                if how.execution != Execution::Simulate {
+                if let Execution::Integer(_) = how.execution {
                     let agreement = compare(
                         &quantized,
                         how.execution,
@@ -160,6 +160,7 @@ impl Bench<'_> {
             }
         };
         let rate = data.len() as f64 / running.elapsed().as_secs_f64();
+        row.executed = Some(net.executed().to_string());
         row.images_per_second = Some((rate * 1e2).round() / 1e2);
         let predictions: Vec<PredictionRow> = outcomes
             .iter()

@@ -208,7 +208,13 @@ fn outcome(run: &Run) -> String {
     let rate = run.row.images_per_second.unwrap_or_default();
     let seconds = run.row.seconds;
     let top1 = 100.0 * hits / n;
-    format!("top-1 {top1:.2} % ({hits} of {n}), {rate:.0} images/s, {seconds:.0} s in all")
+    let in_integers = match run.row.executed.as_deref() {
+        Some("integer") => " in integers",
+        _ => "",
+    };
+    format!(
+        "top-1 {top1:.2} % ({hits} of {n}), {rate:.0} images/s{in_integers}, {seconds:.0} s in all"
+    )
 }
 
 fn style(template: &str) -> ProgressStyle {

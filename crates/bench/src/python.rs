@@ -25,9 +25,13 @@ struct Held {
 impl Hold {
     /// Ends the process, if there is one, and lets none start. What it ended with, or was ended with.
     pub fn stop(&self) -> Option<String> {
-        let mut held = self.0.lock().ok()?;
-        held.over = true;
-        let mut child = held.child.take()?;
+        self.0.lock().ok()?.over = true;
+        self.end()
+    }
+
+    /// Ends the process, if there is one; another may start.
+    fn end(&self) -> Option<String> {
+        let mut child = self.0.lock().ok()?.child.take()?;
         // It fails where the process has ended already.
         let _ = child.kill();
         child.wait().ok().map(|status| status.to_string())
@@ -148,7 +152,7 @@ impl Python {
 
 impl Drop for Python {
     fn drop(&mut self) {
-        self.hold.stop();
+        self.hold.end();
     }
 }
 

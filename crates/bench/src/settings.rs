@@ -273,7 +273,7 @@ impl Cell {
                 execution,
                 source: Source::Stored,
             };
-            if execution != Execution::Simulate && device != "engine" {
+            if matches!(execution, Execution::Integer(_)) && device != "engine" {
                 does_not_apply!(
                     "execution = integer: device = {device} computes in float; set device = engine"
                 );
@@ -388,7 +388,7 @@ fn check_bias(weights: &WeightQuantization, activations: bool) -> Result<()> {
 
 /// Integers have 8 bits, one scale for all weights of a sum, and nothing real to add.
 fn check_integer(how: &Quantization, device: &str) -> Result<()> {
-    if how.execution == Execution::Simulate {
+    if !matches!(how.execution, Execution::Integer(_)) {
         return Ok(());
     }
     let weights = &how.weights;

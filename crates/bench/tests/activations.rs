@@ -102,6 +102,58 @@ fn integers_hit_what_the_simulation_hits_and_no_code_differs() {
 }
 
 #[test]
+fn a_run_that_leaves_the_choice_is_the_simulated_run_byte_for_byte_and_says_what_executed_it() {
+    let fixed = "model.name = 'resnet20-synthetic'\ncalibration.images = 32\nweights.bits = 8";
+    let vary = "'activations.bits, shortcut' = [[8, 'rescale'], [4, 'shared'], [12, 'rescale'], [8, 'float']]";
+    let place = Place::new(fixed, vary);
+    // By the run's folder: its files but `run.csv`, the configuration, and what it was executed in.
+    let made = |arguments: &[&str]| {
+        let output = place.run(arguments);
+        assert!(output.status.success(), "{}", stderr(&output));
+        let mut found = BTreeMap::new();
+        for folder in place.runs() {
+            let text = |file: &str| std::fs::read_to_string(folder.join(file)).unwrap();
+            let files = ["metrics.csv", "predictions.csv", "manifest.csv"].map(text);
+            let run = rows(&folder.join("run.csv")).remove(0);
+            let said = run["execution"].clone();
+            let cell = [&run["activations_bits"], &run["shortcut"]].map(String::clone);
+            let id = folder.file_name().unwrap().to_owned();
+            found.insert(id, (files, said, (cell, run["executed"].clone())));
+        }
+        std::fs::remove_dir_all(place.path("results")).unwrap();
+        found
+    };
+    let chosen = made(&[]);
+    let simulated = made(&["--set", "execution=simulate"]);
+    // Activations, shortcut, what executed it where that was left open, and where it was not.
+    let cells = [
+        ("32", "", "float", "float"),
+        ("8", "rescale", "integer", "simulate"),
+        ("4", "shared", "integer", "simulate"),
+        ("12", "rescale", "simulate", "simulate"),
+        ("8", "float", "simulate", "simulate"),
+    ];
+    assert_eq!((chosen.len(), simulated.len()), (cells.len(), cells.len()));
+    for (runs, left_open) in [(&chosen, true), (&simulated, false)] {
+        for (_, _, ([bits, shortcut], executed)) in runs.values() {
+            let cell = cells
+                .iter()
+                .find(|cell| (cell.0, cell.1) == (bits, shortcut));
+            let &(_, _, open, said) = cell.unwrap();
+            assert_eq!(executed, if left_open { open } else { said });
+        }
+    }
+    assert!(
+        chosen.keys().eq(simulated.keys()),
+        "the same runs, by their ids"
+    );
+    for (id, (files, said, _)) in &chosen {
+        assert_eq!(said, "simulate");
+        assert_eq!(files, &simulated[id].0, "{id:?}");
+    }
+}
+
+#[test]
 fn codes_chosen_by_what_images_make_of_them_are_integers_too_whatever_the_threads() {
     let fixed = "model.name = 'resnet20-synthetic'\nactivations.bits = 8\nweights.bits = 3\nweights.rounding = 'gram'\n\
                  weights.granularity = 'channel'\nequalize = 'cross_layer'\ncalibration.images = 48";

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use results::{LayerRow, ThroughputRow, read_rows};
+use results::{LayerRow, SweepTimeRow, ThroughputRow, read_rows};
 
 const SHORT: [&str; 8] = [
     "--models",
@@ -270,4 +270,121 @@ fn signal(signal: &str, pid: &str) -> bool {
         .stderr(Stdio::null())
         .status();
     status.unwrap().success()
+}
+
+/// An experiment of two cells on the shipped network, in a folder of its own.
+fn sweeps(folder: &Path, vary: &str, arguments: &[&str]) -> Output {
+    let experiment = format!(
+        "question = 'test'\nexpects = 'nothing'\n[fixed]\nmodel.name = 'resnet20-synthetic'\nimages = 64\nmethod = 'linear'\n[vary]\n{vary}\n"
+    );
+    let file = folder.join("two.toml");
+    std::fs::write(&file, experiment).unwrap();
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data");
+    Command::new(env!("CARGO_BIN_EXE_throughput"))
+        .args(["--sweeps", file.to_str().unwrap(), "--threads", "2"])
+        .arg("--data")
+        .arg(data)
+        .arg("--cache")
+        .arg(folder.join("cache"))
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn a_whole_sweep_is_timed_cell_by_cell_beside_the_same_cells_of_a_peer() {
+    let folder = tempfile::tempdir().unwrap();
+    let (out, page) = (folder.path().join("out"), folder.path().join("page.md"));
+    std::fs::write(&page, "<!-- sweeps:begin --><!-- sweeps:end -->\n").unwrap();
+    let peer = peer("sweep_peer.sh");
+    let output = sweeps(
+        folder.path(),
+        "weights.bits = [32, 8]",
+        &[
+            "--rounds",
+            "2",
+            "--peers",
+            &peer,
+            "--out",
+            out.to_str().unwrap(),
+            "--readme",
+            page.to_str().unwrap(),
+        ],
+    );
+    assert!(output.status.success(), "{output:?}");
+    let rows: Vec<SweepTimeRow> = read_rows(&out.join("sweeps.csv")).unwrap();
+    let keys = rows.iter().map(|row| {
+        let who = (row.cell.as_str(), row.who.as_str());
+        (who.0, who.1, row.top1_correct.is_some(), row.n)
+    });
+    let expected = [
+        ("float", "quantlab", true, 2),
+        ("float", "pytorch", true, 2),
+        ("bits=8", "quantlab", true, 2),
+        ("bits=8", "pytorch", true, 2),
+        ("", "quantlab", false, 2),
+        ("", "pytorch", false, 2),
+    ];
+    assert_eq!(keys.collect::<Vec<_>>(), expected);
+    let hits = |cell: &str, who: &str| {
+        let mut found = rows.iter().filter(|row| row.cell == cell && row.who == who);
+        found.next().unwrap().top1_correct.unwrap()
+    };
+    assert_eq!(
+        (hits("float", "pytorch"), hits("bits=8", "pytorch")),
+        (32, 8)
+    );
+    assert!(hits("float", "quantlab") > 50);
+    let seconds = |cell: &str| {
+        let ours = rows.iter().filter(|row| row.who == "quantlab");
+        ours.filter(|row| (row.cell.is_empty()) == cell.is_empty())
+            .map(|row| row.seconds)
+            .sum::<f64>()
+    };
+    assert!(
+        seconds("") >= seconds("cells"),
+        "the whole is its cells and more"
+    );
+    let page = text(page);
+    let whole = page.lines().find(|line| line.contains("the whole process"));
+    let cells: Vec<_> = whole.unwrap().split('|').map(str::trim).collect();
+    assert_eq!(cells.len(), 10);
+    assert!(cells[8].parse::<f64>().unwrap() > 0.0, "{cells:?}");
+    assert!(
+        page.contains("fake 2.0 with 2 threads") && page.contains("--sweeps two "),
+        "{page}"
+    );
+}
+
+#[test]
+fn a_sweep_that_cannot_be_measured_is_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let peer = peer("sweep_peer.sh");
+    let one_line = |output: Output| {
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        text
+    };
+    let refused = one_line(sweeps(
+        folder.path(),
+        "weights.bits = [4]",
+        &["--peers", &peer],
+    ));
+    assert!(
+        refused.contains("bits=4") && refused.contains("ValueError"),
+        "{refused}"
+    );
+    let several = one_line(sweeps(
+        folder.path(),
+        "weights.bits = [8]",
+        &["--set", "images=[64, 32]", "--peers", &peer],
+    ));
+    assert!(several.contains("one set of images"), "{several}");
+    let nowhere = Command::new(env!("CARGO_BIN_EXE_throughput"))
+        .args(["--sweeps", "no-such-experiment"])
+        .output();
+    let nowhere = one_line(nowhere.unwrap());
+    assert!(nowhere.contains("no-such-experiment.toml"), "{nowhere}");
 }

@@ -378,15 +378,7 @@ impl Domain for Integer {
 
     /// In two parts where `q - zero_point` of affine weights passes 8 bits, or three, 255 being 127 + 127 + 1.
     fn weights(around: Surroundings<'_>, conv: &Conv) -> Result<Vec<Vec<i8>>, Error> {
-        let whole = |w: f32| w.fract() == 0.0 && (-255.0..=255.0).contains(&w);
-        if let Some(&wrong) = conv.weight.iter().find(|&&w| !whole(w)) {
-            return Err(code_error(
-                &around.node.name,
-                format!(
-                    "weight {wrong} is no code of up to 8 bits: integers need quantized weights of 1 to 8 bits"
-                ),
-            ));
-        }
+        whole_weights(&around.node.name, conv)?;
         let near = |w: f32| w.clamp(i8::MIN.into(), i8::MAX.into());
         let mut rest = conv.weight.clone();
         let mut parts = Vec::new();
@@ -469,8 +461,25 @@ fn stored_ends(node: &Node) -> [i32; 2] {
         .map_or([0; 2], |code| ends(code, node.clip).map(|q| q - base(code)))
 }
 
+/// Weights of an integer convolution are whole numbers that two codes of 8 bits can differ by.
+///
+/// # Errors
+/// [`Error::Code`] with the first that is none.
+pub(crate) fn whole_weights(node: &str, conv: &Conv) -> Result<(), Error> {
+    let whole = |w: f32| w.fract() == 0.0 && (-255.0..=255.0).contains(&w);
+    match conv.weight.iter().find(|&&w| !whole(w)) {
+        None => Ok(()),
+        Some(wrong) => Err(code_error(
+            node,
+            format!(
+                "weight {wrong} is no code of up to 8 bits: integers need quantized weights of 1 to 8 bits"
+            ),
+        )),
+    }
+}
+
 /// The stored zero point of a value that integers can hold.
-fn stored_zero(node: &str, code: Option<Code>) -> Result<i32, Error> {
+pub(crate) fn stored_zero(node: &str, code: Option<Code>) -> Result<i32, Error> {
     let code = code.ok_or_else(|| {
         code_error(
             node,

@@ -13,6 +13,7 @@ mod buffer;
 mod domain;
 mod epilogue;
 mod error;
+mod exact;
 mod function;
 mod gather;
 mod gemmlowp;
@@ -44,6 +45,6 @@ pub use kernel::{Accumulator, Isa, peak};
 pub use moments::{Moments, Products};
 pub use product::{product, transposed};
 pub use program::{
-    Execution, NodeInfo, Observation, Options, Program, Variant, WHOLE_GROUPS, Workspace,
+    Executed, Execution, NodeInfo, Observation, Options, Program, Variant, WHOLE_GROUPS, Workspace,
 };
 pub use shape::{Padding, Shape, Window};

@@ -14,6 +14,7 @@ use std::ops::Range;
 
 use crate::domain::{Domain, IntegerArithmetic};
 use crate::error::Error;
+use crate::exact;
 use crate::graph::Graph;
 use crate::kernel::{Float32, Integer, Isa, Simulated};
 use crate::shape::Shape;
@@ -48,7 +49,23 @@ pub enum Execution {
     Simulate,
     /// Integers alone.
     Integer(IntegerArithmetic),
+    /// Integers with the exact arithmetic where they are known to give the simulation's codes, of every value of every image
+    /// (`exact.rs`); else the simulation. The results are the same bytes.
+    Auto,
 }
+
+/// The numbers that a program computes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Executed {
+    /// Real numbers in float32: nothing is rounded to codes.
+    Float,
+    /// As [`Execution::Simulate`].
+    Simulate,
+    /// As [`Execution::Integer`].
+    Integer,
+}
+
+quant_core::words!(Executed, "executed": Float = "float", Simulate = "simulate", Integer = "integer");
 
 impl Default for Options {
     /// The fastest kernels that the processor has; codes are simulated.
@@ -138,7 +155,12 @@ impl Program {
         let exact = IntegerArithmetic::default();
         let numbers = match options.execution {
             _ if !graph.is_quantized() => Numbers::Float(Typed::new(graph, isa, group, exact)?),
-            Execution::Simulate => Numbers::Simulated(Typed::new(graph, isa, group, exact)?),
+            Execution::Auto if exact::check(&graph).is_ok() => {
+                Numbers::Integer(Typed::new(graph, isa, group, exact)?)
+            }
+            Execution::Simulate | Execution::Auto => {
+                Numbers::Simulated(Typed::new(graph, isa, group, exact)?)
+            }
             Execution::Integer(arithmetic) => {
                 Numbers::Integer(Typed::new(graph, isa, group, arithmetic)?)
             }
@@ -159,6 +181,15 @@ impl Program {
     /// The kernels in use.
     pub fn isa(&self) -> Isa {
         self.isa
+    }
+
+    /// The numbers that it computes in.
+    pub fn executed(&self) -> Executed {
+        match &self.numbers {
+            Numbers::Float(_) => Executed::Float,
+            Numbers::Simulated(_) => Executed::Simulate,
+            Numbers::Integer(_) => Executed::Integer,
+        }
     }
 
     /// The most images that [`Program::run`] takes at once.

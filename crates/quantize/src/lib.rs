@@ -29,7 +29,7 @@ mod units;
 
 pub use allocate::{
     Allocated, Allocation, Cost, Expected, Kind, Knobs, Latencies, Margins, Measured, Method, Of,
-    Predictor, Rounded, Row, Subject, Widths, greedy, kappa, measure,
+    Predictor, Rounded, Row, Steps, Subject, Widths, greedy, kappa, measure,
 };
 pub use blocks::{Block, Extent, blocks};
 pub use correct::BiasCorrection;

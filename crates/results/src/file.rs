@@ -250,7 +250,7 @@ mod tests {
         let header = reader.headers().unwrap().clone();
         let kept = |record: &csv::StringRecord| -> csv::StringRecord {
             let fields = header.iter().zip(record);
-            let later = ["qat_", "input_", "labels_", "data_folder"];
+            let later = ["qat_", "input_", "labels_", "data_folder", "executed"];
             let is_later = |name: &str| later.iter().any(|start| name.starts_with(start));
             let old = fields.filter(|(name, _)| !is_later(name));
             old.map(|(_, field)| field).collect()

@@ -55,5 +55,5 @@ pub use store::{
     EPOCHS_FILE, MANIFEST_FILE, METRICS_FILE, PEERS_FILE, PREDICTIONS_FILE, PUBLISHED_FILE,
     REFERENCE, RUN_FILE, RunLock, Store, check_experiment, is_run_id,
 };
-pub use throughput::{LayerRow, ThroughputRow};
+pub use throughput::{LayerRow, SweepTimeRow, ThroughputRow};
 pub use whole::{remove_unfinished, write_whole};

@@ -18,7 +18,7 @@ pub const SCHEMA: u32 = 2;
 
 /// Columns of `run.csv` that older files may lack.
 static LATER: LazyLock<Vec<&'static str>> =
-    LazyLock::new(|| Config::later().chain(["data_folder"]).collect());
+    LazyLock::new(|| Config::later().chain(["data_folder", "executed"]).collect());
 
 /// A type that is a row of a CSV file.
 pub trait Row: Serialize + DeserializeOwned {
@@ -74,6 +74,9 @@ pub struct RunRow {
     pub burn: String,
     /// Instruction sets in use, such as `avx2+fma`.
     pub cpu_features: String,
+    /// The numbers that the test images were run in: `float`, `simulate` or `integer`. Runs that leave the choice
+    /// (`execution = auto`) are the same run either way.
+    pub executed: Option<String>,
     /// Threads.
     pub threads: u32,
     /// Name of the machine.
@@ -113,6 +116,7 @@ impl RunRow {
             rustc: String::new(),
             burn: String::new(),
             cpu_features: String::new(),
+            executed: None,
             threads: 0,
             host: String::new(),
             started_at: String::new(),
@@ -141,7 +145,7 @@ impl Row for RunRow {
             "burn",
             "cpu_features",
         ]);
-        columns.extend(["threads", "host", "started_at", "seconds"]);
+        columns.extend(["executed", "threads", "host", "started_at", "seconds"]);
         columns.push("images_per_second");
         columns
     }

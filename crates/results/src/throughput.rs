@@ -84,6 +84,51 @@ impl Row for LayerRow {
     }
 }
 
+/// A row of `sweeps.csv`: how long a cell of an experiment took, or all of them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SweepTimeRow {
+    /// The experiment.
+    pub experiment: String,
+    /// The settings that vary; empty for the whole process, from its start to its end.
+    pub cell: String,
+    /// Who ran: `quantlab` or a peer.
+    pub who: String,
+    /// Threads at work.
+    pub threads: u32,
+    /// Test images of a cell.
+    pub images: u64,
+    /// The median.
+    #[serde(serialize_with = "plain")]
+    pub seconds: f64,
+    /// The least.
+    #[serde(serialize_with = "plain")]
+    pub seconds_min: f64,
+    /// The most.
+    #[serde(serialize_with = "plain")]
+    pub seconds_max: f64,
+    /// Images that were classified correctly; empty for the whole process.
+    pub top1_correct: Option<u64>,
+    /// How many measurements are behind it.
+    pub n: u64,
+}
+
+impl Row for SweepTimeRow {
+    fn columns() -> Vec<&'static str> {
+        vec![
+            "experiment",
+            "cell",
+            "who",
+            "threads",
+            "images",
+            "seconds",
+            "seconds_min",
+            "seconds_max",
+            "top1_correct",
+            "n",
+        ]
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,22 +7,27 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
-use bench::cli::exit_code;
+use bench::cli::{Folders, exit_code};
 use bench::python::Hold;
-use bench::throughput::{Peers, Place, Request, Settings, measure};
+use bench::throughput::{Peers, Place, Request, Settings, measure, measure_sweeps};
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Measure images per second of the engine, layer by layer and, with --peers, in turn with PyTorch and ONNX Runtime.
+/// Measure images per second of the engine, layer by layer and, with --peers, in turn with PyTorch and ONNX Runtime; or, with
+/// --sweeps, whole experiments.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
     #[command(flatten)]
     request: Request,
-    /// Write throughput.csv, layers.csv, throughput.md and a picture of each network's layers into this folder.
+    #[command(flatten)]
+    folders: Folders,
+    /// Write throughput.csv, layers.csv, throughput.md and a picture of each network's layers into this folder; of sweeps sweeps.csv
+    /// and sweeps.md.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Put the table between `<!-- throughput:begin -->` and `<!-- throughput:end -->` of this file.
+    /// Put the table between `<!-- throughput:begin -->` and `<!-- throughput:end -->` of this file, that of sweeps between
+    /// `<!-- sweeps:begin -->` and `<!-- sweeps:end -->`.
     #[arg(long, value_name = "FILE")]
     readme: Option<PathBuf>,
 }
@@ -40,7 +45,8 @@ fn main() -> ExitCode {
 fn run(stopped: &Arc<AtomicBool>) -> Result<ExitCode> {
     let arguments = Arguments::parse();
     let settings = Settings::new(&arguments.request)?;
-    let place = Place::open(arguments.out, arguments.readme)?;
+    let is_sweeps = !settings.sweeps.is_empty();
+    let place = Place::open(arguments.out, arguments.readme, is_sweeps)?;
     let hold = Hold::default();
     let (flag, held) = (stopped.clone(), hold.clone());
     ctrlc::set_handler(move || {
@@ -54,14 +60,24 @@ fn run(stopped: &Arc<AtomicBool>) -> Result<ExitCode> {
             .expect("the template is a constant")
             .progress_chars("=> "),
     );
+    if is_sweeps {
+        let times = measure_sweeps(&settings, &arguments.folders, &bar, &hold)?;
+        let written = place.write_sweeps(&times)?;
+        told(&times.text(), &written);
+        return Ok(ExitCode::SUCCESS);
+    }
     let python = settings.peers.as_deref();
     let peers = python.map(|python| Peers::start(python, settings.threads, &hold));
     let measured = measure(&settings, peers.transpose()?, &bar)?;
     let written = place.write(&measured)?;
+    told(&measured.text(), &written);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn told(text: &str, written: &[PathBuf]) {
     // A reader that has seen enough, such as `head`, is no error.
-    let _ = std::io::stdout().write_all(measured.text().as_bytes());
+    let _ = std::io::stdout().write_all(text.as_bytes());
     for path in written {
         eprintln!("wrote {}", path.display());
     }
-    Ok(ExitCode::SUCCESS)
 }

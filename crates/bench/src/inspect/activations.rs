@@ -204,7 +204,7 @@ impl Subject<'_> {
         progress: &(dyn Fn(usize) + Sync),
     ) -> Result<Vec<f32>> {
         let size = [data.height(), data.width()];
-        let net = Executable::quantized(self.target, net, size, Execution::Simulate)?;
+        let net = Executable::quantized(self.target, net, size, Execution::Auto)?;
         Ok(logits(&net, data, self.threads, progress, &RUNNING)?)
     }
 }

@@ -11,7 +11,8 @@ use super::{Quantization, Source, latencies};
 /// 2: steps of weights in units of the unfolded weight, ranges of whole batches.
 const TRAINING_REVISION: u64 = 2;
 
-/// The columns of a float run: nothing that could vary without changing the numbers.
+/// The columns of a float run: nothing that could vary without changing the numbers. `execution` is whose numbers they are: the
+/// simulation's, too, where integers have computed them.
 pub(super) fn float_config(device: &str) -> Config {
     Config::default()
         .with("weights_bits", results::FLOAT_BITS)
@@ -38,7 +39,7 @@ pub(super) fn quantized_config(
         Source::Training(training) => Some(training),
         Source::PostTraining | Source::Stored => None,
     };
-    let is_integer = how.execution != Execution::Simulate;
+    let is_integer = matches!(how.execution, Execution::Integer(_));
     let has_activations = how.activations.is_some();
     let mut config = float_config(device)
         .with("first_bits", weights.first_bits.map(|bits| bits.get()))

@@ -236,7 +236,8 @@ impl Reader {
         let word: String = self.value("execution")?;
         Ok(match word.as_str() {
             "integer" => Execution::Integer(arithmetic),
-            _ => Execution::Simulate,
+            "simulate" => Execution::Simulate,
+            _ => Execution::Auto,
         })
     }
 

@@ -313,6 +313,29 @@ fn what_integers_cannot_do_is_refused_before_anything_runs() {
 }
 
 #[test]
+fn who_leaves_the_execution_open_has_the_simulated_run() {
+    let eight = ("activations.bits", Scalar::Integer(8));
+    let left = cell(&[eight.clone()]).unwrap();
+    let said = |word: &str| cell(&[eight.clone(), ("execution", text(word))]).unwrap();
+    for (word, execution) in [("auto", Execution::Auto), ("simulate", Execution::Simulate)] {
+        let said = said(word);
+        assert_eq!(said.quantization.unwrap().execution, execution);
+        assert_eq!(said.config, left.config);
+    }
+    assert_eq!(left.config.text("execution"), "simulate");
+    assert_eq!(left.quantization.unwrap().execution, Execution::Auto);
+    assert_ne!(said("integer").config, left.config);
+    // What integers cannot do is no fault of a cell that does not ask for them.
+    assert!(
+        cell(&[
+            ("activations.bits", Scalar::Integer(16)),
+            ("bias", text("float"))
+        ])
+        .is_ok()
+    );
+}
+
+#[test]
 fn a_training_is_part_of_the_run_and_of_no_other() {
     let pairs = |method: &str, lr: f64| {
         cell(&[

@@ -5,6 +5,7 @@
 //! command line -> settings -> measure -> Measured -> rows (CSV), tables (text, Markdown), place (files)
 //!                               |-> model (a name or a file), subject (compiled), rig (our threads), layers (our timers)
 //!                               '-> peers (a Python process), machine (processor, memory)
+//!                       '--> sweeps: whole experiments, each a process of its own
 //! ```
 //!
 //! Whole images are the work of one thread, as in [`crate::evaluate`]. Ours and a peer's rounds take turns, and a ratio
@@ -21,6 +22,7 @@ mod rows;
 mod settings;
 mod spread;
 mod subject;
+mod sweeps;
 mod tables;
 
 pub use layers::{LayerTime, layer_times};
@@ -33,3 +35,4 @@ pub use rig::Rig;
 pub use settings::{Request, Settings};
 pub use spread::Spread;
 pub use subject::{Precision, Subject, peer_batch};
+pub use sweeps::{CellTime, SweepTime, SweepTimes, measure_sweeps};

@@ -9,24 +9,27 @@ use results::rows_text;
 use super::layers::LayerTime;
 use super::measure::{Measured, ModelResult};
 use super::subject::Precision;
+use super::sweeps::SweepTimes;
 
-/// Name of the markers in a page.
-const MARKER: &str = "throughput";
+/// Names of the markers in a page.
+const MARKERS: [&str; 2] = ["throughput", "sweeps"];
 
 /// Places that can be written to.
 #[derive(Clone, Debug, Default)]
 pub struct Place {
     folder: Option<PathBuf>,
     page: Option<PathBuf>,
+    marker: &'static str,
 }
 
 impl Place {
-    /// Makes `folder` if it is not there; tries both places, so that a measurement of minutes does not end with a file
+    /// Makes `folder` if it is not there, whole sweeps or networks being measured; tries both places, so that a measurement of minutes does not end with a file
     /// that cannot be written.
     ///
     /// # Errors
     /// If a file cannot be written there, or `page` lacks its markers.
-    pub fn open(folder: Option<PathBuf>, page: Option<PathBuf>) -> Result<Self> {
+    pub fn open(folder: Option<PathBuf>, page: Option<PathBuf>, sweeps: bool) -> Result<Self> {
+        let marker = MARKERS[usize::from(sweeps)];
         if let Some(folder) = &folder {
             std::fs::create_dir_all(folder)
                 .with_context(|| format!("--out: cannot make the folder {}", folder.display()))?;
@@ -34,14 +37,18 @@ impl Place {
                 .with_context(|| format!("--out: cannot write to {}", folder.display()))?;
         }
         if let Some(page) = &page {
-            spliced(page, "")?;
+            spliced(page, marker, "")?;
             let parent = page
                 .parent()
                 .filter(|parent| !parent.as_os_str().is_empty());
             try_folder(parent.unwrap_or(Path::new(".")))
                 .with_context(|| format!("--readme: cannot write {}", page.display()))?;
         }
-        Ok(Self { folder, page })
+        Ok(Self {
+            folder,
+            page,
+            marker,
+        })
     }
 
     /// Writes `throughput.csv`, `layers.csv`, `throughput.md` and `layers-MODEL-PRECISION.svg` into the folder, and the
@@ -50,28 +57,45 @@ impl Place {
     /// # Errors
     /// If a file cannot be written.
     pub fn write(&self, measured: &Measured) -> Result<Vec<PathBuf>> {
+        let texts = [
+            ("throughput.csv", rows_text(&measured.throughput_rows())),
+            ("layers.csv", rows_text(&measured.layer_rows())),
+            ("throughput.md", measured.markdown()),
+        ];
+        let texts = texts.map(|(name, text)| (name.to_owned(), text));
+        let texts = texts.into_iter().chain(pictures(measured));
+        self.write_texts(texts, &measured.markdown())
+    }
+
+    /// Writes `sweeps.csv` and `sweeps.md` into the folder, and the table into the page; what was written.
+    ///
+    /// # Errors
+    /// If a file cannot be written.
+    pub fn write_sweeps(&self, times: &SweepTimes) -> Result<Vec<PathBuf>> {
+        let texts = [
+            ("sweeps.csv", rows_text(&times.rows())),
+            ("sweeps.md", times.markdown()),
+        ];
+        let texts = texts.map(|(name, text)| (name.to_owned(), text));
+        self.write_texts(texts.into_iter(), &times.markdown())
+    }
+
+    fn write_texts(
+        &self,
+        texts: impl Iterator<Item = (String, String)>,
+        table: &str,
+    ) -> Result<Vec<PathBuf>> {
         let mut files = Vec::new();
         if let Some(folder) = &self.folder {
-            let texts = [
-                ("throughput.csv", rows_text(&measured.throughput_rows())),
-                ("layers.csv", rows_text(&measured.layer_rows())),
-                ("throughput.md", measured.markdown()),
-            ];
-            let texts = texts.map(|(name, text)| (name.to_owned(), text));
-            files.extend(
-                texts
-                    .into_iter()
-                    .chain(pictures(measured))
-                    .map(|(name, text)| Output {
-                        path: folder.join(name),
-                        text: Some(text),
-                    }),
-            );
+            files.extend(texts.map(|(name, text)| Output {
+                path: folder.join(name),
+                text: Some(text),
+            }));
         }
         if let Some(page) = &self.page {
             files.push(Output {
                 path: page.clone(),
-                text: Some(spliced(page, &measured.markdown())?),
+                text: Some(spliced(page, self.marker, table)?),
             });
         }
         files.iter().try_for_each(Output::write)?;
@@ -84,10 +108,10 @@ fn try_folder(folder: &Path) -> std::io::Result<()> {
 }
 
 /// The page with `text` between its markers.
-fn spliced(page: &Path, text: &str) -> Result<String> {
+fn spliced(page: &Path, marker: &str, text: &str) -> Result<String> {
     let old = std::fs::read_to_string(page)
         .with_context(|| format!("--readme: cannot read {}", page.display()))?;
-    splice(&old, MARKER, text).with_context(|| format!("--readme: {}", page.display()))
+    splice(&old, marker, text).with_context(|| format!("--readme: {}", page.display()))
 }
 
 /// Name and SVG of every network's layers.
@@ -139,7 +163,7 @@ mod tests {
         let file = folder.path().join("file");
         std::fs::write(&file, "").unwrap();
         let refused = |out: Option<PathBuf>, page: Option<PathBuf>| {
-            format!("{:#}", Place::open(out, page).unwrap_err())
+            format!("{:#}", Place::open(out, page, false).unwrap_err())
         };
         let message = refused(Some(file.join("below")), None);
         assert!(
@@ -164,7 +188,7 @@ mod tests {
         )
         .unwrap();
         let out = folder.path().join("new/folder");
-        let place = Place::open(Some(out.clone()), Some(page.clone())).unwrap();
+        let place = Place::open(Some(out.clone()), Some(page.clone()), false).unwrap();
         let written = place.write(&measured()).unwrap();
         let mut names: Vec<_> = std::fs::read_dir(out)
             .unwrap()

@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use clap::builder::ArgPredicate;
 use engine::Isa;
 
 use super::model::{self, Model};
+use super::sweeps::experiment_file;
 
 /// The part of the command line that decides what is measured.
 #[derive(Clone, Debug, clap::Args)]
@@ -20,11 +22,22 @@ pub struct Request {
         default_value = "resnet18,resnet50,cifar-resnet20"
     )]
     pub models: Vec<String>,
+    /// Instead of networks: whole sweeps, by comma, experiments by their names in `experiments` or their files. Beside ours, with
+    /// --peers, the same cells in PyTorch.
+    #[arg(long, value_delimiter = ',', value_name = "EXPERIMENTS", conflicts_with_all = ["models", "seconds", "isa"])]
+    pub sweeps: Vec<String>,
+    /// Override a setting of the sweeps, as in `sweep`. May be repeated.
+    #[arg(long, value_name = "KEY=VALUE", requires = "sweeps")]
+    pub set: Vec<String>,
     /// Threads; default: one for each processor.
     #[arg(long)]
     pub threads: Option<u16>,
-    /// Rounds; the median is reported.
-    #[arg(long, default_value_t = 5)]
+    /// Rounds; the median is reported. Of sweeps one, unless it is said.
+    #[arg(
+        long,
+        default_value_t = 5,
+        default_value_if("sweeps", ArgPredicate::IsPresent, "1")
+    )]
     pub rounds: usize,
     /// How long a round lasts, about.
     #[arg(long, default_value_t = 2.0)]
@@ -43,6 +56,10 @@ pub struct Request {
 pub struct Settings {
     /// Networks, none twice.
     pub models: Vec<Model>,
+    /// The files of the experiments whose sweeps are measured instead, if there are any.
+    pub sweeps: Vec<PathBuf>,
+    /// What is set in them.
+    pub set: Vec<String>,
     /// Threads, at least 1.
     pub threads: usize,
     /// Rounds, at least 1.
@@ -91,8 +108,11 @@ impl Settings {
                 .check()
                 .context("--isa")?,
         };
+        let sweeps = request.sweeps.iter();
         Ok(Self {
             models,
+            sweeps: sweeps.map(|text| experiment_file(text.trim())).collect(),
+            set: request.set.clone(),
             threads: crate::cli::threads(request.threads),
             rounds: request.rounds,
             round: Duration::from_secs_f64(seconds),
@@ -106,6 +126,19 @@ impl Settings {
         let models: Vec<_> = self.models.iter().map(Model::spelled).collect();
         let peers = self.peers.as_deref().and_then(Path::file_name);
         let peers = peers.map(|name| format!(" --peers {}", name.to_string_lossy()));
+        if !self.sweeps.is_empty() {
+            let stem = |file: &PathBuf| Some(file.file_stem()?.to_string_lossy().into_owned());
+            let names: Vec<_> = self.sweeps.iter().filter_map(stem).collect();
+            let set = self.set.iter().map(|set| format!(" --set {set}"));
+            return format!(
+                "cargo throughput --sweeps {}{} --threads {} --rounds {}{}",
+                names.join(","),
+                set.collect::<String>(),
+                self.threads,
+                self.rounds,
+                peers.unwrap_or_default()
+            );
+        }
         format!(
             "cargo throughput --models {} --threads {} --rounds {} --seconds {} --isa {}{}",
             models.join(","),
@@ -125,6 +158,8 @@ mod tests {
     fn request() -> Request {
         Request {
             models: vec!["resnet50".into()],
+            sweeps: Vec::new(),
+            set: Vec::new(),
             threads: Some(2),
             rounds: 5,
             seconds: 0.5,
@@ -178,6 +213,17 @@ mod tests {
         assert_eq!(
             settings.command(),
             "cargo throughput --models resnet50 --threads 2 --rounds 5 --seconds 0.5 --isa portable --peers python3"
+        );
+        request.sweeps = vec!["weight-bits".into(), "/home/somebody/own.toml".into()];
+        request.set = vec!["images=64".into()];
+        let settings = Settings::new(&request).unwrap();
+        assert_eq!(
+            settings.sweeps[0],
+            Path::new("experiments/weight-bits.toml")
+        );
+        assert_eq!(
+            settings.command(),
+            "cargo throughput --sweeps weight-bits,own --set images=64 --threads 2 --rounds 5 --peers python3"
         );
     }
 }

@@ -122,8 +122,7 @@ impl Learner for QatNet {
         size: [usize; 2],
     ) -> Result<Executable, TrainError> {
         let net = self.qat.finish(weights)?;
-        let simulate = Execution::Simulate;
-        Ok(Executable::quantized(target, net, size, simulate)?)
+        Ok(Executable::quantized(target, net, size, Execution::Auto)?)
     }
 
     fn constrain(&self, weights: &mut StateDict) {

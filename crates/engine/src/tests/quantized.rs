@@ -7,7 +7,7 @@ use super::{CHANNELS, Random, twin};
 use crate::domain::IntegerArithmetic;
 use crate::graph::{Code, Conv, Graph, INPUT, Node, Op};
 use crate::kernel::Isa;
-use crate::program::{Execution, Options, Program};
+use crate::program::{Executed, Execution, Options, Program};
 use crate::shape::{Padding, Shape, Window};
 
 /// Real numbers that reach every code of the images and go past both ends.
@@ -60,7 +60,13 @@ fn check_images(graph: &Graph, images: &[f32], arithmetic: IntegerArithmetic) {
         .collect();
     let mut executions = vec![Execution::Integer(arithmetic)];
     if arithmetic == IntegerArithmetic::default() {
-        executions.push(Execution::Simulate);
+        executions.extend([Execution::Simulate, Execution::Auto]);
+        let options = Options {
+            execution: Execution::Auto,
+            ..Options::default()
+        };
+        let chosen = Program::new(graph.clone(), options).unwrap();
+        assert_eq!(chosen.executed(), Executed::Integer);
     }
     for execution in executions {
         for isa in Isa::available() {

@@ -5,7 +5,7 @@ use quant_core::Rounding;
 use crate::domain::{IntegerArithmetic, Requantize};
 use crate::epilogue::Multiplier;
 use crate::graph::{Code, Conv, Graph, INPUT, Linear, Node, Op};
-use crate::program::{Execution, Options, Program};
+use crate::program::{Executed, Execution, Options, Program};
 use crate::shape::{Shape, Window};
 
 const CODE: Code = Code {
@@ -46,11 +46,21 @@ const SHAPE: Shape = Shape {
 fn compiled(input: Option<Code>, nodes: Vec<Node>, how: IntegerArithmetic) -> Result<(), String> {
     let last = nodes[nodes.len() - 1].name.clone();
     let graph = Graph::quantized(SHAPE, input, nodes, &last).map_err(|error| error.to_string())?;
-    let options = Options {
-        execution: Execution::Integer(how),
+    let options = |execution| Options {
+        execution,
         ..Options::default()
     };
-    match Program::new(graph, options) {
+    let made = Program::new(graph.clone(), options(Execution::Integer(how)));
+    if how == IntegerArithmetic::default() {
+        // Who leaves the choice gets the simulation where integers are refused, and only there.
+        let chosen = Program::new(graph, options(Execution::Auto)).unwrap();
+        let expected = match made {
+            Ok(_) => Executed::Integer,
+            Err(_) => Executed::Simulate,
+        };
+        assert_eq!(chosen.executed(), expected);
+    }
+    match made {
         Ok(_) => Ok(()),
         Err(error) => Err(error.to_string()),
     }

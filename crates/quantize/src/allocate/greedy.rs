@@ -1,6 +1,7 @@
 //! Bits taken away one step after the other, each where it harms least for what it saves, as measured in the network as it is by then.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
 
 use super::knobs::{Assignment, Kind, Knobs};
 use super::subject::Subject;
@@ -9,9 +10,29 @@ use crate::error::Error;
 use crate::sensitivity::Probe;
 use crate::sites::SiteCodes;
 
+/// What steps harm, as measured so far: of one subject on the same images. Smaller budgets begin with the steps of larger ones.
+#[derive(Debug, Default)]
+pub struct Steps(Mutex<ByBits>);
+
+/// By the bits of everything, and the bits that a step takes what it is about to.
+type ByBits = BTreeMap<Assignment, BTreeMap<Vec<(Kind, String, u32)>, f64>>;
+
+impl Steps {
+    fn known(&self, all: &Assignment, step: &[(Kind, String, u32)]) -> Option<f64> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(all)?.get(step).copied()
+    }
+
+    fn learn(&self, all: &Assignment, step: Vec<(Kind, String, u32)>, harm: f64) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.entry(all.clone()).or_default().insert(step, harm);
+    }
+}
+
 /// The bits of `knobs`: from the most bits everywhere downwards until the budget is met. A step's harm is the divergence that it adds
 /// on `images`. Since that changes little from step to step, what was found before is trusted as a bound of order, not as a number:
-/// the most promising step is measured again, and taken if it is still the most promising.
+/// the most promising step is measured again, and taken if it is still the most promising. What `steps` have of it is not measured
+/// again; they keep the rest.
 ///
 /// # Errors
 /// [`Error::Budget`]; images that do not fit.
@@ -20,10 +41,10 @@ pub fn greedy(
     knobs: &Knobs,
     subject: &Subject<'_>,
     (images, labels, size): (&[f32], &[u16], [usize; 2]),
+    steps: &Steps,
 ) -> Result<Allocated, Error> {
     let mut assignment = knobs.fixed();
-    let float = Probe::new(subject.float.clone(), size, &SiteCodes::new())?;
-    let reference = float.logits(images)?;
+    let mut reference: Option<Vec<f32>> = None;
     for of in allocation.parts() {
         let part = knobs.part(of);
         let budget = part.budget(allocation.cost, allocation.budget, &assignment);
@@ -32,14 +53,33 @@ pub fn greedy(
         }
         let mut now = part.most();
         let mut known: BTreeMap<usize, f64> = BTreeMap::new();
-        let measure = |now: &Assignment, wanted: &[usize]| {
+        let mut measure = |now: &Assignment, wanted: &[usize]| -> Result<Vec<f64>, Error> {
             let all: Assignment = assignment
                 .iter()
                 .chain(now)
                 .map(|(k, b)| (k.clone(), *b))
                 .collect();
-            let images = (images, labels, &reference[..], size);
-            harms(&part, (&all, now), wanted, subject, images)
+            let taken = |knob: usize| step(&part, now, knob);
+            let is_new = |knob: &usize| steps.known(&all, &taken(*knob)).is_none();
+            let new: Vec<usize> = wanted.iter().copied().filter(is_new).collect();
+            if !new.is_empty() {
+                if reference.is_none() {
+                    let float = Probe::new(subject.float.clone(), size, &SiteCodes::new())?;
+                    reference = Some(float.logits(images)?);
+                }
+                let images = (
+                    images,
+                    labels,
+                    reference.as_deref().unwrap_or_default(),
+                    size,
+                );
+                let found = harms(&part, (&all, now), &new, subject, images)?;
+                for (knob, harm) in new.into_iter().zip(found) {
+                    steps.learn(&all, taken(knob), harm);
+                }
+            }
+            let harm = |knob: &usize| steps.known(&all, &taken(*knob)).unwrap_or_default();
+            Ok(wanted.iter().map(harm).collect())
         };
         while part.cost(allocation.cost, &now, &assignment) > budget {
             let open: Vec<usize> = (part.free().into_iter())
@@ -87,6 +127,16 @@ pub fn greedy(
     Ok(knobs.allocated(&assignment))
 }
 
+/// What a step down of a choice gives the bits that it has then.
+fn step(part: &Knobs, now: &Assignment, knob: usize) -> Vec<(Kind, String, u32)> {
+    let (kind, names) = part.names(knob);
+    let less = part.stepped(now, knob, false);
+    let less = less.unwrap_or_else(|| now.clone());
+    let bits = |name: &String| less.get(&(kind, name.clone())).copied().unwrap_or(32);
+    let each = names.iter().map(|name| (kind, name.clone(), bits(name)));
+    each.collect()
+}
+
 /// The divergence that a step down of each choice adds to the network with bits as in `all`.
 fn harms(
     part: &Knobs,
@@ -100,13 +150,8 @@ fn harms(
     let mut probe = Probe::new(network, size, &codes)?;
     let mut numbers: Vec<Vec<usize>> = Vec::new();
     for &knob in wanted {
-        let (kind, names) = part.names(knob);
-        let less = part
-            .stepped(now, knob, false)
-            .unwrap_or_else(|| now.clone());
         let mut own = Vec::new();
-        for name in names {
-            let bits = less.get(&(kind, name.clone())).copied().unwrap_or(32);
+        for (kind, name, bits) in step(part, now, knob) {
             own.push(probe.changes());
             match kind {
                 Kind::Weights => {
@@ -114,7 +159,7 @@ fn harms(
                         probe.weights(rounded, &|layer| layer == name)?;
                     }
                 }
-                Kind::Activations => probe.site(name, subject.rounded.code(name, bits))?,
+                Kind::Activations => probe.site(&name, subject.rounded.code(&name, bits))?,
             }
         }
         numbers.push(own);

@@ -30,7 +30,7 @@ use quant_core::{Bits, uniform, words};
 use crate::error::Error;
 pub use cost::{Cost, Latencies};
 use exact::{Choice, least};
-pub use greedy::greedy;
+pub use greedy::{Steps, greedy};
 use knobs::{Assignment, Group};
 pub use knobs::{Kind, Knobs};
 pub use lin::kappa;

@@ -229,7 +229,8 @@ fn a_budget_for_the_most_bits_gives_them_by_every_method_and_one_below_the_fewes
                 let allocation = allocation(method, Of::Both, cost, budget);
                 match method {
                     Method::Greedy => {
-                        greedy(&allocation, &knobs, &subject, (&pixels, &labels, SIZE))
+                        let images = (&pixels[..], &labels[..], SIZE);
+                        greedy(&allocation, &knobs, &subject, images, &Steps::default())
                     }
                     _ => allocation.choose(&knobs, &measured),
                 }
@@ -266,7 +267,7 @@ fn greedy_steps_meet_the_budget_and_harm_less_than_drawn_ones() {
     let subject = subject((&network, &rounded), &statistics, &knobs);
     let images = (&pixels[..], &labels[..], SIZE);
     let own = allocation(Method::Greedy, Of::Weights, Cost::Size, 3.5);
-    let found = greedy(&own, &knobs, &subject, images).unwrap();
+    let found = greedy(&own, &knobs, &subject, images, &Steps::default()).unwrap();
     let complete = knobs.complete(&found);
     let [average, ..] = knobs.totals(&complete);
     assert!((3.0..=3.5).contains(&average.unwrap()), "{average:?}");
@@ -291,6 +292,37 @@ fn greedy_steps_meet_the_budget_and_harm_less_than_drawn_ones() {
         error.kl
     };
     assert!(kl(&found) < kl(&drawn));
+}
+
+#[test]
+fn what_was_measured_for_one_budget_serves_the_others_and_changes_none() {
+    let network = float();
+    let statistics = seen(&network);
+    let rounded = rounded(&network, &statistics);
+    let (pixels, labels) = images(4);
+    let images = (&pixels[..], &labels[..], SIZE);
+    for of in [Of::Weights, Of::Both] {
+        let knobs = knobs(&network, of);
+        let subject = subject((&network, &rounded), &statistics, &knobs);
+        let common = Steps::default();
+        for (cost, budget) in [
+            (Cost::Size, 6.5),
+            (Cost::Size, 7.5),
+            (Cost::BitOperations, 7.0),
+            (Cost::Size, 6.0),
+        ] {
+            let own = allocation(Method::Greedy, of, cost, budget);
+            let alone = greedy(&own, &knobs, &subject, images, &Steps::default()).unwrap();
+            let found = greedy(&own, &knobs, &subject, images, &common).unwrap();
+            assert_eq!(found.weights, alone.weights, "{of} {cost} {budget}");
+            assert_eq!(found.activations, alone.activations, "{of} {cost} {budget}");
+            // All of it is known now: other labels and images are not looked at.
+            let blank = vec![0.0; pixels.len()];
+            let images = (&blank[..], &labels[..], SIZE);
+            let again = greedy(&own, &knobs, &subject, images, &common).unwrap();
+            assert_eq!(again.weights, alone.weights, "{of} {cost} {budget}");
+        }
+    }
 }
 
 #[test]

@@ -5,9 +5,13 @@ use crate::setting::entry::setting;
 use crate::setting::{Axis, Setting, Takes};
 
 pub(in crate::setting) static INTEGERS: &[Setting] = &[
-    setting!(execution, Takes::Words(&["simulate", "integer"]))
-        .means("simulate or integer")
-        .default("simulate")
+    // A run that leaves the choice has `simulate` in the column, whichever it took: the bytes are the same, and so is the run.
+    setting!(execution, Takes::Words(&["auto", "simulate", "integer"]))
+        .means(
+            "auto (in integers wherever that gives the simulation's codes, else simulated; the same run as simulate, and its column \
+             executed says which), simulate, or integer (compared with the simulation code for code)",
+        )
+        .default("auto")
         .axis(Axis::of("execution", Arithmetic)),
     setting!(
         integer.rounding,
