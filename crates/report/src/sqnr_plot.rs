@@ -27,6 +27,8 @@ pub(crate) struct Panel {
     pub title: String,
     pub layers: Vec<String>,
     pub curves: Curves,
+    /// The runs with each width: their curves are one.
+    pub runs: BTreeMap<u32, Vec<String>>,
     pub trained: bool,
 }
 
@@ -169,11 +171,13 @@ fn panel(series: &Series<'_>, by_run: &HashMap<&str, Vec<(&str, f64)>>) -> Panel
         title: String::new(),
         layers: Vec::new(),
         curves: Curves::new(),
+        runs: BTreeMap::new(),
         trained: false,
     };
     // Layers get their order from the run with the fewest bits; of several with the same bits the first counts.
     for row in series.rows.iter().rev() {
         let bits = row.config.weights_bits();
+        panel.runs.entry(bits).or_default().push(row.run_id.clone());
         let first = series
             .rows
             .iter()
