@@ -313,3 +313,175 @@ impl Page {
         wide.into_iter().chain(fronts).chain(said).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use results::{
+        Config, EpochRow, ManifestRow, MetricRow, PredictionRow, Run, RunRow, Status, Store, metric,
+    };
+    use serde_json::Value;
+
+    use super::*;
+
+    /// A run whose image i has the label `i % classes` and the answer `answer(i)`.
+    fn run(config: Config, images: usize, classes: u16, answer: impl Fn(u16) -> u16) -> Run {
+        let row = RunRow::new("e", config, "w", "d", None);
+        let id = row.run_id.clone();
+        let prediction = |i: usize| {
+            let label = i as u16 % classes;
+            PredictionRow {
+                image: format!("<b>/{i}"),
+                label,
+                top1: answer(i as u16),
+            }
+        };
+        let predictions: Vec<PredictionRow> = (0..images).map(prediction).collect();
+        let hits = predictions.iter().filter(|row| row.label == row.top1);
+        let value = |layer: &str, metric: &str, value: f64, n: u64| MetricRow {
+            run_id: id.clone(),
+            layer: layer.into(),
+            metric: metric.into(),
+            value,
+            n,
+            unit: String::new(),
+        };
+        let metrics = vec![
+            value("", metric::TOP1_CORRECT, hits.count() as f64, images as u64),
+            value("conv", metric::WEIGHT_SQNR, 12.345_678, 9),
+        ];
+        let manifest = vec![ManifestRow {
+            run_id: id.clone(),
+            tensor: "conv.weight".into(),
+            kind: "weight".into(),
+            quantized: true,
+            bits: 4,
+            reason: "said".into(),
+        }];
+        Run {
+            row,
+            metrics,
+            predictions,
+            manifest,
+            epochs: Vec::new(),
+        }
+    }
+
+    fn config(bits: u32, method: &str) -> Config {
+        Config::default()
+            .with("weights_bits", bits)
+            .with("activations_bits", 32)
+            .with("method", method)
+    }
+
+    fn page(runs: &[Run]) -> (tempfile::TempDir, Page) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        for run in runs {
+            store.write(run).unwrap();
+        }
+        let page = Page::open(folder.path(), "e").unwrap();
+        (folder, page)
+    }
+
+    fn data(page: &Page, pictures: &[Pictures]) -> Value {
+        let html = page.html(&About::default(), pictures);
+        let (_, rest) = html.split_once("id=\"data\">").unwrap();
+        serde_json::from_str(rest.split_once("</script>").unwrap().0).unwrap()
+    }
+
+    #[test]
+    fn a_failed_run_and_a_training_have_their_place_and_few_classes_a_matrix() {
+        let float = run(config(32, "float"), 40, 4, |i| i % 4);
+        let mut trained = run(config(4, "qat"), 40, 4, |i| if i < 3 { 3 } else { i % 4 });
+        trained.epochs = vec![EpochRow {
+            run_id: trained.row.run_id.clone(),
+            epoch: 1,
+            lr: 0.01,
+            train_loss: 0.5,
+            train_top1: 0.75,
+            test_top1: Some(0.9),
+            images_per_second: 10.0,
+            seconds: 4.0,
+        }];
+        let mut failed = run(config(2, "ptq"), 40, 4, |_| 0);
+        failed.row.status = Status::Failed;
+        failed.row.error = Some("it </script> broke".into());
+        failed.metrics.clear();
+        failed.predictions.clear();
+        let (_folder, page) = page(&[float, trained.clone(), failed.clone()]);
+        let page = data(&page, &[Pictures::default()]);
+        let of = |run: &Run| {
+            let runs = page["runs"].as_array().unwrap();
+            let found = runs.iter().find(|own| own["id"] == run.row.run_id.as_str());
+            found.unwrap().clone()
+        };
+        assert_eq!(of(&failed)["failed"], "it </script> broke");
+        assert_eq!(of(&failed)["confusion"], Value::Null);
+        let own = of(&trained);
+        assert_eq!(
+            own["epochs"][0],
+            serde_json::json!([1, 0.01, 0.5, 0.75, 0.9])
+        );
+        // 0, 1 and 2 were taken for 3.
+        assert_eq!(own["confusion"]["matrix"][3], 1);
+        assert_eq!(own["confusion"]["matrix"][15], 10);
+        assert_eq!(own["flips"]["total"], 3);
+        assert_eq!(own["flips"]["lost"], 3);
+        assert_eq!(own["flips"]["shown"][0][0], "<b>/0");
+        let plots = page["plots"].as_array().unwrap().iter();
+        let ids: Vec<&str> = plots.map(|plot| plot["id"].as_str().unwrap()).collect();
+        assert_eq!(ids, ["accuracy", "epochs", "sqnr"]);
+        let summary = page["summary"].to_string();
+        assert!(
+            summary.contains("3 runs, 1 of them float, 1 failed"),
+            "{summary}"
+        );
+        // Three images that were lost and none won: p = 0.25.
+        assert!(summary.contains("1 cannot be told from it"), "{summary}");
+    }
+
+    #[test]
+    fn many_classes_have_their_most_frequent_confusions_and_pictures_their_bound() {
+        let images = 40 * MOST_PICTURES;
+        let float = run(config(32, "float"), images, 40, |i| i % 40);
+        let runs: Vec<Run> = (1..=12)
+            .map(|bits| {
+                // Image i flips in the runs of more than i % 12 bits.
+                let answer = move |i: u16| match u32::from(i % 12) < bits {
+                    true => (i + 1) % 40,
+                    false => i % 40,
+                };
+                run(config(bits, "ptq"), images, 40, answer)
+            })
+            .collect();
+        let mut all = runs.clone();
+        all.push(float);
+        let (_folder, page) = page(&all);
+        let wanted = page.wanted();
+        assert_eq!(wanted.len(), 1);
+        // Those that flip in all of the runs are the same everywhere.
+        assert_eq!(wanted[0].images.len(), SHOWN_FLIPS);
+        assert_eq!(wanted[0].images[..2], ["<b>/0", "<b>/12"]);
+        let png = wanted[0]
+            .images
+            .iter()
+            .map(|name| (name.clone(), vec![1, 2, 3]));
+        let pictures = Pictures {
+            png: png.collect(),
+            ..Pictures::default()
+        };
+        let page = data(&page, &[pictures]);
+        assert_eq!(page["pictures"].as_array().unwrap().len(), SHOWN_FLIPS);
+        let one = page["runs"].as_array().unwrap();
+        let one = one
+            .iter()
+            .find(|own| own["id"] == runs[11].row.run_id.as_str());
+        let own = one.unwrap();
+        assert_eq!(own["flips"]["total"], images);
+        assert_eq!(own["flips"]["shown"].as_array().unwrap().len(), SHOWN_FLIPS);
+        assert_eq!(own["flips"]["shown"][0][4], 0);
+        let pairs = own["confusion"]["pairs"].as_array().unwrap();
+        assert_eq!(pairs.len(), 30);
+        assert_eq!(pairs[0], serde_json::json!([0, 1, images / 40]));
+    }
+}

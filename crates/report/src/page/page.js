@@ -63,7 +63,7 @@ dialog.addEventListener("click", (event) => { if (event.target === dialog) dialo
 dialog.addEventListener("keydown", (event) => {
   const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
   const to = order[order.indexOf(opened) + by];
-  if (!by || to === undefined || event.altKey || event.ctrlKey || event.metaKey || event.target.closest("svg, input") || order.indexOf(opened) < 0) return;
+  if (!by || to === undefined || event.altKey || event.ctrlKey || event.metaKey || event.target.closest("svg, input, .scroll") || order.indexOf(opened) < 0) return;
   event.preventDefault();
   openRun(to, false);
 });

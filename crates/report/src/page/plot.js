@@ -151,7 +151,9 @@ function drawPlot(place, plot, { shows, open, name }) {
         // Many points on a line would cover it.
         if (!style.joined || own.x.length <= 60) marks.push(mark(at.x, at.y, style));
         const where = places.length ? places[own.x[i]] : x.log ? `${digits(10 ** own.x[i])} s` : `${x.title} ${digits(own.x[i])}`;
-        at.said = [style.name, where, digits(own.y[i]) + (own.low ? ` (${own.low[i].toFixed(2)}–${own.high[i].toFixed(2)})` : "") + ` ${y.title}`];
+        // A run's name says its series and its bits.
+        const known = at.run === null ? [style.name, where] : frame.beside || x.title === "weight bits" ? [] : [where];
+        at.said = [...known, digits(own.y[i]) + (own.low ? ` (${own.low[i].toFixed(2)}–${own.high[i].toFixed(2)})` : "") + ` ${y.title}`];
         points.push(at);
       }
     }
@@ -193,7 +195,7 @@ function drawPlot(place, plot, { shows, open, name }) {
       const moves = { ArrowRight: () => Math.min(at + 1, points.length - 1), ArrowLeft: () => Math.max(at - 1, 0), ArrowDown: () => beside(1), ArrowUp: () => beside(-1), Home: () => 0, End: () => points.length - 1 };
       if (moves[event.key] && points.length) { event.preventDefault(); go(moves[event.key]()); }
       else if (event.key === "Enter") choose(at);
-      else if (event.key === "Escape" && at >= 0) { event.stopPropagation(); go(-1); }
+      else if (event.key === "Escape" && at >= 0) { event.preventDefault(); go(-1); }
     });
     return el("figure", {}, frame.title && el("figcaption", {}, frame.title), el("div", { class: "scroll" }, picture));
   }
