@@ -20,6 +20,10 @@ test *arguments:
 table *arguments="--results results/reference --pages README.md docs":
     cargo table {{arguments}}
 
+# pages for a browser, one file an experiment and one over all: `just page cifar10-activations --results results/reference`
+page *arguments:
+    cargo page {{arguments}}
+
 # what quantization does to each layer
 inspect *arguments:
     cargo inspect {{arguments}}

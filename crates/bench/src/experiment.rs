@@ -3,6 +3,7 @@
 //! ```toml
 //! question = "How many bits can the weights lose?"
 //! expects = "Nothing changes down to 6 bits; 4 bits cost several points; 2 bits is chance."
+//! found = "It did, but for 5 bits, which gained half a point."             # after the runs; optional
 //!
 //! [fixed]
 //! model.name = "resnet20-synthetic"
@@ -89,6 +90,8 @@ pub struct Experiment {
     pub question: String,
     /// What was expected before the first run.
     pub expects: String,
+    /// Whether it came so, written after the runs; empty where nobody has.
+    pub found: String,
     /// Settings that are the same in every cell.
     pub fixed: Settings,
     /// What varies, in the file's order; the last one varies fastest.
@@ -126,6 +129,7 @@ impl Experiment {
             name: name.to_owned(),
             question: String::new(),
             expects: String::new(),
+            found: String::new(),
             fixed: Settings::new(),
             vary: Vec::new(),
             checks: Vec::new(),
@@ -138,6 +142,7 @@ impl Experiment {
             match (key.get_ref().as_ref(), value.get_ref()) {
                 ("question", DeValue::String(words)) => experiment.question = words.to_string(),
                 ("expects", DeValue::String(words)) => experiment.expects = words.to_string(),
+                ("found", DeValue::String(words)) => experiment.found = words.to_string(),
                 ("fixed", DeValue::Table(table)) => {
                     for leaf in leaves(text, "", table)? {
                         let value = leaf.scalar()?;
@@ -171,7 +176,8 @@ impl Experiment {
                     }
                 }
                 (
-                    "question" | "expects" | "fixed" | "vary" | "check" | "published" | "peer",
+                    "question" | "expects" | "found" | "fixed" | "vary" | "check" | "published"
+                    | "peer",
                     other,
                 ) => {
                     bail!(
@@ -179,7 +185,7 @@ impl Experiment {
                         key.get_ref(),
                         other.type_str(),
                         match key.get_ref().as_ref() {
-                            "question" | "expects" => "a text",
+                            "question" | "expects" | "found" => "a text",
                             "check" => "[[check]] tables",
                             "published" => "[[published]] tables",
                             "peer" => "[[peer]] tables",
@@ -188,7 +194,7 @@ impl Experiment {
                     )
                 }
                 (other, _) => bail!(
-                    "line {line}: unknown key `{other}`; an experiment has question, expects, [fixed], [vary], [[check]], [[published]] and [[peer]]"
+                    "line {line}: unknown key `{other}`; an experiment has question, expects, found, [fixed], [vary], [[check]], [[published]] and [[peer]]"
                 ),
             }
         }

@@ -25,6 +25,7 @@ pub mod input;
 pub mod inspect;
 pub mod measure;
 pub mod observe;
+pub mod page;
 #[cfg(feature = "burn")]
 mod pieces;
 pub mod plan;

@@ -256,7 +256,7 @@ impl Sweep<'_> {
                     )
                 })?;
                 compared += 1;
-                if (value - check.expected).abs() > check.tolerance {
+                if !check.holds(value) {
                     wrong.push(format!(
                         "{}: {} is {value}, expected {} +- {}",
                         run.label, check.metric, check.expected, check.tolerance

@@ -1,7 +1,7 @@
 //! Many images on one sheet, to look at.
 
 use std::fs::File;
-use std::io::BufWriter;
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use crate::{Dataset, Error};
@@ -55,14 +55,27 @@ impl Picture {
     /// [`Error::Io`] if the file cannot be created, [`Error::Encode`] if writing it fails or a side is zero.
     pub fn write_png(&self, path: &Path) -> Result<(), Error> {
         let file = File::create(path).map_err(Error::io(path))?;
+        self.encode(BufWriter::new(file), path)
+    }
+
+    /// A PNG file in memory.
+    ///
+    /// # Errors
+    /// [`Error::Encode`] if a side is zero.
+    pub fn png(&self) -> Result<Vec<u8>, Error> {
+        let mut bytes = Vec::new();
+        self.encode(&mut bytes, Path::new("a picture"))?;
+        Ok(bytes)
+    }
+
+    fn encode(&self, to: impl Write, path: &Path) -> Result<(), Error> {
         let fail = |detail: String| Error::Encode {
             path: path.to_path_buf(),
             detail,
         };
         let side =
             |n: usize| u32::try_from(n).map_err(|_| fail(format!("{n} pixels are too many")));
-        let mut encoder =
-            png::Encoder::new(BufWriter::new(file), side(self.width)?, side(self.height)?);
+        let mut encoder = png::Encoder::new(to, side(self.width)?, side(self.height)?);
         encoder.set_color(png::ColorType::Rgb);
         encoder.set_depth(png::BitDepth::Eight);
         let mut writer = encoder.write_header().map_err(|e| fail(e.to_string()))?;

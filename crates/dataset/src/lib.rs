@@ -6,7 +6,7 @@
 //! - [`cifar`]: CIFAR-10 and CIFAR-100, binary and Python versions.
 //! - [`mod@folder`]: class folders of JPEG and PNG images; [`decode`] and [`resize`] are its exact preprocessing, and a
 //!   cache keeps what they made.
-//! - [`mod@contact_sheet`]: many images on one sheet, to look at.
+//! - [`mod@contact_sheet`]: many images on one sheet, to look at; [`mod@thumbnail`]: one image, small.
 //! - [`error`]: what can go wrong, with the file and what to do about it.
 
 mod cache;
@@ -23,9 +23,11 @@ pub mod synthetic;
 #[cfg(test)]
 #[path = "../../../testing/data.rs"]
 mod testing;
+pub mod thumbnail;
 
 pub use contact_sheet::{Picture, contact_sheet};
 pub use dataset::{Dataset, Pixels, Record, Sampling, Source};
 pub use error::Error;
 pub use folder::FolderOptions;
 pub use normalization::Normalization;
+pub use thumbnail::thumbnail;

@@ -60,6 +60,16 @@ pub(crate) fn sequential(i: usize, n: usize) -> RGBColor {
     }]
 }
 
+/// As `#rrggbb`.
+pub(crate) fn hex(RGBColor(r, g, b): RGBColor) -> String {
+    format!("#{r:02x}{g:02x}{b:02x}")
+}
+
+/// The colours of a set without order.
+pub(crate) fn palette() -> Vec<String> {
+    PALETTE.map(hex).to_vec()
+}
+
 /// Width of a text in pixels, estimated: widths of DejaVu Sans, the widest of the usual sans-serif fonts.
 pub(crate) fn text_width(text: &str, size: f64) -> f64 {
     let width = |c: char| match c {

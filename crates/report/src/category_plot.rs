@@ -17,10 +17,10 @@ const LEAST: f64 = 520.0;
 
 /// How a series is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Style {
+pub(crate) struct Style {
     /// Colour and shape.
-    i: usize,
-    hollow: bool,
+    pub i: usize,
+    pub hollow: bool,
 }
 
 /// The picture, or `None` without a single quantized run that succeeded.
@@ -104,7 +104,11 @@ fn background(canvas: &mut Canvas<'_>, frame: &Frame, places: &[(f64, String)], 
 
 /// A style for each name. Of many series, those that differ only in an axis of two values share colour and shape, one
 /// filled and one hollow: five colours are told apart where ten are not.
-fn styles(names: &[String], series: &[&Series<'_>], axes: &[&'static Axis]) -> Vec<Style> {
+pub(crate) fn styles(
+    names: &[String],
+    series: &[&Series<'_>],
+    axes: &[&'static Axis],
+) -> Vec<Style> {
     let plain = || {
         (0..names.len())
             .map(|i| Style { i, hollow: false })

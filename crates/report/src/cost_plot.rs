@@ -27,29 +27,38 @@ const BELOW: f64 = 54.0;
 /// Clocks tell no less, and a logarithm has no zero.
 const LEAST_SECONDS: f64 = 0.01;
 /// The place within a decade that an axis ends behind its last point.
-const MARGIN: f64 = 0.15;
+pub(crate) const MARGIN: f64 = 0.15;
 
 /// A run or a tool.
-struct Point {
-    seconds: f64,
-    top1: f64,
-    interval: (f64, f64),
+pub(crate) struct Point {
+    pub seconds: f64,
+    pub top1: f64,
+    pub interval: (f64, f64),
     /// Which of the names.
-    name: usize,
+    pub name: usize,
+    /// Which run; a tool has none.
+    pub run: Option<String>,
 }
 
 /// One frame.
-struct Place<'a> {
+pub(crate) struct Place<'a> {
     rows: Vec<&'a TableRow>,
-    title: String,
+    pub title: String,
     bits: Bits,
-    points: Vec<Point>,
-    peers: Vec<Point>,
-    float: Option<f64>,
+    pub points: Vec<Point>,
+    pub peers: Vec<Point>,
+    pub float: Option<f64>,
 }
 
-/// The picture, or `None` where no tool stands beside a run.
-pub(crate) fn cost_plot(table: &AccuracyTable) -> Option<String> {
+/// What there is to draw.
+pub(crate) struct Gathered<'a> {
+    pub places: Vec<Place<'a>>,
+    /// What the runs' points are called, and the tools'.
+    pub names: [Vec<String>; 2],
+}
+
+/// The frames, or `None` where no tool stands beside a run.
+pub(crate) fn gather(table: &AccuracyTable) -> Option<Gathered<'_>> {
     let split = columns_beside(&table.peers);
     let mut places = places(table, &split);
     let named = |axis: &Axis| split.iter().any(|column| axis.is_of(column));
@@ -64,7 +73,9 @@ pub(crate) fn cost_plot(table: &AccuracyTable) -> Option<String> {
             let seconds = table.runs.iter().find(|run| run.run_id == row.run_id);
             let point = seconds.and_then(quantizing_seconds).and_then(|seconds| {
                 let name = nth(&mut names, scheme_label(&row.config, &axes));
-                Point::new(seconds, (row.top1?, row.n?), name)
+                let point = Point::new(seconds, (row.top1?, row.n?), name)?;
+                let run = Some(row.run_id.clone());
+                Some(Point { run, ..point })
             });
             place.points.extend(point);
         }
@@ -76,9 +87,18 @@ pub(crate) fn cost_plot(table: &AccuracyTable) -> Option<String> {
         }
     }
     places.retain(|place| !place.points.is_empty() || !place.peers.is_empty());
-    if tools.is_empty() {
-        return None;
-    }
+    (!tools.is_empty()).then_some(Gathered {
+        places,
+        names: [names, tools],
+    })
+}
+
+/// The picture, or `None` where no tool stands beside a run.
+pub(crate) fn cost_plot(table: &AccuracyTable) -> Option<String> {
+    let Gathered {
+        places,
+        names: [names, tools],
+    } = gather(table)?;
     let own = (0..names.len()).map(|i| Sample::Point(categorical(i), i));
     let mut own: Vec<(Sample, String)> = own.zip(names).collect();
     let first = own.len();
@@ -178,6 +198,7 @@ impl Point {
             top1: 100.0 * hits as f64 / n as f64,
             interval: (100.0 * low, 100.0 * high),
             name,
+            run: None,
         };
         (n > 0 && seconds.is_finite()).then_some(point)
     }
@@ -194,11 +215,11 @@ impl Place<'_> {
         self.rows.iter().any(beside)
     }
 
-    fn all(&self) -> impl Iterator<Item = &Point> {
+    pub fn all(&self) -> impl Iterator<Item = &Point> {
         self.points.iter().chain(&self.peers)
     }
 
-    fn y_range(&self) -> (f64, f64) {
+    pub fn y_range(&self) -> (f64, f64) {
         y_range(self.all().map(|point| point.interval), self.float)
     }
 }

@@ -23,19 +23,15 @@ const DASHES: (f64, f64) = (7.0, 4.0);
 const MARKED: usize = 24;
 
 /// A training and its place.
-struct Course<'a> {
-    row: &'a TableRow,
-    epochs: &'a [EpochRow],
-    name: String,
+pub(crate) struct Course<'a> {
+    pub row: &'a TableRow,
+    pub epochs: &'a [EpochRow],
+    pub name: String,
 }
 
 /// The picture, or `None` where no run was a training.
 pub(crate) fn epoch_plot(table: &AccuracyTable, loaded: &Loaded) -> Option<String> {
-    // That all of them are trained needs no word, nor for how long, which the axis shows: unless nothing else tells two apart.
-    let courses = match courses(table, loaded, &["method", "epochs"]) {
-        found if are_told_apart(table, &found) => found,
-        _ => courses(table, loaded, &["method"]),
-    };
+    let courses = told_apart(table, loaded);
     let mut names: Vec<&str> = Vec::new();
     let mut places: Vec<(String, Vec<&Course<'_>>)> = Vec::new();
     for course in &courses {
@@ -73,6 +69,15 @@ pub(crate) fn epoch_plot(table: &AccuracyTable, loaded: &Loaded) -> Option<Strin
     Some(picture)
 }
 
+/// The trainings with names of their own. That all of them are trained needs no word, nor for how long, which the axis shows:
+/// unless nothing else tells two apart.
+pub(crate) fn told_apart<'a>(table: &'a AccuracyTable, loaded: &'a Loaded) -> Vec<Course<'a>> {
+    match courses(table, loaded, &["method", "epochs"]) {
+        found if are_told_apart(table, &found) => found,
+        _ => courses(table, loaded, &["method"]),
+    }
+}
+
 /// The trainings, named by the axes that vary but for those `without`.
 fn courses<'a>(table: &'a AccuracyTable, loaded: &'a Loaded, without: &[&str]) -> Vec<Course<'a>> {
     let axes = table.axes.iter().copied();
@@ -93,7 +98,7 @@ fn are_told_apart(table: &AccuracyTable, courses: &[Course<'_>]) -> bool {
 }
 
 /// What stands above a pair of frames.
-fn place(table: &AccuracyTable, row: &TableRow) -> String {
+pub(crate) fn place(table: &AccuracyTable, row: &TableRow) -> String {
     let config = &row.config;
     let both = table.activations || config.activations_bits() != FLOAT_BITS;
     let bits = row.bits().label(both);
@@ -101,7 +106,7 @@ fn place(table: &AccuracyTable, row: &TableRow) -> String {
 }
 
 /// Top-1 of the float run in percent.
-fn float(table: &AccuracyTable, row: &TableRow) -> Option<f64> {
+pub(crate) fn float(table: &AccuracyTable, row: &TableRow) -> Option<f64> {
     let id = row.float_run.as_ref()?;
     table
         .rows
@@ -112,9 +117,7 @@ fn float(table: &AccuracyTable, row: &TableRow) -> Option<f64> {
 
 fn loss(canvas: &mut Canvas<'_>, at: (f64, f64), courses: &[&Course<'_>], names: &[&str]) {
     let value = |epoch: &EpochRow| Some(epoch.train_loss);
-    let highest = values(courses, value).fold(0.0, f64::max);
-    let step = nice_step(highest / 5.0);
-    let y = (0.0, ((highest / step).ceil() * step).max(step));
+    let y = loss_range(values(courses, value));
     let frame = frame(at, courses, y);
     axes(canvas, &frame, courses, "training loss (nats)");
     lines(canvas, &frame, courses, names, value);
@@ -128,13 +131,8 @@ fn top1(
     float: Option<f64>,
 ) {
     let value = |epoch: &EpochRow| epoch.test_top1.map(|share| 100.0 * share);
-    let low = values(courses, value).chain(float).fold(100.0, f64::min);
-    let high = values(courses, value).chain(float).fold(0.0, f64::max);
-    let step = nice_step((high - low).max(0.5) / 5.0);
-    let y = (
-        ((low / step).floor() * step).max(0.0),
-        ((high / step).ceil() * step).clamp(step, 100.0),
-    );
+    let shown: Vec<f64> = values(courses, value).chain(float).collect();
+    let y = top1_range(&shown);
     let frame = frame(at, courses, y);
     axes(canvas, &frame, courses, "test top-1 (%)");
     if let Some(float) = float {
@@ -142,6 +140,24 @@ fn top1(
         canvas.dashed((frame.left, y), (frame.right(), y), BLACK, 1.6, DASHES);
     }
     lines(canvas, &frame, courses, names, value);
+}
+
+/// What an axis shows of these losses.
+pub(crate) fn loss_range(values: impl Iterator<Item = f64>) -> (f64, f64) {
+    let highest = values.fold(0.0, f64::max);
+    let step = nice_step(highest / 5.0);
+    (0.0, ((highest / step).ceil() * step).max(step))
+}
+
+/// What an axis shows of these percentages.
+pub(crate) fn top1_range(values: &[f64]) -> (f64, f64) {
+    let low = values.iter().copied().fold(100.0, f64::min);
+    let high = values.iter().copied().fold(0.0, f64::max);
+    let step = nice_step((high - low).max(0.5) / 5.0);
+    (
+        ((low / step).floor() * step).max(0.0),
+        ((high / step).ceil() * step).clamp(step, 100.0),
+    )
 }
 
 fn values<'a>(

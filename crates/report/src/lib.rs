@@ -3,12 +3,12 @@
 //! In reading order: [`stats`] (Wilson's interval, McNemar's test), `load` (run folders in, with everything that is
 //! refused), `apart` (names of their own for what has the same name), `axes` (what varies), `order` (of rows and words), [`AccuracyTable`] (the rows), `columns`, `wide` and
 //! `notes` (what is printed of them), `render` (as Markdown, CSV and LaTeX), the plots on `canvas` and `frame`
-//! ([`layer_plot`] is about speed and no experiment), [`splice`] (into a README), and [`write_all`], which makes the
-//! files.
+//! ([`layer_plot`] is about speed and no experiment), [`splice`] (into a README), [`write_all`], which makes the
+//! files, and [`page`], which puts an experiment into one HTML file.
 //!
 //! The same run folders give the same bytes: rows are sorted by what they are, numbers are printed with few digits, and
 //! nothing volatile (time, host, duration) is shown, but for the images per second of experiments in integers and the seconds of
-//! those with other tools beside them.
+//! those with other tools beside them; and but for a page, which shows what `run.csv` says of where and when a run was made.
 
 mod accuracy;
 mod accuracy_plot;
@@ -32,6 +32,7 @@ mod load;
 mod notes;
 mod order;
 mod output;
+pub mod page;
 mod panel;
 mod pareto;
 mod predictors;

@@ -168,7 +168,7 @@ impl Loaded {
         Ok(beside.pairs)
     }
 
-    fn predictions_file(&self, run_id: &str) -> PathBuf {
+    pub fn predictions_file(&self, run_id: &str) -> PathBuf {
         self.folder.join(run_id).join(results::PREDICTIONS_FILE)
     }
 

@@ -8,9 +8,11 @@ use crate::accuracy_plot::accuracy_plot;
 use crate::cost_plot::cost_plot;
 use crate::epoch_plot::epoch_plot;
 use crate::error::Error;
+use crate::grid::{Grid, markdown_grid};
 use crate::load::Loaded;
 use crate::pareto::pareto;
 use crate::predictors::predictors;
+use crate::scatter::{Scatters, scatter};
 use crate::sqnr_plot::sqnr_plot;
 
 /// A file as it should be.
@@ -78,8 +80,12 @@ pub fn outputs(
 ) -> Result<(AccuracyTable, Vec<Output>), Error> {
     let loaded = Loaded::open(results_root, experiment)?;
     let table = AccuracyTable::new(&loaded)?;
-    let [pareto_text, pareto_svg] = pareto(&table, &loaded);
-    let [predictors_text, predictors_svg] = predictors(&table, &loaded);
+    let printed = |found: Option<(Grid, Scatters)>| match found {
+        Some((grid, drawn)) => [Some(markdown_grid(&grid)), scatter(&drawn)],
+        None => [None, None],
+    };
+    let [pareto_text, pareto_svg] = printed(pareto(&table, &loaded));
+    let [predictors_text, predictors_svg] = printed(predictors(&table, &loaded));
     let texts = [
         ("table.md", Some(table.markdown())),
         ("table.csv", Some(table.csv())),

@@ -13,10 +13,10 @@ const HEIGHT: f64 = 330.0;
 
 /// One network on one data set.
 pub(crate) struct Panel<'a> {
-    title: String,
+    pub title: String,
     pub series: Vec<Series<'a>>,
-    float: Option<f64>,
-    chance: f64,
+    pub float: Option<f64>,
+    pub chance: f64,
 }
 
 /// The panels of a table, of series that differ in `axes`: one row for each place across, and at least one that did not
@@ -142,7 +142,7 @@ pub(crate) fn panels_picture(
 }
 
 impl Panel<'_> {
-    fn y_range(&self) -> (f64, f64) {
+    pub fn y_range(&self) -> (f64, f64) {
         let rows = self.series.iter().flat_map(|series| &series.rows);
         let intervals = rows.filter_map(|row| row.interval);
         y_range(
@@ -187,6 +187,6 @@ pub(crate) fn y_range(
     )
 }
 
-fn shows(value: f64, range: (f64, f64)) -> bool {
+pub(crate) fn shows(value: f64, range: (f64, f64)) -> bool {
     range.0 < value && value <= range.1
 }

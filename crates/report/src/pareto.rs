@@ -4,9 +4,9 @@
 use results::metric;
 
 use crate::accuracy::{AccuracyTable, TableRow};
-use crate::grid::{Grid, markdown_grid};
+use crate::grid::Grid;
 use crate::load::Loaded;
-use crate::scatter::{Dot, Scatter, scatter};
+use crate::scatter::{Dot, Scatter, Scatters};
 
 /// Bits in a kibibyte.
 const KIB: f64 = 8.0 * 1024.0;
@@ -60,12 +60,12 @@ struct Point<'a> {
     top1: f64,
 }
 
-/// The table of the fronts and the picture; nothing where no run has allocated bits.
-pub(crate) fn pareto(table: &AccuracyTable, loaded: &Loaded) -> [Option<String>; 2] {
+/// The table of the fronts and what there is to draw; nothing where no run has allocated bits.
+pub(crate) fn pareto(table: &AccuracyTable, loaded: &Loaded) -> Option<(Grid, Scatters)> {
     let method = |row: &TableRow| row.config.text("allocate_method").to_owned();
     let quantized = || table.rows.iter().filter(|row| !row.config.is_float());
     if !quantized().any(|row| !method(row).is_empty()) {
-        return [None, None];
+        return None;
     }
     let mut names: Vec<String> = Vec::new();
     for row in quantized() {
@@ -121,6 +121,7 @@ pub(crate) fn pareto(table: &AccuracyTable, loaded: &Loaded) -> [Option<String>;
                         y: point.top1,
                         series: series(point.row).unwrap_or(0),
                         hollow: is_uniform(&method(point.row)),
+                        run: point.row.run_id.clone(),
                     })
                     .collect(),
                 line: front.iter().map(|point| (point.cost, point.top1)).collect(),
@@ -145,8 +146,13 @@ pub(crate) fn pareto(table: &AccuracyTable, loaded: &Loaded) -> [Option<String>;
     let shown: Vec<(String, bool)> = (names.iter())
         .map(|name| (named(name), is_uniform(name)))
         .collect();
-    let svg = scatter(&frames, &shown, Some("front"), Some("float"));
-    [Some(markdown_grid(&grid)), svg]
+    let drawn = Scatters {
+        frames,
+        series: shown,
+        line: Some("front"),
+        level: Some("float"),
+    };
+    Some((grid, drawn))
 }
 
 fn is_uniform(method: &str) -> bool {

@@ -9,15 +9,16 @@
 use results::metric;
 
 use crate::accuracy::{AccuracyTable, TableRow};
-use crate::grid::{Grid, markdown_grid};
+use crate::grid::Grid;
 use crate::load::Loaded;
-use crate::scatter::{Dot, Scatter, scatter};
+use crate::scatter::{Dot, Scatter, Scatters};
 
 /// Fewer runs than this say nothing of a correlation.
 const FEWEST: usize = 5;
 
 /// What a predictor expected of a run, and what came.
 struct Pair {
+    run: String,
     top1: [f64; 2],
     flips: Option<[f64; 2]>,
     sqnr: Option<[f64; 2]>,
@@ -30,8 +31,8 @@ struct Said {
     pairs: Vec<Pair>,
 }
 
-/// The table and the picture of an experiment's predictors; nothing where none said anything.
-pub(crate) fn predictors(table: &AccuracyTable, loaded: &Loaded) -> [Option<String>; 2] {
+/// The table of an experiment's predictors and what there is to draw; nothing where none said anything.
+pub(crate) fn predictors(table: &AccuracyTable, loaded: &Loaded) -> Option<(Grid, Scatters)> {
     let mut all: Vec<Said> = Vec::new();
     for row in table.rows.iter().filter(|row| row.failed.is_none()) {
         let own = loaded
@@ -57,9 +58,9 @@ pub(crate) fn predictors(table: &AccuracyTable, loaded: &Loaded) -> [Option<Stri
         }
     }
     if all.is_empty() {
-        return [None, None];
+        return None;
     }
-    [Some(text(&all)), drawn(&all)]
+    Some((grid(&all), drawn(&all)))
 }
 
 fn pair(row: &TableRow, loaded: &Loaded, name: &str, expected: f64) -> Option<Pair> {
@@ -69,6 +70,7 @@ fn pair(row: &TableRow, loaded: &Loaded, name: &str, expected: f64) -> Option<Pa
     let deviation = of(metric::EXPECTED_TOP1_DEVIATION).unwrap_or(0.0);
     let both = |expected: Option<f64>, found: Option<f64>| Some([expected?, found?]);
     Some(Pair {
+        run: row.run_id.clone(),
         top1: [expected, hits].map(|hits| 100.0 * hits / n),
         flips: both(
             of(metric::EXPECTED_FLIPS),
@@ -79,7 +81,7 @@ fn pair(row: &TableRow, loaded: &Loaded, name: &str, expected: f64) -> Option<Pa
     })
 }
 
-fn text(all: &[Said]) -> String {
+fn grid(all: &[Said]) -> Grid {
     let heads = [
         "predictor",
         "runs",
@@ -115,25 +117,27 @@ fn text(all: &[Said]) -> String {
             format!("{inside} of {}", said.pairs.len()),
         ]
     };
-    let grid = Grid {
+    Grid {
         heads: heads.map(str::to_owned).to_vec(),
         text_columns: 1,
         rows: all.iter().map(row).collect(),
-    };
-    markdown_grid(&grid)
+    }
 }
 
-fn drawn(all: &[Said]) -> Option<String> {
+fn drawn(all: &[Said]) -> Scatters {
     let dots = |of: &dyn Fn(&Pair) -> Option<[f64; 2]>| -> Vec<Dot> {
         let each = all.iter().enumerate().flat_map(|(series, said)| {
-            let pairs = said.pairs.iter().filter_map(of);
-            let dot = move |[x, y]: [f64; 2]| Dot {
-                x,
-                y,
-                series,
-                hollow: false,
+            let dot = move |pair: &Pair| {
+                let [x, y] = of(pair)?;
+                Some(Dot {
+                    x,
+                    y,
+                    series,
+                    hollow: false,
+                    run: pair.run.clone(),
+                })
             };
-            pairs.map(dot).collect::<Vec<_>>()
+            said.pairs.iter().filter_map(dot).collect::<Vec<_>>()
         });
         each.collect()
     };
@@ -146,12 +150,16 @@ fn drawn(all: &[Said]) -> Option<String> {
         diagonal: true,
         level: None,
     };
-    let frames = [
+    let frames = vec![
         frame("top-1 (%)", dots(&|pair| Some(pair.top1))),
         frame("logit SQNR (dB)", dots(&|pair| pair.sqnr)),
     ];
-    let names: Vec<(String, bool)> = all.iter().map(|said| (said.name.clone(), false)).collect();
-    scatter(&frames, &names, Some("as expected"), None)
+    Scatters {
+        frames,
+        series: all.iter().map(|said| (said.name.clone(), false)).collect(),
+        line: Some("as expected"),
+        level: None,
+    }
 }
 
 /// Spearman's rank correlation; none of few pairs, or where one side is always the same.

@@ -16,6 +16,19 @@ pub(crate) struct Dot {
     pub y: f64,
     pub series: usize,
     pub hollow: bool,
+    /// Which run it is.
+    pub run: String,
+}
+
+/// Frames, and what belongs to all of them.
+pub(crate) struct Scatters {
+    pub frames: Vec<Scatter>,
+    /// Names of the series, and whether they are hollow.
+    pub series: Vec<(String, bool)>,
+    /// What the line is.
+    pub line: Option<&'static str>,
+    /// What the dashed line across is.
+    pub level: Option<&'static str>,
 }
 
 /// One frame.
@@ -32,14 +45,15 @@ pub(crate) struct Scatter {
     pub level: Option<f64>,
 }
 
-/// The picture of `frames` with the names of the series, marked as hollow or not, and what the line is; `None` without a point.
-pub(crate) fn scatter(
-    frames: &[Scatter],
-    series: &[(String, bool)],
-    line: Option<&str>,
-    level: Option<&str>,
-) -> Option<String> {
-    let frames: Vec<&Scatter> = frames.iter().filter(|f| !f.dots.is_empty()).collect();
+/// The picture, frames without a point left out; `None` where there is none.
+pub(crate) fn scatter(all: &Scatters) -> Option<String> {
+    let Scatters {
+        series,
+        line,
+        level,
+        ..
+    } = all;
+    let frames: Vec<&Scatter> = all.frames.iter().filter(|f| !f.dots.is_empty()).collect();
     if frames.is_empty() {
         return None;
     }
@@ -67,14 +81,19 @@ pub(crate) fn scatter(
 }
 
 impl Scatter {
-    fn draw(&self, canvas: &mut Canvas<'_>, left: f64) {
+    /// What both axes show.
+    pub fn ranges(&self) -> ((f64, f64), (f64, f64)) {
         let x = range(self.dots.iter().map(|dot| dot.x));
         let y = range(self.dots.iter().map(|dot| dot.y).chain(self.level));
         let both = (x.0.min(y.0), x.1.max(y.1));
-        let (x, y) = match self.diagonal {
+        match self.diagonal {
             true => (both, both),
             false => (x, y),
-        };
+        }
+    }
+
+    fn draw(&self, canvas: &mut Canvas<'_>, left: f64) {
+        let (x, y) = self.ranges();
         let frame = Frame {
             left,
             top: TOP,
@@ -87,7 +106,7 @@ impl Scatter {
         frame.y_axis(canvas, &ticks(y, 5), &self.y_title);
         frame.x_axis(canvas, &ticks(x, 5), &self.x_title, false);
         if self.diagonal {
-            let ends = [frame.at(both.0, both.0), frame.at(both.1, both.1)];
+            let ends = [frame.at(x.0, x.0), frame.at(x.1, x.1)];
             canvas.line(&ends, GREY, 1.2);
         }
         if let Some(level) = self.level {

@@ -21,17 +21,28 @@ const MEASURES: [&str; 2] = [metric::WEIGHT_SQNR, metric::LATENT_SQNR];
 const LATENT: &str = "latent weights";
 
 /// SQNR in dB by layer, by bits.
-type Curves = BTreeMap<u32, Vec<(usize, f64)>>;
+pub(crate) type Curves = BTreeMap<u32, Vec<(usize, f64)>>;
 
-struct Panel {
-    title: String,
-    layers: Vec<String>,
-    curves: Curves,
-    trained: bool,
+pub(crate) struct Panel {
+    pub title: String,
+    pub layers: Vec<String>,
+    pub curves: Curves,
+    /// The runs with each width: their curves are one.
+    pub runs: BTreeMap<u32, Vec<String>>,
+    pub trained: bool,
 }
 
-/// The picture, or `None` when no run has the metric for a layer.
-pub(crate) fn sqnr_plot(table: &AccuracyTable, loaded: &Loaded) -> Option<String> {
+/// What there is to draw.
+pub(crate) struct Gathered {
+    pub panels: Vec<Panel>,
+    /// Of all panels, in dB.
+    pub y: (f64, f64),
+    /// The widths that have a curve, from many bits to few.
+    pub bits: Vec<u32>,
+}
+
+/// The panels of the runs' layers, or `None` when no run has the metric for a layer.
+pub(crate) fn gather(table: &AccuracyTable, loaded: &Loaded) -> Option<Gathered> {
     let mut by_run: HashMap<&str, Vec<(&str, f64)>> = HashMap::new();
     for value in loaded
         .values
@@ -71,7 +82,6 @@ pub(crate) fn sqnr_plot(table: &AccuracyTable, loaded: &Loaded) -> Option<String
         })
         .filter(|panel| !panel.curves.is_empty())
         .collect();
-
     let all = || {
         panels
             .iter()
@@ -90,6 +100,12 @@ pub(crate) fn sqnr_plot(table: &AccuracyTable, loaded: &Loaded) -> Option<String
         .collect();
     bits.sort_unstable_by(|a, b| b.cmp(a));
     bits.dedup();
+    Some(Gathered { panels, y, bits })
+}
+
+/// The picture, or `None` when no run has the metric for a layer.
+pub(crate) fn sqnr_plot(table: &AccuracyTable, loaded: &Loaded) -> Option<String> {
+    let Gathered { panels, y, bits } = gather(table, loaded)?;
     let entries: Vec<(Sample, String)> = bits
         .iter()
         .enumerate()
@@ -155,11 +171,13 @@ fn panel(series: &Series<'_>, by_run: &HashMap<&str, Vec<(&str, f64)>>) -> Panel
         title: String::new(),
         layers: Vec::new(),
         curves: Curves::new(),
+        runs: BTreeMap::new(),
         trained: false,
     };
     // Layers get their order from the run with the fewest bits; of several with the same bits the first counts.
     for row in series.rows.iter().rev() {
         let bits = row.config.weights_bits();
+        panel.runs.entry(bits).or_default().push(row.run_id.clone());
         let first = series
             .rows
             .iter()

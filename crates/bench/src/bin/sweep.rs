@@ -12,6 +12,7 @@ use bench::cli::{Folders, ResultsFolder, Share, exit_code, say};
 use bench::cluster::{Job, Request, Task, standing};
 use bench::experiment::Experiment;
 use bench::export::ExportFolder;
+use bench::page::Images;
 use bench::plan::{PlannedRun, in_shard, plan};
 use bench::reference::Reference;
 use bench::registry::Registry;
@@ -60,6 +61,9 @@ struct Arguments {
     /// Write the network of each finished run to this folder, as EXPERIMENT-RUN_ID.onnx in QDQ form.
     #[arg(long, value_name = "DIR", value_parser = bench::cli::path())]
     export: Option<PathBuf>,
+    /// Write no page of the experiment.
+    #[arg(long)]
+    no_page: bool,
     /// Worker threads; default: one for each processor.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
@@ -82,7 +86,7 @@ fn run() -> Result<ExitCode> {
     let reference = Reference::find(arguments.reference.as_deref(), results)?;
     let registry = Registry::open(&folders.data)?;
     let mut sources = Sources::new(
-        registry,
+        registry.clone(),
         &folders.cache,
         arguments.skip_unreadable,
         bench::cli::decoding_bar(),
@@ -157,6 +161,13 @@ fn run() -> Result<ExitCode> {
         return Ok(ExitCode::from(130));
     }
     report(&store, &experiment, &runs)?;
+    if !arguments.no_page {
+        let images = Images {
+            sources: &mut sources,
+            registry: &registry,
+        };
+        page(&store, &arguments.experiment, images);
+    }
     for line in sweep.at_chance(&runs)? {
         eprintln!("warning: {line}");
     }
@@ -332,6 +343,27 @@ fn report(store: &Store, experiment: &Experiment, runs: &[&PlannedRun]) -> Resul
         names.join(", ")
     ));
     Ok(())
+}
+
+/// The page of the experiment, and that of all. What is measured and printed does not hang on it.
+fn page(store: &Store, file: &Path, images: Images<'_>) {
+    let (results, files) = (store.root(), bench::cli::folder_of(file));
+    let name = file.file_stem().unwrap_or_default().to_string_lossy();
+    let written = store
+        .lock_tables(&name)
+        .map_err(Into::into)
+        .and_then(|_lock| {
+            let path = bench::page::write(results, &name, files, &mut Ok(images))?;
+            bench::page::write_index(results, files)?;
+            Ok(path)
+        });
+    match written {
+        Ok(path) => say(&format!("for a browser: {}", path.display())),
+        Err(error) => {
+            let error: anyhow::Error = error;
+            say(&format!("no page: {error:#}"));
+        }
+    }
 }
 
 /// What the experiment tells of the literature, for the runs that it is about: of several, what stands first.

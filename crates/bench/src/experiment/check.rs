@@ -23,6 +23,13 @@ pub struct Check {
     pub tolerance: f64,
 }
 
+impl Check {
+    /// Whether a value is near enough.
+    pub fn holds(&self, value: f64) -> bool {
+        (value - self.expected).abs() <= self.tolerance
+    }
+}
+
 /// Reads a `[[check]]` table of `text`.
 pub(super) fn parse_check(text: &str, value: &Spanned<DeValue<'_>>) -> Result<Check> {
     let line = line_of(text, value.span().start);

@@ -1,0 +1,82 @@
+//! `page`: from run folders to pages for a browser, one file an experiment, and one over all of them.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use bench::cli::{Folders, ResultsFolder, decoding_bar, exit_code};
+use bench::page::{Images, write, write_index};
+use bench::reference::DEFAULT;
+use bench::registry::Registry;
+use bench::sources::Sources;
+use clap::Parser;
+
+/// Write index.html beside the runs of experiments: question, table, plots and every run in one file that needs no network; and an
+/// index.html over all of them in the results folder.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// Experiments: names of folders in the results folder; all of them when none is given.
+    experiments: Vec<String>,
+    #[command(flatten)]
+    results: ResultsFolder,
+    /// Where the experiments' files are: question, expectation and checks stand there.
+    #[arg(long, default_value = "experiments", value_name = "DIR", value_parser = bench::cli::path())]
+    files: PathBuf,
+    #[command(flatten)]
+    folders: Folders,
+    /// Open no test set: images that flip are named and not shown.
+    #[arg(long)]
+    no_pictures: bool,
+}
+
+fn main() -> ExitCode {
+    exit_code(run(&Arguments::parse()))
+}
+
+fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let results = &arguments.results.path;
+    let nothing = |folder: &std::path::Path| {
+        format!(
+            "no runs in {}; `sweep` puts them there, `--results {DEFAULT}` shows the committed ones",
+            folder.display()
+        )
+    };
+    if !results.is_dir() {
+        bail!(nothing(results));
+    }
+    let store = results::Store::existing(results)?;
+    let experiments = match arguments.experiments.is_empty() {
+        true => store.experiments()?,
+        false => arguments.experiments.clone(),
+    };
+    if experiments.is_empty() {
+        bail!(nothing(results));
+    }
+    for experiment in &experiments {
+        if store.runs(experiment)?.is_empty() {
+            bail!(nothing(&store.experiment_dir(experiment)?));
+        }
+    }
+    let registry = match arguments.no_pictures {
+        true => Err("they were not asked for (--no-pictures).".to_owned()),
+        false => Registry::open(&arguments.folders.data).map_err(|error| format!("{error:#}")),
+    };
+    let mut sources = registry
+        .clone()
+        .ok()
+        .map(|registry| Sources::new(registry, &arguments.folders.cache, false, decoding_bar()));
+    let mut images = match (&registry, &mut sources) {
+        (Ok(registry), Some(sources)) => Ok(Images { sources, registry }),
+        (Err(reason), _) => Err(reason.clone()),
+        (Ok(_), None) => Err(String::new()),
+    };
+    for experiment in &experiments {
+        let lock = store.lock_tables(experiment)?;
+        let path = write(results, experiment, &arguments.files, &mut images)?;
+        drop(lock);
+        println!("{}", path.display());
+    }
+    println!("{}", write_index(results, &arguments.files)?.display());
+    Ok(ExitCode::SUCCESS)
+}
