@@ -12,10 +12,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 #[derive(Clone, Debug, clap::Args)]
 pub struct Folders {
     /// The data folder: test sets, checkpoints, and registries of its own if it has any.
-    #[arg(long, env = "QUANTLAB_DATA", default_value = "data", value_parser = path())]
+    #[arg(long, env = "QUANTLAB_DATA", default_value = crate::checkout::DATA.as_str(), value_parser = path())]
     pub data: PathBuf,
     /// Where decoded images are kept.
-    #[arg(long, env = "QUANTLAB_CACHE", default_value = "data/cache", value_parser = path())]
+    #[arg(long, env = "QUANTLAB_CACHE", default_value = crate::checkout::CACHE.as_str(), value_parser = path())]
     pub cache: PathBuf,
 }
 

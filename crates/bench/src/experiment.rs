@@ -45,6 +45,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use results::PeerRow;
 use toml::de::{DeTable, DeValue};
 
+use crate::checkout;
 use crate::settings::{self, Settings};
 use check::parse_check;
 use leaves::{in_file_order, leaves, line_of};
@@ -107,6 +108,7 @@ pub struct Experiment {
 impl Experiment {
     /// Reads an experiment file. Errors name the file, the key and its line.
     pub fn read(path: &Path) -> Result<Self> {
+        let path = &checkout::experiment(path);
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read the experiment {}", path.display()))?;
         let name = path

@@ -12,13 +12,14 @@ use anyhow::{Context, Result, bail};
 use results::metric::{CODES_DIFFER, TOP1_CORRECT};
 use results::{Run, Store};
 
+use crate::checkout;
 use crate::plan::PlannedRun;
 use crate::sweep::whole_network;
 use crate::throughput::Spread;
 
 pub use comparison::{Comparison, Difference, Origin};
 
-/// Where the reference lies, relative to the working directory, when nobody says otherwise.
+/// Where the reference lies in a checkout, when nobody says otherwise.
 pub const DEFAULT: &str = "results/reference";
 
 /// What a sweep's runs are compared with.
@@ -40,7 +41,7 @@ impl Reference {
             Some(folder) => Store::existing(folder).context("--reference")?,
             None => {
                 let beside = results.join(results::REFERENCE);
-                let folders = [Path::new(DEFAULT), &beside];
+                let folders = [&checkout::find(DEFAULT), &beside];
                 match folders.into_iter().find(|folder| folder.is_dir()) {
                     Some(folder) => Store::existing(folder)?,
                     None => return Ok(Self::Absent),

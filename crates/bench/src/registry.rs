@@ -11,6 +11,7 @@ use dataset::Normalization;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::checkout;
 use crate::settings::Input;
 
 /// Where the repository keeps its registries and its shipped model, relative to the working directory.
@@ -139,7 +140,7 @@ impl Registry {
 
     /// Reads the registries for a data folder that may not exist yet.
     pub fn read(data: &Path) -> Result<Self> {
-        let own = PathBuf::from(OWN_DATA);
+        let own = checkout::find(OWN_DATA);
         Ok(Self {
             models: read(data, &own, "models.toml")?,
             datasets: read(data, &own, "datasets.toml")?,

@@ -1,11 +1,14 @@
 //! `sweep` with quantized activations: simulation and integers side by side, and what is refused.
 
+mod program;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
 use burn::tensor::Device;
 use network::StateDict;
+use program::quantlab;
 use resnet::Arch;
 use tempfile::TempDir;
 
@@ -31,7 +34,7 @@ impl Place {
     }
 
     fn run(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sweep"));
+        let mut command = quantlab("sweep");
         command.current_dir(self.0.path()).arg("e.toml");
         command.arg("--data").arg(data()).args(arguments);
         command.output().unwrap()

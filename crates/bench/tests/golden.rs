@@ -1,12 +1,12 @@
 //! The counts of other people's software on real data, through the binary that users run: PyTorch's hits on CIFAR-10
 //! and ImageNet images stand as checks in the experiments themselves. Skipped, saying so, without a data folder.
 
+mod program;
 #[path = "../../../testing/data.rs"]
 mod testing;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -17,6 +17,7 @@ use burn::tensor::Device;
 use dataset::decode::decode;
 use dataset::resize::{Geometry, resize_and_crop};
 use dataset::{Dataset, Normalization, Record, Sampling, Source};
+use program::quantlab;
 use quant_core::{Bits, Scheme};
 use quantize::{BiasPolicy, BnMode, WeightQuantization};
 use tempfile::TempDir;
@@ -29,7 +30,7 @@ fn root() -> PathBuf {
 /// Runs an experiment on the data folder; all of its `checks` must be compared and hold.
 fn sweep(data: &Path, arguments: &[&str], checks: usize) {
     let scratch = TempDir::new().unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_sweep"))
+    let output = quantlab("sweep")
         .current_dir(root())
         .args(arguments)
         .arg("--data")

@@ -1,13 +1,16 @@
 //! Images as people have them, on the shipped network: whatever the folder looks like, the hits are those of the same images
 //! from the set that they were taken from, or a sentence says what is missing.
 
+mod program;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
 use dataset::synthetic::{self, Split};
 use dataset::{Dataset, Picture};
 use network::HostTensor;
+use program::quantlab;
 use tempfile::TempDir;
 
 /// What the shipped network sees its images by.
@@ -62,7 +65,7 @@ impl Place {
     }
 
     fn sweep(&self, set: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sweep"));
+        let mut command = quantlab("sweep");
         command
             .current_dir(self.folder.path())
             .args([

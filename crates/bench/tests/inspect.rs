@@ -1,10 +1,11 @@
 //! `inspect` on the shipped model: what it says about activations, and calibrations that go to disk and back.
 
+mod program;
 mod shipped;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use bench::calibration::collect;
 use bench::device::Target;
@@ -14,6 +15,7 @@ use bench::settings::{Cell, Quantization, Settings};
 use dataset::Dataset;
 use dataset::synthetic::Split;
 use engine::{Execution, IntegerArithmetic};
+use program::quantlab;
 use quantize::{QuantizedNet, SiteStatistics};
 use resnet::Checkpoint;
 
@@ -170,7 +172,7 @@ fn more_images_than_are_looked_at_in_one_go_count_once_each() {
 /// `inspect` in a folder of its own.
 fn inspect(folder: &Path, arguments: &[&str]) -> Output {
     let few = ["--set", "images=8", "--set", "method=ptq"];
-    let mut command = Command::new(env!("CARGO_BIN_EXE_inspect"));
+    let mut command = quantlab("inspect");
     command
         .current_dir(folder)
         .arg("--data")

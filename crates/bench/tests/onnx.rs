@@ -2,11 +2,11 @@
 
 #[path = "../../../testing/data.rs"]
 mod data;
+mod program;
 mod shipped;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -24,6 +24,7 @@ use dataset::{Dataset, Record, Sampling, Source};
 use engine::{Execution, IntegerArithmetic, Isa, Multiplier, Options, Program, Requantize};
 use network::Network;
 use network::onnx::{self, Imported};
+use program::quantlab;
 use quantize::{
     BiasPolicy, Epilogue, Equalization, Form, QuantizedNet, Reach, Sites, StoredQuantizers,
 };
@@ -720,8 +721,8 @@ fn a_network_that_onnx_runtime_quantized_runs_as_it_does_there() {
 #[test]
 fn an_exported_file_can_be_looked_at_and_a_wrong_path_is_refused_before_the_work() {
     let scratch = TempDir::new().unwrap();
-    let run = |program: &str, arguments: &[&str]| {
-        Command::new(program)
+    let run = |command: &str, arguments: &[&str]| {
+        quantlab(command)
             .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."))
             .args(arguments)
             .arg("--cache")
@@ -742,12 +743,12 @@ fn an_exported_file_can_be_looked_at_and_a_wrong_path_is_refused_before_the_work
     let set = |settings: &[&'static str]| -> Vec<&'static str> {
         settings.iter().flat_map(|one| ["--set", one]).collect()
     };
-    let export = env!("CARGO_BIN_EXE_export");
+    let export = "export";
     let done = run(export, &[&[file], &set(&settings)[..]].concat());
     assert!(done.status.success(), "{}", text(&done.stderr));
     assert!(text(&done.stdout).contains("20 layers of quantized weights, 20 int32 biases"));
     let model = format!("model.weights={file}");
-    let graph = run(env!("CARGO_BIN_EXE_inspect"), &["--graph", "--set", &model]);
+    let graph = run("inspect", &["--graph", "--set", &model]);
     assert!(graph.status.success(), "{}", text(&graph.stderr));
     let table = text(&graph.stdout);
     assert!(

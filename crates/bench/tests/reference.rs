@@ -1,8 +1,11 @@
 //! `sweep` beside the reference: the shipped experiment on few images, and a part of the committed results made again.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+mod program;
 
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+
+use program::quantlab;
 use results::{PREDICTIONS_FILE, PredictionRow, Store, read_rows, write_rows};
 use tempfile::TempDir;
 
@@ -16,7 +19,7 @@ fn root() -> PathBuf {
 
 /// The shipped experiment on the shipped model, from a folder that has no results yet.
 fn sweep(folder: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_sweep"))
+    quantlab("sweep")
         .current_dir(folder)
         .arg(root().join("experiments/weight-bits.toml"))
         .arg("--data")

@@ -1,13 +1,15 @@
 //! What `sweep` refuses, what it leaves out and what it goes on with, each in one line: networks whose numbers overflow, dead
 //! branches, cells that cannot be, names that cannot be folders.
 
+mod program;
 mod shipped;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use network::StateDict;
+use program::quantlab;
 use tempfile::TempDir;
 
 /// A folder with an experiment on the shipped images and a network of one's own.
@@ -40,7 +42,7 @@ impl Place {
     }
 
     fn sweep_of(&self, file: &str, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_sweep"))
+        quantlab("sweep")
             .current_dir(self.0.path())
             .arg(file)
             .arg("--data")
@@ -219,7 +221,7 @@ fn names_and_keys_that_cannot_be_are_one_line_before_anything_is_opened() {
     assert!(key.contains("did you mean weights.bits?"), "{key}");
     let user = refusal(&place.sweep(&["--set", "model.weights=~nobody/net.pth"]));
     assert!(user.contains("~nobody/net.pth: only ~/ is known"), "{user}");
-    let home = Command::new(env!("CARGO_BIN_EXE_sweep"))
+    let home = quantlab("sweep")
         .current_dir(place.0.path())
         .env("HOME", place.0.path())
         .args([
@@ -238,10 +240,7 @@ fn names_and_keys_that_cannot_be_are_one_line_before_anything_is_opened() {
 
 #[test]
 fn the_help_lists_every_setting_by_subject_in_80_columns() {
-    let output = Command::new(env!("CARGO_BIN_EXE_sweep"))
-        .arg("--help")
-        .output()
-        .unwrap();
+    let output = quantlab("sweep").arg("--help").output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let at = |title: &str| {
         text.find(&format!("\n{title}:\n"))

@@ -2,19 +2,21 @@
 
 #![cfg(unix)]
 
+mod program;
 mod shipped;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
 use bench::executable::Executable;
 use dataset::synthetic::Split;
+use program::quantlab;
 use quantize::{BiasPolicy, BnMode, WeightQuantization};
 use results::{SensitivityRow, read_rows};
 use tempfile::TempDir;
 
 fn run(results: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_sensitivity"))
+    quantlab("sensitivity")
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."))
         .env_remove("QUANTLAB_DATA")
         .args(["--data", "data", "--cache"])

@@ -5,6 +5,7 @@
 #![cfg(target_os = "linux")]
 
 mod place;
+mod program;
 
 use std::net::TcpListener;
 use std::path::Path;

@@ -3,12 +3,14 @@
 #![cfg(unix)]
 
 mod place;
+mod program;
 
 use std::collections::BTreeMap;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use place::{EXPERIMENT, Place, stderr};
+use program::quantlab;
 
 #[test]
 fn the_same_command_again_runs_nothing_and_changes_no_byte() {
@@ -250,7 +252,7 @@ fn bad_input_is_refused_in_one_line() {
         (vec!["--data", "nowhere"], "nowhere"),
         (vec!["--shard", "3/2"], "3/2"),
     ] {
-        let output = Command::new(env!("CARGO_BIN_EXE_sweep"))
+        let output = quantlab("sweep")
             .current_dir(place.0.path())
             .env("QUANTLAB_DATA", "data")
             .arg("e.toml")

@@ -2,10 +2,13 @@
 
 #![cfg(unix)]
 
+mod program;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use program::quantlab;
 use results::{LayerRow, SweepTimeRow, ThroughputRow, read_rows};
 
 const SHORT: [&str; 8] = [
@@ -20,7 +23,7 @@ const SHORT: [&str; 8] = [
 ];
 
 fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_throughput"));
+    let mut command = quantlab("throughput");
     command
         .args(SHORT)
         .args(arguments)
@@ -114,7 +117,7 @@ fn peers_take_turns_with_us_and_ratios_are_printed() {
     let page = folder.path().join("README.md");
     std::fs::write(&page, "<!-- throughput:begin --><!-- throughput:end -->\n").unwrap();
     let peer = peer("peer.sh");
-    let output = Command::new(env!("CARGO_BIN_EXE_throughput"))
+    let output = quantlab("throughput")
         .args([
             "--models",
             "resnet20",
@@ -220,7 +223,7 @@ fn networks_and_numbers_that_make_no_sense_are_one_line_and_status_1() {
         ("--rounds", "0", "at least one"),
         ("--seconds", "nan", "--seconds"),
     ] {
-        let output = Command::new(env!("CARGO_BIN_EXE_throughput"))
+        let output = quantlab("throughput")
             .args([option, value])
             .output()
             .unwrap();
@@ -280,7 +283,7 @@ fn sweeps(folder: &Path, vary: &str, arguments: &[&str]) -> Output {
     let file = folder.join("two.toml");
     std::fs::write(&file, experiment).unwrap();
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data");
-    Command::new(env!("CARGO_BIN_EXE_throughput"))
+    quantlab("throughput")
         .args(["--sweeps", file.to_str().unwrap(), "--threads", "2"])
         .arg("--data")
         .arg(data)
@@ -382,7 +385,7 @@ fn a_sweep_that_cannot_be_measured_is_one_line() {
         &["--set", "images=[64, 32]", "--peers", &peer],
     ));
     assert!(several.contains("one set of images"), "{several}");
-    let nowhere = Command::new(env!("CARGO_BIN_EXE_throughput"))
+    let nowhere = quantlab("throughput")
         .args(["--sweeps", "no-such-experiment"])
         .output();
     let nowhere = one_line(nowhere.unwrap());

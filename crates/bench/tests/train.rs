@@ -1,16 +1,19 @@
 //! `train`, whole: any network, to a file that everything else reads.
 
+mod program;
+
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use engine::Function;
 use network::{Op, Topology};
+use program::quantlab;
 use resnet::{Checkpoint, load};
 use tempfile::TempDir;
 
 fn train(folder: &Path, more: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_train"));
+    let mut command = quantlab("train");
     let short = [
         "--train-images=32",
         "--test-images=16",

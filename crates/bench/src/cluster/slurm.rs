@@ -13,6 +13,7 @@ use std::str::FromStr;
 use anyhow::{Context, Result, anyhow, bail};
 use results::write_whole;
 
+use crate::checkout;
 use crate::cli::Folders;
 
 /// Most tasks of an array; clusters allow fewer, and say so.
@@ -173,7 +174,8 @@ impl Job<'_> {
         let whole = |path: &Path| std::path::absolute(path).map(PathBuf::into_os_string);
         let mut words = vec![
             program.as_os_str().to_owned(),
-            whole(self.experiment)?,
+            "sweep".into(),
+            whole(&checkout::experiment(self.experiment))?,
             "--data".into(),
             whole(&self.folders.data)?,
             "--cache".into(),

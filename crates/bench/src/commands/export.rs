@@ -4,21 +4,19 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 
+use crate::cli::{Folders, ResultsFolder, folder_of};
+use crate::export::{Hits, Way, facts, network_of, peers, stored};
+use crate::measure::Gathered;
+use crate::plan::{PlannedRun, Ranges};
+use crate::registry::Registry;
+use crate::settings::{Settings, parse_single};
+use crate::single;
 use anyhow::{Context, Result, bail};
-use bench::cli::{Folders, ResultsFolder, exit_code, folder_of};
-use bench::export::{Hits, Way, facts, network_of, peers, stored};
-use bench::measure::Gathered;
-use bench::plan::{PlannedRun, Ranges};
-use bench::registry::Registry;
-use bench::settings::{Settings, parse_single};
-use bench::single;
-use clap::Parser;
 use indicatif::ProgressBar;
 
 /// Quantize a network as the settings or a finished run say and write it as a file
-#[derive(Parser)]
-#[command(version)]
-struct Arguments {
+#[derive(clap::Args)]
+pub struct Arguments {
     /// The file to write, such as net-w8a8.onnx.
     output: PathBuf,
     /// A setting, as in an experiment. May be repeated. With --run: one that the run does not keep.
@@ -46,19 +44,18 @@ struct Arguments {
     threads: Option<u16>,
 }
 
-fn main() -> ExitCode {
-    exit_code(run())
-}
-
-fn run() -> Result<ExitCode> {
-    let arguments = Arguments::parse();
+/// Runs it.
+///
+/// # Errors
+/// What a person is told in one line.
+pub fn run(arguments: Arguments) -> Result<ExitCode> {
     check(&arguments.output)?;
     if arguments.peers.is_some() {
         arguments.form.check_peers()?;
     }
     let (planned, settings, measured) = planned(&arguments)?;
-    bench::assumptions::tell(std::slice::from_ref(&planned));
-    let threads = bench::cli::threads(arguments.threads);
+    crate::assumptions::tell(std::slice::from_ref(&planned));
+    let threads = crate::cli::threads(arguments.threads);
     let net = network_of(
         &planned,
         &arguments.folders.trainings(),

@@ -6,24 +6,22 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use crate::cli::exit_code;
+use crate::fetch::item::{Item, State, item, items};
+use crate::fetch::transfer::Policy;
+use crate::fetch::{Event, Outcome, fetch};
+use crate::registry::Registry;
 use anyhow::{Context, Result};
-use bench::cli::exit_code;
-use bench::fetch::item::{Item, State, item, items};
-use bench::fetch::transfer::Policy;
-use bench::fetch::{Event, Outcome, fetch};
-use bench::registry::Registry;
-use clap::Parser;
 use indicatif::{BinaryBytes, HumanDuration, ProgressBar, ProgressStyle};
 
 /// Download test sets and checkpoints into the data folder; what is there and verifies is left alone.
-#[derive(Parser)]
-#[command(version)]
-struct Arguments {
+#[derive(clap::Args)]
+pub struct Arguments {
     /// Names from models.toml and datasets.toml; without any, what can be fetched is listed.
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     /// The data folder; made if it does not exist.
-    #[arg(long, env = "QUANTLAB_DATA", default_value = "data", value_parser = bench::cli::path())]
+    #[arg(long, env = "QUANTLAB_DATA", default_value = crate::checkout::DATA.as_str(), value_parser = crate::cli::path())]
     data: PathBuf,
     /// List what can be fetched, what of it is there, and where it goes.
     #[arg(long)]
@@ -39,12 +37,11 @@ struct Arguments {
     timeout: u64,
 }
 
-fn main() -> ExitCode {
-    exit_code(run())
-}
-
-fn run() -> Result<ExitCode> {
-    let arguments = Arguments::parse();
+/// Runs it.
+///
+/// # Errors
+/// What a person is told in one line.
+pub fn run(arguments: Arguments) -> Result<ExitCode> {
     let registry = Registry::read(&arguments.data)?;
     if arguments.list || arguments.names.is_empty() {
         let wanted: Vec<Item> = if arguments.names.is_empty() {

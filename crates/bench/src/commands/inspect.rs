@@ -4,26 +4,24 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use crate::calibration::options::CalibrationOptions;
+use crate::cli::Folders;
+use crate::device::Target;
+use crate::inspect::activations::{SiteInspection, Subject};
+use crate::inspect::blame::{Blame, take_over};
+use crate::inspect::{Inspection, LayerErrors, graph, inspect, table};
+use crate::plan::PlannedRun;
+use crate::quantized::{Around, quantized};
+use crate::settings::{Activations, Quantization};
+use crate::single;
 use anyhow::{Context, Result, bail};
-use bench::calibration::options::CalibrationOptions;
-use bench::cli::{Folders, exit_code};
-use bench::device::Target;
-use bench::inspect::activations::{SiteInspection, Subject};
-use bench::inspect::blame::{Blame, take_over};
-use bench::inspect::{Inspection, LayerErrors, graph, inspect, table};
-use bench::plan::PlannedRun;
-use bench::quantized::{Around, quantized};
-use bench::settings::{Activations, Quantization};
-use bench::single;
-use clap::Parser;
 use indicatif::ProgressBar;
 use quant_core::{Scheme, Values};
 use quantize::{Decision, QuantizedNet};
 
 /// Compare each layer of a quantized network with the float one: weights, its output alone, its output in the network.
-#[derive(Parser)]
-#[command(version)]
-struct Arguments {
+#[derive(clap::Args)]
+pub struct Arguments {
     /// A setting, as in an experiment's file; default: the shipped model, 64 images, `method=linear`, 8 bits.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -59,12 +57,11 @@ const SHEET_COLUMNS: usize = 10;
 /// and this many images of each.
 const SHEET_ROWS: usize = 5;
 
-fn main() -> ExitCode {
-    exit_code(run())
-}
-
-fn run() -> Result<ExitCode> {
-    let arguments = Arguments::parse();
+/// Runs it.
+///
+/// # Errors
+/// What a person is told in one line.
+pub fn run(arguments: Arguments) -> Result<ExitCode> {
     if arguments.graph {
         let model = single::model(&single::settings(&arguments.set)?, &arguments.folders)?;
         print!("{}", graph::text(&model.checkpoint.network));
@@ -87,7 +84,7 @@ fn run() -> Result<ExitCode> {
     }
     let checkpoint = &planned.model.checkpoint;
     let options = &arguments.calibration;
-    let threads = bench::cli::threads(arguments.threads);
+    let threads = crate::cli::threads(arguments.threads);
     let calibration = options.calibration(&planned, how.activations.as_ref(), threads)?;
     let statistics = calibration.as_ref().map(|seen| &seen.statistics);
     let around = Around::of(&planned, threads);
@@ -118,7 +115,7 @@ fn run() -> Result<ExitCode> {
     }
     let target = Target::open(planned.config.text("device"))?;
     let set = &planned.set;
-    bench::assumptions::tell(std::slice::from_ref(&planned));
+    crate::assumptions::tell(std::slice::from_ref(&planned));
     println!(
         "{} on {} images of {}",
         planned.model.name,
@@ -175,7 +172,7 @@ fn weights(
         let name = format!("{layer}.weight");
         let tensor = reference.tensors().require(&name)?;
         let values = Values::new(&name, &tensor.data, &tensor.shape)?;
-        write(path, &bench::inspect::picture(layer, &values, scheme)?)?;
+        write(path, &crate::inspect::picture(layer, &values, scheme)?)?;
     }
     let bar = ProgressBar::new(planned.set.data.len() as u64);
     let mut inspection = inspect(
@@ -196,7 +193,7 @@ fn weights(
                 float: &reference,
                 quantized: &net.state,
                 target,
-                threads: bench::cli::threads(arguments.threads),
+                threads: crate::cli::threads(arguments.threads),
             };
             let data = &planned.set.data;
             bar.set_length((data.len() * (2 + inspection.layers.len())) as u64);
@@ -222,7 +219,7 @@ fn activations(
         net,
         execution: how.execution,
         target,
-        threads: bench::cli::threads(arguments.threads),
+        threads: crate::cli::threads(arguments.threads),
         only: &arguments.layers,
     };
     let data = &planned.set.data;

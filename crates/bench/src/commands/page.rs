@@ -3,25 +3,23 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::cli::{Folders, ResultsFolder, decoding_bar};
+use crate::page::{Images, write, write_index};
+use crate::reference::DEFAULT;
+use crate::registry::Registry;
+use crate::sources::Sources;
 use anyhow::{Result, bail};
-use bench::cli::{Folders, ResultsFolder, decoding_bar, exit_code};
-use bench::page::{Images, write, write_index};
-use bench::reference::DEFAULT;
-use bench::registry::Registry;
-use bench::sources::Sources;
-use clap::Parser;
 
 /// Write index.html beside the runs of experiments: question, table, plots and every run in one file that needs no network; and an
 /// index.html over all of them in the results folder.
-#[derive(Parser)]
-#[command(version)]
-struct Arguments {
+#[derive(clap::Args)]
+pub struct Arguments {
     /// Experiments: names of folders in the results folder; all of them when none is given.
     experiments: Vec<String>,
     #[command(flatten)]
     results: ResultsFolder,
     /// Where the experiments' files are: question, expectation and checks stand there.
-    #[arg(long, default_value = "experiments", value_name = "DIR", value_parser = bench::cli::path())]
+    #[arg(long, default_value = crate::checkout::EXPERIMENTS.as_str(), value_name = "DIR", value_parser = crate::cli::path())]
     files: PathBuf,
     #[command(flatten)]
     folders: Folders,
@@ -30,11 +28,11 @@ struct Arguments {
     no_pictures: bool,
 }
 
-fn main() -> ExitCode {
-    exit_code(run(&Arguments::parse()))
-}
-
-fn run(arguments: &Arguments) -> Result<ExitCode> {
+/// Runs it.
+///
+/// # Errors
+/// What a person is told in one line.
+pub fn run(arguments: Arguments) -> Result<ExitCode> {
     let results = &arguments.results.path;
     let nothing = |folder: &std::path::Path| {
         format!(

@@ -7,25 +7,24 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::cli::{Folders, ResultsFolder, decoding_bar, say};
+use crate::experiment::Experiment;
+use crate::measure::Gathered;
+use crate::plan::{PlannedRun, plan};
+use crate::registry::Registry;
+use crate::sensitivity::{Map, Share, Tried, text};
+use crate::single;
+use crate::sources::Sources;
 use anyhow::{Context, Result, anyhow, bail};
-use bench::cli::{Folders, ResultsFolder, decoding_bar, exit_code, say};
-use bench::experiment::Experiment;
-use bench::measure::Gathered;
-use bench::plan::{PlannedRun, plan};
-use bench::registry::Registry;
-use bench::sensitivity::{Map, Share, Tried, text};
-use bench::single;
-use bench::sources::Sources;
-use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use quant_core::Bits;
 use results::SensitivityRow;
 
 /// Try every layer's weights and every activation site at few bits, alone or as the only one left in float, and say what the network's
 /// answers lose.
-#[derive(Parser)]
-#[command(version, after_help = bench::settings::help())]
-struct Arguments {
+#[derive(clap::Args)]
+#[command(after_help = crate::settings::help())]
+pub struct Arguments {
     /// An experiment: a map for each of its networks, sets and ways to quantize.
     experiment: Option<PathBuf>,
     /// A setting, as in an experiment's file; without an experiment: the shipped model, 64 images, `method=ptq`.
@@ -42,7 +41,7 @@ struct Arguments {
     #[command(flatten)]
     results: ResultsFolder,
     /// Take share I of N of the images; the other shares can run at the same time.
-    #[arg(long, value_name = "I/N", value_parser = bench::cli::shard, default_value = "1/1")]
+    #[arg(long, value_name = "I/N", value_parser = crate::cli::shard, default_value = "1/1")]
     shard: Share,
     /// MiB of memory for values and weights that are tried.
     #[arg(long, value_name = "MIB", default_value_t = 2048, value_parser = clap::value_parser!(u32).range(16..))]
@@ -55,12 +54,11 @@ struct Arguments {
     threads: Option<u16>,
 }
 
-fn main() -> ExitCode {
-    exit_code(run())
-}
-
-fn run() -> Result<ExitCode> {
-    let arguments = Arguments::parse();
+/// Runs it.
+///
+/// # Errors
+/// What a person is told in one line.
+pub fn run(arguments: Arguments) -> Result<ExitCode> {
     let planned = open(&arguments)?;
     let cancelled = Arc::new(AtomicBool::new(false));
     let asked = cancelled.clone();
@@ -77,7 +75,7 @@ fn run() -> Result<ExitCode> {
         true => Tried::AllBut,
         false => Tried::Alone,
     };
-    let threads = bench::cli::threads(arguments.threads);
+    let threads = crate::cli::threads(arguments.threads);
     let memory = (arguments.memory as usize) << 20;
     let gathered = Gathered::default();
     let mut seen: HashSet<PathBuf> = HashSet::new();
@@ -155,11 +153,11 @@ fn one(
 /// Hits of the float network on the run's images.
 fn float_hits(run: &PlannedRun, threads: usize, cancelled: &AtomicBool) -> Result<u64> {
     let data = &run.set.data;
-    let target = bench::device::Target::Engine;
+    let target = crate::device::Target::Engine;
     let size = [data.height(), data.width()];
     let network = run.model.checkpoint.network.clone();
-    let net = bench::executable::Executable::new(&target, network, size)?;
-    let outcomes = bench::evaluate::evaluate(&net, data, threads, &|_, _| (), cancelled)?;
+    let net = crate::executable::Executable::new(&target, network, size)?;
+    let outcomes = crate::evaluate::evaluate(&net, data, threads, &|_, _| (), cancelled)?;
     let hits = outcomes.iter().enumerate();
     Ok(hits
         .filter(|(i, outcome)| outcome.top1 == data.label(*i))
@@ -173,9 +171,9 @@ fn open(arguments: &Arguments) -> Result<Vec<PlannedRun>> {
         let mut assignments = vec!["method=ptq".to_owned()];
         assignments.extend(arguments.set.iter().cloned());
         let settings = single::settings(&assignments)?;
-        let what = ("sensitivity", bench::plan::Ranges::Images);
+        let what = ("sensitivity", crate::plan::Ranges::Images);
         let run = single::open(settings, what, folders, arguments.skip_unreadable)?;
-        bench::assumptions::tell(std::slice::from_ref(&run));
+        crate::assumptions::tell(std::slice::from_ref(&run));
         return Ok(vec![run]);
     };
     let mut experiment = Experiment::read(path)?;
@@ -186,6 +184,6 @@ fn open(arguments: &Arguments) -> Result<Vec<PlannedRun>> {
     let skip = arguments.skip_unreadable;
     let mut sources = Sources::new(registry, &folders.cache, skip, decoding_bar());
     let planned = plan(&experiment, &mut sources)?;
-    bench::assumptions::tell(&planned);
+    crate::assumptions::tell(&planned);
     Ok(planned)
 }

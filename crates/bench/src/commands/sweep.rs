@@ -7,27 +7,27 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::checkout;
+use crate::cli::{Folders, ResultsFolder, Share, say};
+use crate::cluster::{Job, Request, Task, standing};
+use crate::experiment::Experiment;
+use crate::export::ExportFolder;
+use crate::page::Images;
+use crate::plan::{PlannedRun, in_shard, plan};
+use crate::reference::Reference;
+use crate::registry::Registry;
+use crate::sources::Sources;
+use crate::sweep::Sweep;
 use anyhow::{Context, Result, bail};
-use bench::cli::{Folders, ResultsFolder, Share, exit_code, say};
-use bench::cluster::{Job, Request, Task, standing};
-use bench::experiment::Experiment;
-use bench::export::ExportFolder;
-use bench::page::Images;
-use bench::plan::{PlannedRun, in_shard, plan};
-use bench::reference::Reference;
-use bench::registry::Registry;
-use bench::sources::Sources;
-use bench::sweep::Sweep;
-use clap::Parser;
 use indicatif::HumanDuration;
 use results::{Holder, PublishedRow, Store};
 
 /// Run an experiment's cells, skipping those already done, print the accuracy table, and compare the runs with the
 /// committed ones.
-#[derive(Parser)]
-#[command(version, after_help = bench::settings::help())]
-struct Arguments {
-    /// The experiment.
+#[derive(clap::Args)]
+#[command(after_help = crate::settings::help())]
+pub struct Arguments {
+    /// The experiment: a file, or the name of one that comes with the project.
     #[arg(default_value = "experiments/weight-bits.toml")]
     experiment: PathBuf,
     /// Override a setting: a single value fixes it, a list such as `[8, 4]` varies it. May be repeated.
@@ -48,7 +48,7 @@ struct Arguments {
     list: bool,
     /// Take share I of N of the plan, while others take the other shares; or `auto`: whatever nobody else works on, ending when nothing
     /// is free. A task of a job array (Slurm, PBS, Grid Engine, LSF, HyperQueue, AWS Batch, Kubernetes) begins at a place of its own.
-    #[arg(long, value_name = "I/N|auto", value_parser = bench::cli::share)]
+    #[arg(long, value_name = "I/N|auto", value_parser = crate::cli::share)]
     shard: Option<Share>,
     /// Tell what is done, who works on what, what failed and how long it may take, and stop.
     #[arg(long, conflicts_with_all = ["verify", "list", "slurm"])]
@@ -59,7 +59,7 @@ struct Arguments {
     #[arg(long, value_name = "SECONDS", default_value_t = results::INTERVAL.as_secs(), value_parser = clap::value_parser!(u64).range(1..=3600))]
     heartbeat: u64,
     /// Write the network of each finished run to this folder, as EXPERIMENT-RUN_ID.onnx in QDQ form.
-    #[arg(long, value_name = "DIR", value_parser = bench::cli::path())]
+    #[arg(long, value_name = "DIR", value_parser = crate::cli::path())]
     export: Option<PathBuf>,
     /// Write no page of the experiment.
     #[arg(long)]
@@ -72,12 +72,12 @@ struct Arguments {
     skip_unreadable: bool,
 }
 
-fn main() -> ExitCode {
-    exit_code(run())
-}
-
-fn run() -> Result<ExitCode> {
-    let arguments = Arguments::parse();
+/// Runs it.
+///
+/// # Errors
+/// What a person is told in one line.
+pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
+    arguments.experiment = checkout::experiment(&arguments.experiment);
     let mut experiment = Experiment::read(&arguments.experiment)?;
     for assignment in &arguments.set {
         experiment.set(assignment)?;
@@ -89,13 +89,13 @@ fn run() -> Result<ExitCode> {
         registry.clone(),
         &folders.cache,
         arguments.skip_unreadable,
-        bench::cli::decoding_bar(),
+        crate::cli::decoding_bar(),
     );
     let planned = plan(&experiment, &mut sources)?;
-    bench::assumptions::tell(&planned);
-    bench::hints::tell(&planned);
+    crate::assumptions::tell(&planned);
+    crate::hints::tell(&planned);
     let variable = |name: &str| std::env::var(name).ok();
-    let task = bench::cluster::task(&variable);
+    let task = crate::cluster::task(&variable);
     let runs = share_of(&planned, arguments.shard, task);
     if arguments.list {
         return list(&experiment, results, &reference, &runs);
@@ -107,7 +107,7 @@ fn run() -> Result<ExitCode> {
         return status(&experiment.name, results, &runs);
     }
     let interval = Duration::from_secs(arguments.heartbeat);
-    let me = Holder::here(&bench::cluster::job(&variable), interval);
+    let me = Holder::here(&crate::cluster::job(&variable), interval);
     let store = Store::open(results)?.as_holder(me);
     if arguments.cluster.slurm.is_some() {
         return slurm(&arguments, &experiment.name, &store, &runs);
@@ -119,7 +119,7 @@ fn run() -> Result<ExitCode> {
         experiment: &experiment.name,
         store: &store,
         trainings: &folders.trainings(),
-        threads: bench::cli::threads(arguments.threads),
+        threads: crate::cli::threads(arguments.threads),
         leaves: arguments.shard == Some(Share::Free),
         cancelled: cancelled.clone(),
         export: export.as_ref(),
@@ -254,7 +254,7 @@ fn slurm(
         folders: &arguments.folders,
         results: store.root(),
         arguments: own,
-        threads: bench::cli::threads(arguments.threads),
+        threads: crate::cli::threads(arguments.threads),
         request: &arguments.cluster,
     };
     for line in job.write(due)? {
@@ -347,14 +347,14 @@ fn report(store: &Store, experiment: &Experiment, runs: &[&PlannedRun]) -> Resul
 
 /// The page of the experiment, and that of all. What is measured and printed does not hang on it.
 fn page(store: &Store, file: &Path, images: Images<'_>) {
-    let (results, files) = (store.root(), bench::cli::folder_of(file));
+    let (results, files) = (store.root(), crate::cli::folder_of(file));
     let name = file.file_stem().unwrap_or_default().to_string_lossy();
     let written = store
         .lock_tables(&name)
         .map_err(Into::into)
         .and_then(|_lock| {
-            let path = bench::page::write(results, &name, files, &mut Ok(images))?;
-            bench::page::write_index(results, files)?;
+            let path = crate::page::write(results, &name, files, &mut Ok(images))?;
+            crate::page::write_index(results, files)?;
             Ok(path)
         });
     match written {

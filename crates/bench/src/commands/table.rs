@@ -7,15 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use bench::cli::exit_code;
-use clap::Parser;
 use report::{Output, outputs, splice};
 
 /// Print the accuracy table of experiments, and write table.md, table.csv, table.tex, accuracy.svg, sqnr.svg and what
 /// else there is to draw beside their runs.
-#[derive(Parser)]
-#[command(version)]
-struct Args {
+#[derive(clap::Args)]
+pub struct Arguments {
     /// Experiments: names of folders in the results folder; all of them when none is given.
     experiments: Vec<String>,
     /// Results folder; results/reference holds the committed runs.
@@ -36,11 +33,15 @@ struct Args {
     check: bool,
 }
 
-fn main() -> ExitCode {
-    exit_code(run(&Args::parse()).map(|()| ExitCode::SUCCESS))
+/// Runs it.
+///
+/// # Errors
+/// What a person is told in one line.
+pub fn run(arguments: Arguments) -> Result<ExitCode> {
+    make(&arguments).map(|()| ExitCode::SUCCESS)
 }
 
-fn run(args: &Args) -> Result<()> {
+fn make(args: &Arguments) -> Result<()> {
     if !args.results.exists() {
         bail!(nothing_in(&args.results));
     }
@@ -149,7 +150,7 @@ fn read_pages(paths: &[PathBuf]) -> Result<Vec<Page>> {
 }
 
 fn nothing_in(folder: &Path) -> String {
-    let (folder, reference) = (folder.display(), bench::reference::DEFAULT);
+    let (folder, reference) = (folder.display(), crate::reference::DEFAULT);
     format!(
         "no runs in {folder}; `sweep` puts them there, `--results {reference}` shows the committed ones"
     )
@@ -215,8 +216,8 @@ mod tests {
         Store::open(root).unwrap().write(&run).unwrap();
     }
 
-    fn args(folder: &Path, experiments: &[&str], check: bool) -> Args {
-        Args {
+    fn args(folder: &Path, experiments: &[&str], check: bool) -> Arguments {
+        Arguments {
             experiments: experiments.iter().map(|e| e.to_string()).collect(),
             results: folder.join("results"),
             pages: vec![folder.join("README.md")],
@@ -235,21 +236,21 @@ mod tests {
             "# T\n<!-- a:begin -->\n<!-- a:end -->\n",
         )
         .unwrap();
-        let error = run(&args(folder, &[], true)).unwrap_err().to_string();
+        let error = make(&args(folder, &[], true)).unwrap_err().to_string();
         assert!(
             error.contains("table.md") && error.contains("README.md"),
             "{error}"
         );
         assert!(!folder.join("results/a/table.md").exists());
 
-        run(&args(folder, &[], false)).unwrap();
+        make(&args(folder, &[], false)).unwrap();
         let readme = fs::read_to_string(folder.join("README.md")).unwrap();
         assert!(readme.contains("| 4 | 1 | 1 | 100.00 |"), "{readme}");
-        run(&args(folder, &[], true)).unwrap();
+        make(&args(folder, &[], true)).unwrap();
 
         write_run(&folder.join("results"), "a", 3);
-        assert!(run(&args(folder, &["a"], true)).is_err());
-        let error = run(&args(folder, &["b"], false)).unwrap_err().to_string();
+        assert!(make(&args(folder, &["a"], true)).is_err());
+        let error = make(&args(folder, &["b"], false)).unwrap_err().to_string();
         assert!(error.contains("<!-- b:begin -->"), "{error}");
     }
 
@@ -264,14 +265,14 @@ mod tests {
         }
         let markers = "<!-- a/wide:begin -->\n<!-- a/wide:end -->\n";
         fs::write(folder.join("README.md"), markers).unwrap();
-        run(&args(folder, &["a"], false)).unwrap();
+        make(&args(folder, &["a"], false)).unwrap();
         let readme = fs::read_to_string(folder.join("README.md")).unwrap();
         assert!(
             readme.contains("| mapping | float | 8 bit | 4 bit |"),
             "{readme}"
         );
         assert!(!readme.contains("| 8 | 1 |") && readme.contains("n = 1 images"));
-        run(&args(folder, &["a"], true)).unwrap();
+        make(&args(folder, &["a"], true)).unwrap();
     }
 
     #[test]
@@ -291,15 +292,15 @@ mod tests {
         fs::write(docs.join("notes.txt"), "<!-- a:begin -->").unwrap();
         let mut args = args(folder, &["a", "b"], false);
         args.pages.push(docs.clone());
-        run(&args).unwrap();
+        make(&args).unwrap();
         let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
         assert!(read("README.md").contains("| 4 | 1 | 1 | 100.00 |"));
         assert!(read("docs/b.md").contains("| 3 | 1 | 1 | 100.00 |"));
         assert_eq!(read("docs/notes.txt"), "<!-- a:begin -->");
         args.check = true;
-        run(&args).unwrap();
+        make(&args).unwrap();
         args.pages.remove(0);
-        let error = run(&args).unwrap_err().to_string();
+        let error = make(&args).unwrap_err().to_string();
         assert!(error.contains("<!-- a:begin -->"), "{error}");
     }
 
@@ -308,18 +309,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut args = args(folder.path(), &[], false);
         args.pages.clear();
-        assert!(run(&args).unwrap_err().to_string().contains("results"));
+        assert!(make(&args).unwrap_err().to_string().contains("results"));
         fs::create_dir(folder.path().join("results")).unwrap();
-        assert!(run(&args).unwrap_err().to_string().contains("sweep"));
+        assert!(make(&args).unwrap_err().to_string().contains("sweep"));
         // The committed runs beside them are not a user's own.
         write_run(&folder.path().join("results/reference"), "a", 4);
         for experiments in [vec![], vec!["a".to_owned()]] {
             args.experiments = experiments;
-            let error = run(&args).unwrap_err().to_string();
+            let error = make(&args).unwrap_err().to_string();
             assert!(error.contains("sweep"), "{error}");
             assert!(error.contains("--results results/reference"), "{error}");
         }
         args.results = folder.path().join("results/reference");
-        run(&args).unwrap();
+        make(&args).unwrap();
     }
 }

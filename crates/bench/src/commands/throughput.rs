@@ -6,18 +6,16 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::cli::Folders;
+use crate::python::Hold;
+use crate::throughput::{Peers, Place, Request, Settings, measure, measure_sweeps};
 use anyhow::{Context, Result};
-use bench::cli::{Folders, exit_code};
-use bench::python::Hold;
-use bench::throughput::{Peers, Place, Request, Settings, measure, measure_sweeps};
-use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Measure images per second of the engine, layer by layer and, with --peers, in turn with PyTorch and ONNX Runtime; or, with
 /// --sweeps, whole experiments.
-#[derive(Parser)]
-#[command(version)]
-struct Arguments {
+#[derive(clap::Args)]
+pub struct Arguments {
     #[command(flatten)]
     request: Request,
     #[command(flatten)]
@@ -32,18 +30,20 @@ struct Arguments {
     readme: Option<PathBuf>,
 }
 
-fn main() -> ExitCode {
+/// Runs it.
+///
+/// # Errors
+/// What a person is told in one line.
+pub fn run(arguments: Arguments) -> Result<ExitCode> {
     let stopped = Arc::new(AtomicBool::new(false));
-    let result = run(&stopped);
-    match result {
+    match time(arguments, &stopped) {
         // What fails because it was stopped is no error.
-        Err(_) if stopped.load(Ordering::SeqCst) => ExitCode::from(130),
-        result => exit_code(result),
+        Err(_) if stopped.load(Ordering::SeqCst) => Ok(ExitCode::from(130)),
+        result => result,
     }
 }
 
-fn run(stopped: &Arc<AtomicBool>) -> Result<ExitCode> {
-    let arguments = Arguments::parse();
+fn time(arguments: Arguments, stopped: &Arc<AtomicBool>) -> Result<ExitCode> {
     let settings = Settings::new(&arguments.request)?;
     let is_sweeps = !settings.sweeps.is_empty();
     let place = Place::open(arguments.out, arguments.readme, is_sweeps)?;

@@ -5,6 +5,8 @@ mod data;
 mod integers;
 mod peers;
 mod place;
+#[path = "../program/mod.rs"]
+mod program;
 mod runs;
 #[path = "../shipped/mod.rs"]
 mod shipped;

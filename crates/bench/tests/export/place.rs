@@ -1,12 +1,14 @@
 //! A folder to sweep and export in.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
 use results::{RunRow, Store};
 use tempfile::TempDir;
 
 use crate::shipped;
+
+use crate::program::quantlab;
 
 pub const EXPERIMENT: &str = "question = 'test'\nexpects = 'as measured'\n\
     [fixed]\nmodel.weights = 'net.safetensors'\ndataset = 'synthetic'\nimages = 32\nmethod = 'ptq'\nbn = 'folded'\n\
@@ -35,8 +37,8 @@ impl Place {
         self.0.path().join(name)
     }
 
-    pub fn run(&self, program: &str, arguments: &[&str]) -> Output {
-        Command::new(program)
+    pub fn run(&self, command: &str, arguments: &[&str]) -> Output {
+        quantlab(command)
             .current_dir(self.0.path())
             .args(arguments)
             .env_remove("QUANTLAB_DATA")
@@ -45,17 +47,14 @@ impl Place {
     }
 
     pub fn sweep(&self, arguments: &[&str]) -> Output {
-        let done = self.run(
-            env!("CARGO_BIN_EXE_sweep"),
-            &[&["e.toml"], arguments].concat(),
-        );
+        let done = self.run("sweep", &[&["e.toml"], arguments].concat());
         assert!(done.status.success(), "{}", said(&done));
         done
     }
 
     pub fn export(&self, arguments: &[&str]) -> Output {
         let arguments = [&["net.onnx"], arguments].concat();
-        self.run(env!("CARGO_BIN_EXE_export"), &arguments)
+        self.run("export", &arguments)
     }
 
     /// The one line that `export` refuses with.

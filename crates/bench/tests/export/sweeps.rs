@@ -64,10 +64,7 @@ fn a_sweep_exports_what_is_finished_now_or_before_and_says_what_the_form_cannot_
         assert!(one == other, "{}", row.run_id);
     }
     std::fs::write(place.path("taken"), "").unwrap();
-    let refused = place.run(
-        env!("CARGO_BIN_EXE_sweep"),
-        &["e.toml", "--export", "taken"],
-    );
+    let refused = place.run("sweep", &["e.toml", "--export", "taken"]);
     assert!(!refused.status.success());
     assert!(said(&refused).contains("--export"), "{}", said(&refused));
 }

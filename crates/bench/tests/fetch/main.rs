@@ -5,6 +5,8 @@
 mod archives;
 mod place;
 mod processes;
+#[path = "../program/mod.rs"]
+mod program;
 mod server;
 
 use std::path::Path;

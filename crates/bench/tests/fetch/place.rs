@@ -9,6 +9,8 @@ use tempfile::TempDir;
 
 use super::server::Server;
 
+use crate::program::quantlab;
+
 /// A data folder whose registry knows one model, `net`, and one test set, `pictures`.
 pub struct Place(TempDir);
 
@@ -46,7 +48,7 @@ impl Place {
     }
 
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_fetch"));
+        let mut command = quantlab("fetch");
         command
             .args(arguments)
             .arg("--data")

@@ -11,6 +11,8 @@ use burn::tensor::Device;
 use resnet::Arch;
 use tempfile::TempDir;
 
+use crate::program::quantlab;
+
 pub const EXPERIMENT: &str = "question = 'test'\nexpects = 'nothing: the weights are random'\n\
     [fixed]\nmodel.weights = 'model.safetensors'\ndataset = 'synthetic'\nimages = 96\n\
     [vary]\nmethod = ['linear', 'ptq']\nweights.bits = [32, 8, 4, 2]\n";
@@ -44,7 +46,7 @@ impl Place {
     }
 
     pub fn command(&self, results: &str, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sweep"));
+        let mut command = quantlab("sweep");
         command
             .current_dir(self.0.path())
             .args(["e.toml", "--data", "data", "--results", results])

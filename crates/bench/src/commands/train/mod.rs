@@ -10,13 +10,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::cli::folder_of;
+use crate::registry::{Format, Registry};
+use crate::train::config::FORMAT;
+use crate::train::float::FloatNet;
+use crate::train::{Config, Decay, Finish, Folder, Trainer};
 use anyhow::{Context, Result, bail};
-use bench::cli::{exit_code, folder_of};
-use bench::registry::{Format, Registry};
-use bench::train::config::FORMAT;
-use bench::train::float::FloatNet;
-use bench::train::{Config, Decay, Finish, Folder, Trainer};
-use clap::Parser;
 use dataset::Dataset;
 use dataset::cifar::{self, Kind};
 use dataset::synthetic::{self, Split};
@@ -26,9 +25,8 @@ use subject::Subject;
 /// Train a network with SGD, momentum and a cosine schedule; keep a checkpoint of every epoch.
 ///
 /// The same settings give the same bytes on the same machine, with any number of threads, stopped and resumed or not.
-#[derive(Parser)]
-#[command(version)]
-struct Arguments {
+#[derive(clap::Args)]
+pub struct Arguments {
     /// Where the network goes, .safetensors (its tensors) or .onnx (what it computes, too); the folder must exist.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -40,7 +38,7 @@ struct Arguments {
     #[arg(long = "set", value_name = "KEY=VALUE", requires = "qat")]
     set: Vec<String>,
     /// With --qat: where decoded images are kept.
-    #[arg(long, env = "QUANTLAB_CACHE", default_value = "data/cache", value_parser = bench::cli::path())]
+    #[arg(long, env = "QUANTLAB_CACHE", default_value = crate::checkout::CACHE.as_str(), value_parser = crate::cli::path())]
     cache: PathBuf,
     /// With --qat: leave out images that cannot be decoded, instead of failing.
     #[arg(long, requires = "qat")]
@@ -113,7 +111,7 @@ struct Arguments {
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
     /// The data folder.
-    #[arg(long, env = "QUANTLAB_DATA", default_value = "data", value_parser = bench::cli::path())]
+    #[arg(long, env = "QUANTLAB_DATA", default_value = crate::checkout::DATA.as_str(), value_parser = crate::cli::path())]
     data: PathBuf,
 }
 
@@ -139,17 +137,18 @@ const FLOAT_ONLY: [&str; 18] = [
     "device",
 ];
 
-fn main() -> ExitCode {
-    exit_code(run(&Arguments::parse()))
-}
-
-fn run(arguments: &Arguments) -> Result<ExitCode> {
+/// Runs it.
+///
+/// # Errors
+/// What a person is told in one line.
+pub fn run(arguments: Arguments) -> Result<ExitCode> {
+    let arguments = &arguments;
     if let Some(experiment) = &arguments.qat {
         return qat::run(arguments, experiment);
     }
     check_out(&arguments.out, arguments.resume)?;
-    let device = bench::device::open_burn(&arguments.device)?;
-    let threads = bench::cli::threads(arguments.threads);
+    let device = crate::device::open_burn(&arguments.device)?;
+    let threads = crate::cli::threads(arguments.threads);
     let (train, test) = open(arguments)?;
     let subject = Subject::new(&arguments.arch, &train)?;
     let (init, begin) = match &arguments.init {

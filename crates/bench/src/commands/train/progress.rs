@@ -3,8 +3,8 @@
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bench::progress::both_top1;
-use bench::train::{Observer, Row, StepReport};
+use crate::progress::both_top1;
+use crate::train::{Observer, Row, StepReport};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// A bar on a terminal; elsewhere a line for each epoch.

@@ -5,14 +5,14 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 
+use crate::calibration::collect;
+use crate::experiment::Experiment;
+use crate::plan::{PlannedRun, plan};
+use crate::qat::Job;
+use crate::registry::Registry;
+use crate::settings::Source;
+use crate::sources::Sources;
 use anyhow::{Context, Result, bail};
-use bench::calibration::collect;
-use bench::experiment::Experiment;
-use bench::plan::{PlannedRun, plan};
-use bench::qat::Job;
-use bench::registry::Registry;
-use bench::settings::Source;
-use bench::sources::Sources;
 use quantize::SiteStatistics;
 
 use super::progress::Progress;
@@ -25,16 +25,16 @@ pub fn run(arguments: &Arguments, experiment: &Path) -> Result<ExitCode> {
     }
     check_out(&arguments.out, true)?;
     let registry = Registry::open(&arguments.data)?;
-    let bar = bench::cli::decoding_bar();
+    let bar = crate::cli::decoding_bar();
     let skip = arguments.skip_unreadable;
     let mut sources = Sources::new(registry, &arguments.cache, skip, bar);
     let planned = plan(&experiment, &mut sources)?;
-    bench::assumptions::tell(&planned);
-    bench::hints::tell(&planned);
+    crate::assumptions::tell(&planned);
+    crate::hints::tell(&planned);
     let (run, training) = the_one(&planned, &experiment.name)?;
     let how = run.cell.quantization.as_ref().context("a float run")?;
     let images = run.training.as_ref().context("no training images")?;
-    let threads = bench::cli::threads(arguments.threads);
+    let threads = crate::cli::threads(arguments.threads);
     let stop = listen()?;
     let checkpoint = &run.model.checkpoint;
     let statistics = match &run.calibration {
@@ -89,7 +89,7 @@ pub fn run(arguments: &Arguments, experiment: &Path) -> Result<ExitCode> {
 fn the_one<'p>(
     planned: &'p [PlannedRun],
     experiment: &str,
-) -> Result<(&'p PlannedRun, &'p bench::settings::Training)> {
+) -> Result<(&'p PlannedRun, &'p crate::settings::Training)> {
     let mut found = planned.iter().filter_map(|run| {
         let how = run.cell.quantization.as_ref()?;
         match &how.source {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::cli::is_path;
 use anyhow::{Context, Result, bail};
-use bench::cli::is_path;
 use burn::tensor::Device;
 use dataset::Dataset;
 use network::StateDict;

@@ -1,13 +1,13 @@
 //! How long whole sweeps take: an experiment from the start of the program to its end, cell by cell, and the same cells as one
 //! would write them in PyTorch.
 //!
-//! Ours is the program `sweep` with a results folder of its own, empty in the beginning. What a peer reads is written
+//! Ours is `quantlab sweep` with a results folder of its own, empty in the beginning. What a peer reads is written
 //! before its clock starts. Rounds of ours and of the peer take turns, as everywhere in [`crate::throughput`].
 
 mod peer;
 mod table;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -19,7 +19,7 @@ use super::machine::Machine;
 use super::measure::OURS;
 use super::settings::Settings;
 use super::spread::Spread;
-use crate::cli::{Folders, is_path};
+use crate::cli::Folders;
 use crate::experiment::Experiment;
 use crate::plan::{PlannedRun, plan};
 use crate::python::Hold;
@@ -95,25 +95,17 @@ impl Rounds {
     }
 }
 
-/// The file that `text` names: a path, or an experiment of the folder `experiments`.
-pub(super) fn experiment_file(text: &str) -> PathBuf {
-    match is_path(text) {
-        true => PathBuf::from(text),
-        false => Path::new("experiments").join(format!("{text}.toml")),
-    }
-}
-
 /// Measures the sweeps of `settings`; `bar` counts rounds, `hold` gets the peer's process.
 ///
 /// # Errors
-/// An experiment that cannot be planned, a run that fails, no program `sweep` beside this one, a peer that fails.
+/// An experiment that cannot be planned, a run that fails, a peer that fails.
 pub fn measure_sweeps(
     settings: &Settings,
     folders: &Folders,
     bar: &ProgressBar,
     hold: &Hold,
 ) -> Result<SweepTimes> {
-    let sweep = beside("sweep")?;
+    let own = std::env::current_exe().context("this program does not know where it lies")?;
     bar.set_length((settings.sweeps.len() * settings.rounds) as u64);
     let mut peer = None;
     let mut sweeps = Vec::new();
@@ -134,7 +126,7 @@ pub fn measure_sweeps(
             bar.set_message(format!("{}: quantlab", experiment.name));
             executed = our_round(
                 &mut ours,
-                &sweep,
+                &own,
                 (file, &experiment, &runs),
                 settings,
                 folders,
@@ -167,14 +159,18 @@ pub fn measure_sweeps(
 /// One sweep of ours, added to `rounds`; what each run was executed in.
 fn our_round(
     rounds: &mut Rounds,
-    sweep: &Path,
+    own: &Path,
     (file, experiment, runs): (&Path, &Experiment, &[PlannedRun]),
     settings: &Settings,
     folders: &Folders,
 ) -> Result<Vec<String>> {
     let results = tempfile::tempdir()?;
-    let mut command = Command::new(sweep);
-    command.arg(file).arg("--results").arg(results.path());
+    let mut command = Command::new(own);
+    command
+        .arg("sweep")
+        .arg(file)
+        .arg("--results")
+        .arg(results.path());
     command.arg("--threads").arg(settings.threads.to_string());
     command.arg("--data").arg(&folders.data);
     command.arg("--cache").arg(&folders.cache);
@@ -183,7 +179,7 @@ fn our_round(
     }
     let started = Instant::now();
     let output = command.stdin(Stdio::null()).output();
-    let output = output.with_context(|| format!("cannot start {}", sweep.display()))?;
+    let output = output.with_context(|| format!("cannot start {}", own.display()))?;
     let whole = started.elapsed().as_secs_f64();
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
@@ -235,19 +231,6 @@ fn sweep_time(
         peer: Spread::of(&theirs.whole),
         ratio: Spread::of(&ratios),
     })
-}
-
-/// The program of that name that was built with this one.
-fn beside(name: &str) -> Result<PathBuf> {
-    let own = std::env::current_exe().context("this program does not know where it lies")?;
-    let file = own.with_file_name(format!("{name}{}", std::env::consts::EXE_SUFFIX));
-    if !file.is_file() {
-        bail!(
-            "there is no {} to measure: `cargo {name} --list` builds it",
-            file.display()
-        );
-    }
-    Ok(file)
 }
 
 impl SweepTimes {
