@@ -315,7 +315,7 @@ fn what_integers_cannot_do_is_refused_before_anything_runs() {
 #[test]
 fn who_leaves_the_execution_open_has_the_simulated_run() {
     let eight = ("activations.bits", Scalar::Integer(8));
-    let left = cell(&[eight.clone()]).unwrap();
+    let left = cell(std::slice::from_ref(&eight)).unwrap();
     let said = |word: &str| cell(&[eight.clone(), ("execution", text(word))]).unwrap();
     for (word, execution) in [("auto", Execution::Auto), ("simulate", Execution::Simulate)] {
         let said = said(word);

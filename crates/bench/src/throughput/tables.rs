@@ -263,6 +263,8 @@ pub(super) mod tests {
         Measured {
             settings: Settings {
                 models: vec![named("resnet152"), named("cifar-resnet20")],
+                sweeps: Vec::new(),
+                set: Vec::new(),
                 threads: 2,
                 rounds: 5,
                 round: Duration::from_millis(1500),
