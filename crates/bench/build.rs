@@ -1,4 +1,4 @@
-//! Tells the binaries which compiler and which burn they were built with; every run records both.
+//! Tells the program which compiler and which burn they were built with; every run records both.
 
 use std::process::Command;
 

@@ -1,4 +1,4 @@
-//! What the binaries have in common on the command line.
+//! What the commands have in common on the command line.
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};

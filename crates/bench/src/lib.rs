@@ -1,4 +1,4 @@
-//! The shared half of the binaries: experiments to plans, plans to runs, runs to the results folder.
+//! The program's commands, and what they share: experiments to plans, plans to runs, runs to the results folder.
 //!
 //! ```text
 //! experiments/*.toml -> experiment -> settings -> plan -> sweep -> measure -> evaluate -> network
