@@ -133,6 +133,7 @@ fn run() -> Result<ExitCode> {
     report(&store, &experiment, &runs)?;
     if !arguments.no_page {
         let images = Images {
+            known: runs.iter().map(|run| run.set.clone()).collect(),
             sources: &mut sources,
             registry: &registry,
         };
