@@ -4,33 +4,59 @@
 //! Pictures are of the run's own test set or there are none: the set is opened as the float run's settings say, and its hash must be
 //! the run's. A set that is not at hand is said in the page.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use dataset::thumbnail;
 use report::page::{About, Check, Page, Pictures, Wanted, index};
-use results::Store;
+use results::{RunRow, Store};
 
+use crate::cli::say;
 use crate::experiment::Experiment;
 use crate::export::stored;
 use crate::plan::{Ranges, plan_cell};
 use crate::registry::Registry;
 use crate::settings::Settings;
-use crate::sources::Sources;
+use crate::sources::{Sources, TestSet};
 
 /// The longest side of a picture.
 const SIDE: usize = 40;
 
 /// Where test sets come from.
 pub struct Images<'a> {
-    /// What opens them.
+    /// Those that are open.
+    pub known: Vec<Arc<TestSet>>,
+    /// What opens others.
     pub sources: &'a mut Sources,
     /// What they are called.
     pub registry: &'a Registry,
 }
 
-/// Writes the page of an experiment and the page of all of them, and gives the path of the first. Experiments' files lie in
-/// `files`; `images` is why there are no pictures, where there are none.
+impl Images<'_> {
+    /// The test set of a run.
+    fn set_of(&mut self, row: &RunRow) -> Result<Arc<TestSet>> {
+        let mut known = self.known.iter();
+        if let Some(set) = known.find(|set| set.sha256 == row.data_sha256) {
+            return Ok(set.clone());
+        }
+        let settings = stored::settings(row, self.registry, &Settings::new())?;
+        let planned = plan_cell(&settings, self.sources, "", Ranges::Saved)?;
+        let set = planned.last().map(|run| run.set.clone());
+        let set = set.ok_or_else(|| anyhow!("the settings describe no run"))?;
+        if set.sha256 != row.data_sha256 {
+            bail!(
+                "the images or labels of {} at hand are not those of the runs",
+                set.name
+            );
+        }
+        Ok(set)
+    }
+}
+
+/// Writes the page of an experiment, and gives its path. Experiments' files lie in `files`; `images` is why there are no
+/// pictures, where there are none.
 ///
 /// # Errors
 /// Runs that cannot be read, or a folder that cannot be written.
@@ -48,7 +74,11 @@ pub fn write(
         Ok(_) if wanted.images.is_empty() => Pictures::default(),
         Ok(images) => match pictures(&store, name, wanted, images) {
             Ok(pictures) => pictures,
-            Err(error) => without(&format!("{error:#}").replace('\n', " ")),
+            Err(error) => {
+                let reason = format!("{error:#}").replace('\n', " ");
+                say(&format!("{name}: no pictures: {reason}"));
+                without(&reason)
+            }
         },
         Err(reason) => without(reason),
     });
@@ -138,20 +168,9 @@ fn pictures(
     images: &mut Images<'_>,
 ) -> Result<Pictures> {
     let row = store.read_row(experiment, &wanted.run_id)?;
-    let settings = stored::settings(&row, images.registry, &Settings::new())?;
-    let planned = plan_cell(&settings, images.sources, "", Ranges::Saved)?;
-    let set = planned
-        .last()
-        .map(|run| run.set.clone())
-        .ok_or_else(|| anyhow!("the settings describe no run"))?;
-    if set.sha256 != row.data_sha256 {
-        return Err(anyhow!(
-            "the images or labels of {} at hand are not those of the runs",
-            set.name
-        ));
-    }
-    let by_name: std::collections::HashMap<String, usize> =
-        (0..set.data.len()).map(|i| (set.data.id(i), i)).collect();
+    let set = images.set_of(&row)?;
+    let all = 0..set.data.len();
+    let by_name: HashMap<String, usize> = all.map(|i| (set.data.id(i), i)).collect();
     let one = |name: &String| -> Result<(String, Vec<u8>)> {
         let i = by_name.get(name);
         let i = i.ok_or_else(|| anyhow!("{} has no image {name}", set.name))?;

@@ -4,6 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 
+use anyhow::{Context, Result, bail};
+use indicatif::ProgressBar;
+
 use crate::cli::{Folders, ResultsFolder, folder_of};
 use crate::export::{Hits, Way, facts, network_of, peers, stored};
 use crate::measure::Gathered;
@@ -11,8 +14,6 @@ use crate::plan::{PlannedRun, Ranges};
 use crate::registry::Registry;
 use crate::settings::{Settings, parse_single};
 use crate::single;
-use anyhow::{Context, Result, bail};
-use indicatif::ProgressBar;
 
 /// Quantize a network as the settings or a finished run say and write it as a file
 #[derive(clap::Args)]

@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use anyhow::{Context, Result};
+use indicatif::{BinaryBytes, HumanDuration, ProgressBar, ProgressStyle};
+
 use crate::cli::exit_code;
 use crate::fetch::item::{Item, State, item, items};
 use crate::fetch::transfer::Policy;
 use crate::fetch::{Event, Outcome, fetch};
 use crate::registry::Registry;
-use anyhow::{Context, Result};
-use indicatif::{BinaryBytes, HumanDuration, ProgressBar, ProgressStyle};
 
 /// Download test sets and checkpoints into the data folder; what is there and verifies is left alone.
 #[derive(clap::Args)]

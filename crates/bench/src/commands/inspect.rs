@@ -4,6 +4,11 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::{Context, Result, bail};
+use indicatif::ProgressBar;
+use quant_core::{Scheme, Values};
+use quantize::{Decision, QuantizedNet};
+
 use crate::calibration::options::CalibrationOptions;
 use crate::cli::Folders;
 use crate::device::Target;
@@ -14,10 +19,6 @@ use crate::plan::PlannedRun;
 use crate::quantized::{Around, quantized};
 use crate::settings::{Activations, Quantization};
 use crate::single;
-use anyhow::{Context, Result, bail};
-use indicatif::ProgressBar;
-use quant_core::{Scheme, Values};
-use quantize::{Decision, QuantizedNet};
 
 /// Compare each layer of a quantized network with the float one: weights, its output alone, its output in the network.
 #[derive(clap::Args)]

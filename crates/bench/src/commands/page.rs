@@ -1,14 +1,15 @@
 //! `page`: from run folders to pages for a browser, one file an experiment, and one over all of them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::cli::{Folders, ResultsFolder, decoding_bar};
+use anyhow::{Result, bail};
+
+use crate::cli::{Folders, ResultsFolder, decoding_bar, say};
 use crate::page::{Images, write, write_index};
 use crate::reference::DEFAULT;
 use crate::registry::Registry;
 use crate::sources::Sources;
-use anyhow::{Result, bail};
 
 /// Write index.html beside the runs of experiments: question, table, plots and every run in one file that needs no network; and an
 /// index.html over all of them in the results folder.
@@ -34,7 +35,7 @@ pub struct Arguments {
 /// What a person is told in one line.
 pub fn run(arguments: Arguments) -> Result<ExitCode> {
     let results = &arguments.results.path;
-    let nothing = |folder: &std::path::Path| {
+    let nothing = |folder: &Path| {
         format!(
             "no runs in {}; `sweep` puts them there, `--results {DEFAULT}` shows the committed ones",
             folder.display()
@@ -56,18 +57,26 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
             bail!(nothing(&store.experiment_dir(experiment)?));
         }
     }
+    let folders = &arguments.folders;
     let registry = match arguments.no_pictures {
-        true => Err("they were not asked for (--no-pictures).".to_owned()),
-        false => Registry::open(&arguments.folders.data).map_err(|error| format!("{error:#}")),
+        true => Err("they were not asked for (--no-pictures)".to_owned()),
+        false => Registry::open(&folders.data).map_err(|error| {
+            let reason = format!("{error:#}");
+            say(&format!("no pictures: {reason}"));
+            reason
+        }),
     };
-    let mut sources = registry
-        .clone()
-        .ok()
-        .map(|registry| Sources::new(registry, &arguments.folders.cache, false, decoding_bar()));
-    let mut images = match (&registry, &mut sources) {
-        (Ok(registry), Some(sources)) => Ok(Images { sources, registry }),
-        (Err(reason), _) => Err(reason.clone()),
-        (Ok(_), None) => Err(String::new()),
+    let mut opened = registry.map(|registry| {
+        let sources = Sources::new(registry.clone(), &folders.cache, false, decoding_bar());
+        (sources, registry)
+    });
+    let mut images = match &mut opened {
+        Ok((sources, registry)) => Ok(Images {
+            known: Vec::new(),
+            sources,
+            registry,
+        }),
+        Err(reason) => Err(reason.clone()),
     };
     for experiment in &experiments {
         let lock = store.lock_tables(experiment)?;

@@ -7,6 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use anyhow::{Context, Result, anyhow, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use quant_core::Bits;
+use results::SensitivityRow;
+
 use crate::cli::{Folders, ResultsFolder, decoding_bar, say};
 use crate::experiment::Experiment;
 use crate::measure::Gathered;
@@ -15,10 +20,6 @@ use crate::registry::Registry;
 use crate::sensitivity::{Map, Share, Tried, text};
 use crate::single;
 use crate::sources::Sources;
-use anyhow::{Context, Result, anyhow, bail};
-use indicatif::{ProgressBar, ProgressStyle};
-use quant_core::Bits;
-use results::SensitivityRow;
 
 /// Try every layer's weights and every activation site at few bits, alone or as the only one left in float, and say what the network's
 /// answers lose.

@@ -7,6 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use anyhow::{Context, Result, bail};
+use indicatif::HumanDuration;
+use results::{Holder, PublishedRow, Store};
+
 use crate::checkout;
 use crate::cli::{Folders, ResultsFolder, Share, say};
 use crate::cluster::{Job, Request, Task, standing};
@@ -18,9 +22,6 @@ use crate::reference::Reference;
 use crate::registry::Registry;
 use crate::sources::Sources;
 use crate::sweep::Sweep;
-use anyhow::{Context, Result, bail};
-use indicatif::HumanDuration;
-use results::{Holder, PublishedRow, Store};
 
 /// Run an experiment's cells, skipping those already done, print the accuracy table, and compare the runs with the
 /// committed ones.
@@ -163,6 +164,7 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
     report(&store, &experiment, &runs)?;
     if !arguments.no_page {
         let images = Images {
+            known: runs.iter().map(|run| run.set.clone()).collect(),
             sources: &mut sources,
             registry: &registry,
         };

@@ -6,11 +6,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use anyhow::{Context, Result};
+use indicatif::{ProgressBar, ProgressStyle};
+
 use crate::cli::Folders;
 use crate::python::Hold;
 use crate::throughput::{Peers, Place, Request, Settings, measure, measure_sweeps};
-use anyhow::{Context, Result};
-use indicatif::{ProgressBar, ProgressStyle};
 
 /// Measure images per second of the engine, layer by layer and, with --peers, in turn with PyTorch and ONNX Runtime; or, with
 /// --sweeps, whole experiments.

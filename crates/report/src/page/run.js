@@ -34,7 +34,7 @@ function showRun(dialog, index, go) {
   const row = COLUMNS.filter((column) => column.kind === "number" && column.text[index] !== "");
   const body = el("div", { class: "body", tabindex: 0, "aria-label": run.label },
     run.failed !== undefined ? el("p", { class: "problem" }, "Failed: ", run.failed) : null,
-    row.length ? el("dl", { class: "figures" }, row.map((column) => el("div", {}, el("dt", {}, column.head), el("dd", {}, column.text[index])))) : null,
+    row.length && run.failed === undefined ? el("dl", { class: "figures" }, row.map((column) => el("div", {}, el("dt", {}, column.head), el("dd", {}, column.text[index])))) : null,
     el("div", { class: "two" },
       part("Settings", list(pairsOf(DATA.settings, index)), el("p", { class: "small" }, "Marked: those in which the runs of this experiment differ.")),
       el("div", {}, figures(run), part("Provenance", list(pairsOf(DATA.provenance, index))), take(index))),
@@ -52,7 +52,7 @@ function figures(run) {
 /** The commands that make the run again and take its network away. */
 function take(index) {
   // The float run comes with any other; an architecture comes with its model.
-  const float = RUNS[index].float === undefined;
+  const float = pairsOf(DATA.settings, index).some(([key, value]) => key === "method" && value === "float");
   const differs = float ? [] : DATA.settings.filter(({ key, given, differs }) => given && differs && key !== "model.arch");
   const set = pairsOf(differs, index).map(([key, value]) => `--set ${/[^\w.=-]/.test(`${key}=${value}`) ? `'${key}=${value}'` : `${key}=${value}`}`);
   const lines = [["make it again", ["just sweep", `experiments/${DATA.experiment}.toml`, ...set].join(" ")]];

@@ -45,7 +45,7 @@ pub(super) fn summary(table: &AccuracyTable, label: impl Fn(&TableRow) -> String
         (compared.iter().filter(told).copied()).partition(|row| worse(&row));
     let same = n - lost.len() - won.len();
     said.push(format!(
-        "Of {n} {} compared with it, {same} cannot be told from it, {} {} worse, {} better (McNemar, p times {n} below {LEVEL}).",
+        "Of {n} {} compared with float, {same} cannot be told from it, {} {} worse, {} better (McNemar, p times {n} below {LEVEL}).",
         runs(n),
         lost.len(),
         if lost.len() == 1 { "is" } else { "are" },

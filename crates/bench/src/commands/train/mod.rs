@@ -10,17 +10,18 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::cli::folder_of;
-use crate::registry::{Format, Registry};
-use crate::train::config::FORMAT;
-use crate::train::float::FloatNet;
-use crate::train::{Config, Decay, Finish, Folder, Trainer};
 use anyhow::{Context, Result, bail};
 use dataset::Dataset;
 use dataset::cifar::{self, Kind};
 use dataset::synthetic::{self, Split};
 use progress::Progress;
 use subject::Subject;
+
+use crate::cli::folder_of;
+use crate::registry::{Format, Registry};
+use crate::train::config::FORMAT;
+use crate::train::float::FloatNet;
+use crate::train::{Config, Decay, Finish, Folder, Trainer};
 
 /// Train a network with SGD, momentum and a cosine schedule; keep a checkpoint of every epoch.
 ///

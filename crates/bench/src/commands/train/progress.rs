@@ -3,9 +3,10 @@
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
 use crate::progress::both_top1;
 use crate::train::{Observer, Row, StepReport};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// A bar on a terminal; elsewhere a line for each epoch.
 pub struct Progress {

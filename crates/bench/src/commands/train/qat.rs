@@ -5,6 +5,9 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 
+use anyhow::{Context, Result, bail};
+use quantize::SiteStatistics;
+
 use crate::calibration::collect;
 use crate::experiment::Experiment;
 use crate::plan::{PlannedRun, plan};
@@ -12,8 +15,6 @@ use crate::qat::Job;
 use crate::registry::Registry;
 use crate::settings::Source;
 use crate::sources::Sources;
-use anyhow::{Context, Result, bail};
-use quantize::SiteStatistics;
 
 use super::progress::Progress;
 use super::{Arguments, check_out, checkpoint_folder, listen};

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::cli::is_path;
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use dataset::Dataset;
 use network::StateDict;
 use network::{Network, Topology};
 use resnet::Arch;
+
+use crate::cli::is_path;
 
 /// A network to be trained.
 pub struct Subject {
