@@ -3,8 +3,10 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -44,6 +46,24 @@ pub struct ResultsFolder {
 pub fn path() -> impl TypedValueParser<Value = PathBuf> {
     PathBufValueParser::new()
         .try_map(|path| crate::home::expand(&path).map_err(|error| error.to_string()))
+}
+
+/// What Ctrl-C raises; `after` is what is still finished then. The second one ends the process at once, which loses nothing that is
+/// finished: files are only ever renamed when whole.
+///
+/// # Errors
+/// A system that does not tell of Ctrl-C.
+pub fn stop_at_ctrl_c(after: &'static str) -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let asked = stop.clone();
+    ctrlc::set_handler(move || {
+        if asked.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        eprintln!("stopping after {after}; once more stops at once");
+    })
+    .context("cannot listen for Ctrl-C")?;
+    Ok(stop)
 }
 
 /// What of a plan a process takes.

@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -12,7 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use quant_core::Bits;
 use results::SensitivityRow;
 
-use crate::cli::{Folders, ResultsFolder, decoding_bar, say};
+use crate::cli::{Folders, ResultsFolder, decoding_bar, say, stop_at_ctrl_c};
 use crate::experiment::Experiment;
 use crate::measure::Gathered;
 use crate::plan::{PlannedRun, plan};
@@ -61,15 +60,7 @@ pub struct Arguments {
 /// What a person is told in one line.
 pub fn run(arguments: Arguments) -> Result<ExitCode> {
     let planned = open(&arguments)?;
-    let cancelled = Arc::new(AtomicBool::new(false));
-    let asked = cancelled.clone();
-    ctrlc::set_handler(move || {
-        if asked.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-        eprintln!("stopping after this round; once more stops at once");
-    })
-    .context("cannot listen for Ctrl-C")?;
+    let cancelled = stop_at_ctrl_c("this round")?;
     let bits = arguments.bits.iter().map(|&bits| Bits::new(bits));
     let bits: Vec<Bits> = bits.collect::<Result<_, _>>()?;
     let tried = match arguments.all_but {

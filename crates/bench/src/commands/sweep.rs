@@ -3,8 +3,6 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
@@ -12,7 +10,7 @@ use indicatif::HumanDuration;
 use results::{Holder, PublishedRow, Store};
 
 use crate::checkout;
-use crate::cli::{Folders, ResultsFolder, Share, say};
+use crate::cli::{Folders, ResultsFolder, Share, say, stop_at_ctrl_c};
 use crate::cluster::{Job, Request, Task, standing};
 use crate::experiment::Experiment;
 use crate::export::ExportFolder;
@@ -115,25 +113,16 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
     }
     let export = arguments.export.as_deref().map(ExportFolder::open);
     let export = export.transpose()?;
-    let cancelled = Arc::new(AtomicBool::new(false));
+    let cancelled = stop_at_ctrl_c("the images in flight")?;
     let sweep = Sweep {
         experiment: &experiment.name,
         store: &store,
         trainings: &folders.trainings(),
         threads: crate::cli::threads(arguments.threads),
         leaves: arguments.shard == Some(Share::Free),
-        cancelled: cancelled.clone(),
+        cancelled,
         export: export.as_ref(),
     };
-    let asked = cancelled.clone();
-    ctrlc::set_handler(move || {
-        // The second Ctrl-C does not wait for the batch in flight; a run is only ever renamed when whole.
-        if asked.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-        eprintln!("stopping after the images in flight; once more stops at once");
-    })
-    .context("cannot listen for Ctrl-C")?;
     say(&format!("{}: {}", experiment.name, experiment.question));
     if matches!(reference, Reference::Itself) {
         say("runs go to the reference itself: they are added to it and compared with nothing");

@@ -7,7 +7,6 @@ mod subject;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, bail};
@@ -17,7 +16,7 @@ use dataset::synthetic::{self, Split};
 use progress::Progress;
 use subject::Subject;
 
-use crate::cli::folder_of;
+use crate::cli::{folder_of, stop_at_ctrl_c};
 use crate::registry::{Format, Registry};
 use crate::train::config::FORMAT;
 use crate::train::float::FloatNet;
@@ -175,7 +174,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         (&train, test.as_ref()),
         (&device, threads),
     )?;
-    let stop = listen()?;
+    let stop = stop_at_ctrl_c("this step")?;
     eprintln!(
         "{} on {} ({} images), {} epochs, {} steps each, {threads} threads; checkpoint in {}",
         config.arch,
@@ -321,20 +320,6 @@ fn checkpoint_folder(arguments: &Arguments) -> PathBuf {
         .checkpoint
         .clone()
         .unwrap_or_else(|| arguments.out.with_extension("training"))
-}
-
-fn listen() -> Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let asked = stop.clone();
-    ctrlc::set_handler(move || {
-        // The second Ctrl-C does not wait; a checkpoint is only ever renamed when whole.
-        if asked.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-        eprintln!("stopping after this step; once more stops at once");
-    })
-    .context("cannot listen for Ctrl-C")?;
-    Ok(stop)
 }
 
 fn save(

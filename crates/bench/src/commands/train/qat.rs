@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use quantize::SiteStatistics;
 
 use crate::calibration::collect;
+use crate::cli::stop_at_ctrl_c;
 use crate::experiment::Experiment;
 use crate::plan::{PlannedRun, plan};
 use crate::qat::Job;
@@ -17,7 +18,7 @@ use crate::settings::Source;
 use crate::sources::Sources;
 
 use super::progress::Progress;
-use super::{Arguments, check_out, checkpoint_folder, listen};
+use super::{Arguments, check_out, checkpoint_folder};
 
 pub fn run(arguments: &Arguments, experiment: &Path) -> Result<ExitCode> {
     let mut experiment = Experiment::read(experiment)?;
@@ -36,7 +37,7 @@ pub fn run(arguments: &Arguments, experiment: &Path) -> Result<ExitCode> {
     let how = run.cell.quantization.as_ref().context("a float run")?;
     let images = run.training.as_ref().context("no training images")?;
     let threads = crate::cli::threads(arguments.threads);
-    let stop = listen()?;
+    let stop = stop_at_ctrl_c("this step")?;
     let checkpoint = &run.model.checkpoint;
     let statistics = match &run.calibration {
         Some(seen) => collect(&checkpoint.network, &seen.data, threads, &stop)?,
