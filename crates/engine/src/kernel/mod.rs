@@ -25,6 +25,7 @@ mod portable;
 mod simulated;
 mod tile;
 mod transpose;
+mod wide;
 
 pub(crate) use conv::{Convolution, Geometry};
 pub(crate) use float::{Float32, Post, VECTOR, float32};
@@ -36,3 +37,4 @@ pub use peak::peak;
 pub(crate) use simulated::{Simulated, SimulatedPost, simulated};
 pub(crate) use tile::{Added, Arithmetic, At, DepthwiseJob, Job, Kernels, Lanes, Segment};
 pub(crate) use transpose::{Strides, transpose_blocks};
+pub(crate) use wide::wide;
