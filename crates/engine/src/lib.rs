@@ -29,6 +29,7 @@ mod program;
 #[cfg(test)]
 mod reference;
 mod shape;
+mod shifted;
 #[cfg(test)]
 mod tests;
 pub mod training;

@@ -22,6 +22,7 @@ mod neon;
 mod outer;
 mod peak;
 mod portable;
+mod quarters;
 mod simulated;
 mod tile;
 mod transpose;
