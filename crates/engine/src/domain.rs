@@ -13,6 +13,7 @@ use crate::kernel::{
 };
 use crate::ort::OnnxRuntime;
 use crate::pool::Counts;
+use crate::shifted::{Shifted, Stored};
 
 /// How sums become codes in integer execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -335,6 +336,7 @@ impl Domain for Integer {
         }
         let [low, high] = stored_ends(node);
         let mut fits = false;
+        let mut shifted = None;
         let arithmetic = match (arithmetic.requantize, arithmetic.multiplier) {
             (Requantize::Once(Rounding::Stochastic { .. }), _) => {
                 return Err(Error::Arithmetic {
@@ -345,6 +347,14 @@ impl Domain for Integer {
             (Requantize::Once(rounding), multiplier) => {
                 let epilogue = Epilogue::new(around, multiplier, rounding, true)?;
                 fits = rounding == Rounding::HalfEven && epilogue.largest(largest) < LARGEST_SUM;
+                if let Op::Conv(_) = &node.op {
+                    let stored = Stored {
+                        largest,
+                        zero,
+                        add_zero,
+                    };
+                    shifted = Shifted::new(&epilogue, stored);
+                }
                 RuleArithmetic::Once(epilogue)
             }
             (Requantize::Gemmlowp, Multiplier::Fixed) => {
@@ -369,6 +379,7 @@ impl Domain for Integer {
             arithmetic,
             bias,
             fits,
+            shifted,
             low,
             high,
             zero,
@@ -434,6 +445,7 @@ impl Domain for Integer {
 
 /// `q - zero_point` of the code of `x`, as `quant-core` has it, in a form that compiles to vectors: adding and subtracting
 /// 1.5 * 2^23 rounds half to even where the clamp has left less than 2^22.
+#[inline(always)]
 fn steps(code: Code, x: f32) -> f32 {
     const SHIFTER: f32 = 12_582_912.0;
     let [low, high] = [code.quant_min, code.quant_max].map(|q| (q - code.zero_point) as f32);

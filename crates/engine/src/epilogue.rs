@@ -288,7 +288,7 @@ impl Epilogue {
 
 /// Makes the smaller multiplier of an addition a multiple of the larger one's unit, so that the sum of both products is
 /// exact.
-fn align(own: f64, other: f64) -> Add {
+pub(crate) fn align(own: f64, other: f64) -> Add {
     let Some(largest) = FixedPoint::exact(own.abs().max(other.abs())) else {
         return Add { own, other };
     };

@@ -87,26 +87,61 @@ impl Layout {
     }
 
     /// Reads `images`, `[n, c, h, w]`, each element as `map` has it.
-    pub fn read_planar<T, U: Copy>(
+    #[inline(always)]
+    pub fn read_planar<T: Copy + Default, U: Copy>(
         &self,
         n: usize,
         images: &[U],
         values: &mut [T],
         map: impl Fn(U) -> T,
     ) {
+        match self.shape.channels {
+            1 => return self.read_few::<1, _, _>(n, images, values, map),
+            2 => return self.read_few::<2, _, _>(n, images, values, map),
+            3 => return self.read_few::<3, _, _>(n, images, values, map),
+            4 => return self.read_few::<4, _, _>(n, images, values, map),
+            _ => {}
+        }
         self.each_row(n, |planar, start| {
             let mut start = start;
-            // Mapped together first: that part compiles to vectors, the scattering does not.
             for pixels in images[planar].chunks(STRIP) {
-                let mut strip = [pixels[0]; STRIP];
-                strip[..pixels.len()].copy_from_slice(pixels);
-                let strip = strip.map(&map);
+                let strip = mapped(pixels, &map);
                 for (x, value) in strip.into_iter().take(pixels.len()).enumerate() {
                     values[start + x * self.pitch] = value;
                 }
                 start += pixels.len() * self.pitch;
             }
         });
+    }
+
+    /// The same for `C` channels: a strip of all of them together, so that pixels are written one after the other.
+    #[inline(always)]
+    fn read_few<const C: usize, T: Copy + Default, U: Copy>(
+        &self,
+        n: usize,
+        images: &[U],
+        values: &mut [T],
+        map: impl Fn(U) -> T,
+    ) {
+        let Shape { height, width, .. } = self.shape;
+        for image in 0..n {
+            for y in 0..height {
+                let rows: [&[U]; C] = std::array::from_fn(|c| {
+                    &images[((image * C + c) * height + y) * width..][..width]
+                });
+                for first in (0..width).step_by(STRIP) {
+                    let count = STRIP.min(width - first);
+                    let strips = rows.map(|row| mapped(&row[first..first + count], &map));
+                    let start = image * self.image() + self.pixel(y, first);
+                    let pixels = values[start..].chunks_mut(self.pitch).take(count);
+                    for (x, pixel) in pixels.enumerate() {
+                        for (value, strip) in pixel[..C].iter_mut().zip(&strips) {
+                            *value = strip[x];
+                        }
+                    }
+                }
+            }
+        }
     }
 
     /// Writes `[n, c, h, w]`, each element as `map` has it.
@@ -148,6 +183,7 @@ impl Layout {
     }
 
     /// For each row of a channel, its range in `[n, c, h, w]` and where it starts here.
+    #[inline(always)]
     fn each_row(&self, n: usize, mut body: impl FnMut(Range<usize>, usize)) {
         let Shape {
             channels,
@@ -164,6 +200,18 @@ impl Layout {
             }
         }
     }
+}
+
+/// Up to [`STRIP`] elements as `map` has them: together, which compiles to vectors, as scattering does not.
+#[inline(always)]
+fn mapped<T: Copy + Default, U: Copy>(pixels: &[U], map: impl Fn(U) -> T) -> [T; STRIP] {
+    let mut strip = [pixels[0]; STRIP];
+    strip[..pixels.len()].copy_from_slice(pixels);
+    let mut values = [T::default(); STRIP];
+    for (value, &pixel) in values.iter_mut().zip(&strip) {
+        *value = map(pixel);
+    }
+    values
 }
 
 /// The offset of each of a group's pixels, counted through (image, row, column).
@@ -225,5 +273,48 @@ impl Table {
     /// The largest of them.
     pub fn largest(&self) -> usize {
         self.largest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_element_of_an_image_lies_at_its_offset_and_the_border_stays() {
+        // Rows of less than a strip, of whole ones, and of a rest.
+        for width in [1, 7, STRIP - 1, STRIP, STRIP + 1, 2 * STRIP + 5] {
+            for channels in 1..7 {
+                let shape = Shape::new(channels, 3, width);
+                let mut layout = Layout::new(shape, 4);
+                layout.border = Padding {
+                    top: 1,
+                    bottom: 2,
+                    left: 3,
+                    right: 1,
+                };
+                layout.pitch += channels % 3;
+                let images: Vec<u32> = (1..).take(2 * shape.len()).collect();
+                let mut values = vec![0; 2 * layout.image()];
+                layout.read_planar(2, &images, &mut values, |x| x + 1);
+                let mut at = 0;
+                for image in 0..2 {
+                    for c in 0..channels {
+                        for y in 0..3 {
+                            for x in 0..width {
+                                let place = image * layout.image() + layout.pixel(y, x) + c;
+                                let found = std::mem::take(&mut values[place]);
+                                assert_eq!(found, images[at] + 1, "{shape} {c} {y} {x}");
+                                at += 1;
+                            }
+                        }
+                    }
+                }
+                assert!(
+                    values.iter().all(|&x| x == 0),
+                    "{shape}: no more is written"
+                );
+            }
+        }
     }
 }

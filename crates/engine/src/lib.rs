@@ -30,6 +30,7 @@ mod program;
 #[cfg(test)]
 mod reference;
 mod shape;
+mod shifted;
 #[cfg(test)]
 mod tests;
 pub mod training;

@@ -14,6 +14,7 @@ use crate::shape::{Padding, Shape, Window};
 const BLOCK: usize = 64;
 
 /// Largest value in each window; pixels outside the map do not count, a NaN wins.
+#[inline(always)]
 pub(crate) fn max_pool<D: Domain>(
     window: &Window,
     images: usize,
@@ -130,6 +131,7 @@ impl Taps<'_> {
 }
 
 /// Calls `body` with each output pixel's place and the taps inside the map.
+#[inline(always)]
 fn each_window(
     window: &Window,
     images: usize,

@@ -8,7 +8,7 @@ use crate::epilogue::Surroundings;
 use crate::error::{Error, expect};
 use crate::gather::Gather;
 use crate::graph::{Clip, Code, Conv, Graph, Op, Placed};
-use crate::kernel::{Convolution, Geometry, Isa, Kernels};
+use crate::kernel::{Convolution, Geometry, Isa, Kernels, wide};
 use crate::layout::{Layout, Table};
 use crate::plan::{self, Plan, plan};
 use crate::pool::{self, Counts, Map, Part};
@@ -20,6 +20,7 @@ pub(crate) struct Typed<D: Domain> {
     pub input: Shape,
     pub output: Shape,
     pub group: usize,
+    isa: Isa,
     /// Nodes that run image by image.
     early: usize,
     layouts: Vec<Layout>,
@@ -154,6 +155,7 @@ impl<D: Domain> Typed<D> {
             input,
             output,
             group,
+            isa,
             early,
             layouts,
             codes,
@@ -249,7 +251,9 @@ impl<D: Domain> Typed<D> {
         if self.plan.clear[0] {
             fill_border(to, layout, which.count, D::zero(code));
         }
-        layout.read_planar(which.count, images, to, |x| D::enter(code, x));
+        wide(self.isa, || {
+            layout.read_planar(which.count, images, to, |x| D::enter(code, x));
+        });
     }
 
     /// Runs some nodes on some images.
@@ -513,7 +517,9 @@ impl<D: Domain> Typed<D> {
                 let add = add.map(|(value, places)| (read(value).0, places.offsets()));
                 conv.run(images, input.0, output.0, sums, D::post(finish, add));
             }
-            Work::MaxPool(window) => pool::max_pool::<D>(window, images, input, output),
+            Work::MaxPool(window) => wide(self.isa, || {
+                pool::max_pool::<D>(window, images, input, output);
+            }),
             Work::AvgPool(window, counts) => {
                 pool::avg_pool::<D>(finish, (window, counts, zero), images, input, output);
             }

@@ -6,10 +6,11 @@ use std::convert::identity;
 
 use crate::kernel::doubles::Doubles;
 use crate::kernel::float::{CHUNK, FloatKernels, Floats, peak_rounds};
-use crate::kernel::integer::{Integers, Whole, kernels};
+use crate::kernel::integer::{Constants, Integers, Whole, kernels};
 use crate::kernel::simulated::{self, Simulate};
 use crate::kernel::tile::{depthwise_fn, panel_fn};
 use crate::kernel::{Integer, Kernels, Simulated};
+use crate::shifted::Sum;
 
 #[derive(Clone, Copy)]
 struct Avx2;
@@ -270,6 +271,82 @@ macro_rules! integers {
                     _mm_storel_epi64(to.cast(), _mm_packus_epi16(halves, halves));
                 }
             }
+
+            const SHIFTS: bool = true;
+            #[inline(always)]
+            unsafe fn shift_left(x: __m256i, by: i32) -> __m256i {
+                unsafe { _mm256_sll_epi32(x, _mm_cvtsi32_si128(by)) }
+            }
+            #[inline(always)]
+            unsafe fn scaled(sums: __m256i, by: &Constants<Self>) -> __m256i {
+                unsafe {
+                    let even = _mm256_mul_epi32(sums, by.factor);
+                    let odd = _mm256_mul_epi32(_mm256_srli_epi64::<32>(sums), by.next);
+                    let even = _mm256_srli_epi64::<32>(even);
+                    let high = _mm256_blend_epi32::<0b1010_1010>(even, odd);
+                    _mm256_srav_epi32(_mm256_add_epi32(high, by.addend), by.shift)
+                }
+            }
+            #[inline(always)]
+            unsafe fn summed(v: __m256i, q: __m256i, sum: &Sum) -> __m256i {
+                unsafe {
+                    let pairs = _mm256_blend_epi16::<0b1010_1010>(v, _mm256_slli_epi32::<16>(q));
+                    let products = |by: i32, and: i32| {
+                        let products = _mm256_madd_epi16(pairs, _mm256_set1_epi32(by));
+                        _mm256_add_epi32(products, _mm256_set1_epi32(and))
+                    };
+                    let low = products(sum.low, sum.low_addend);
+                    let high = products(sum.high, sum.high_addend);
+                    let all = _mm256_add_epi32(high, _mm256_srai_epi32::<16>(low));
+                    _mm256_sra_epi32(all, _mm_cvtsi32_si128(sum.shift))
+                }
+            }
+            #[inline(always)]
+            unsafe fn store_pairs(
+                [[a, b], [c, d]]: [[__m256i; 2]; 2],
+                ends: [i32; 2],
+                to: [*mut u8; 2],
+                count: usize,
+            ) {
+                unsafe {
+                    let bytes = packed([a, b, c, d], ends);
+                    let two = [
+                        _mm256_castsi256_si128(bytes),
+                        _mm256_extracti128_si256::<1>(bytes),
+                    ];
+                    if count == 16 {
+                        _mm_storeu_si128(to[0].cast(), two[0]);
+                        _mm_storeu_si128(to[1].cast(), two[1]);
+                    } else {
+                        store_some(two[0], to[0], count);
+                        store_some(two[1], to[1], count);
+                    }
+                }
+            }
+            #[inline(always)]
+            unsafe fn store_singles(
+                codes: [__m256i; 4],
+                ends: [i32; 2],
+                to: [*mut u8; 4],
+                count: usize,
+            ) {
+                unsafe {
+                    let bytes = packed(codes, ends);
+                    let low = _mm256_castsi256_si128(bytes);
+                    let high = _mm256_extracti128_si256::<1>(bytes);
+                    if count == 8 {
+                        _mm_storel_epi64(to[0].cast(), low);
+                        _mm_storeh_pd(to[1].cast(), _mm_castsi128_pd(low));
+                        _mm_storel_epi64(to[2].cast(), high);
+                        _mm_storeh_pd(to[3].cast(), _mm_castsi128_pd(high));
+                    } else {
+                        store_some(low, to[0], count);
+                        store_some(_mm_srli_si128::<8>(low), to[1], count);
+                        store_some(high, to[2], count);
+                        store_some(_mm_srli_si128::<8>(high), to[3], count);
+                    }
+                }
+            }
         }
     };
 }
@@ -282,6 +359,34 @@ integers!(
 );
 integers!(Vnni, __m256i, identity, identity, _mm256_dpbusd_avx_epi32);
 integers!(Saturating, __m256i, identity, identity, saturating_dot);
+
+/// The lanes of four registers, one register's after the other's, as codes between the ends.
+///
+/// SAFETY: as for the functions above.
+#[inline(always)]
+unsafe fn packed([a, b, c, d]: [__m256i; 4], [low, high]: [i32; 2]) -> __m256i {
+    unsafe {
+        // Both packs saturate, which is a clamp, and take turns at the registers' halves.
+        let words = [_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d)];
+        let bytes = _mm256_packus_epi16(words[0], words[1]);
+        let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+        let bytes = _mm256_permutevar8x32_epi32(bytes, order);
+        let bytes = _mm256_max_epu8(bytes, _mm256_set1_epi8(low as i8));
+        _mm256_min_epu8(bytes, _mm256_set1_epi8(high as i8))
+    }
+}
+
+/// The first `count` bytes.
+///
+/// SAFETY: as for the functions above.
+#[inline(always)]
+unsafe fn store_some(bytes: __m128i, to: *mut u8, count: usize) {
+    let mut some = [0_u8; 16];
+    unsafe {
+        _mm_storeu_si128(some.as_mut_ptr().cast(), bytes);
+        some.as_ptr().copy_to_nonoverlapping(to, count.min(16));
+    }
+}
 
 /// The even bytes and the odd ones, each extended to 16 bits with its sign.
 ///

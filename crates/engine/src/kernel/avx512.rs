@@ -6,13 +6,15 @@ use std::arch::x86_64::*;
 
 use crate::kernel::doubles::Doubles;
 use crate::kernel::float::{CHUNK, FloatKernels, Floats, peak_rounds};
-use crate::kernel::integer::{Integers, Whole, kernels};
+use crate::kernel::integer::{Constants, Integers, Whole, kernels};
+use crate::kernel::quarters;
 use crate::kernel::simulated::{self, Simulate};
 use crate::kernel::tile::{depthwise_fn, panel_fn};
 use crate::kernel::{Integer, Kernels, Simulated};
+use crate::shifted::Sum;
 
 #[derive(Clone, Copy)]
-struct Avx512;
+pub(super) struct Avx512;
 
 impl Floats for Avx512 {
     type Register = __m512;
@@ -140,12 +142,16 @@ unsafe fn peak(rounds: u64) -> f32 {
     unsafe { peak_rounds::<Avx512, 24>(rounds) }
 }
 
+/// Longer than a panel's share of the first-level cache: weights come from the second-level cache as fast as they are used, and
+/// sums wait less often.
+const LONG_CHUNK: usize = 4 * CHUNK;
+
 pub(super) static FLOAT32: FloatKernels = FloatKernels {
     kernels: Kernels {
         lanes: 16,
         step: 1,
         taps: 1,
-        chunk: CHUNK,
+        chunk: LONG_CHUNK,
         rows: 12,
         panels: &[panel_1, panel_2],
         depthwise,
@@ -174,7 +180,7 @@ pub(super) static SIMULATED: Kernels<Simulated> = Kernels {
 
 /// Exact sums by `vpdpbusd`.
 #[derive(Clone, Copy)]
-struct Vnni;
+pub(super) struct Vnni;
 
 /// Pairs saturated to 16 bits by `vpmaddubsw`.
 #[derive(Clone, Copy)]
@@ -269,9 +275,137 @@ macro_rules! integers {
             unsafe fn store_bytes(to: *mut u8, x: __m512i) {
                 unsafe { _mm_storeu_si128(to.cast(), _mm512_cvtepi32_epi8(x)) }
             }
+
+            const SHIFTS: bool = true;
+            #[inline(always)]
+            unsafe fn shift_left(x: __m512i, by: i32) -> __m512i {
+                unsafe { _mm512_sll_epi32(x, _mm_cvtsi32_si128(by)) }
+            }
+            #[inline(always)]
+            unsafe fn scaled(sums: __m512i, by: &Constants<Self>) -> __m512i {
+                unsafe {
+                    let even = _mm512_mul_epi32(sums, by.factor);
+                    let odd = _mm512_mul_epi32(_mm512_srli_epi64::<32>(sums), by.next);
+                    // The upper halves, those of the even lanes one lane down.
+                    let high = _mm512_mask_shuffle_epi32::<0b11_11_01_01>(odd, 0x5555, even);
+                    _mm512_srav_epi32(_mm512_add_epi32(high, by.addend), by.shift)
+                }
+            }
+            #[inline(always)]
+            unsafe fn extend_some(from: *const u8, count: usize) -> __m512i {
+                unsafe {
+                    let mask = ((1_u32 << count.min(16)) - 1).into();
+                    let some = _mm512_maskz_loadu_epi8(mask, from.cast());
+                    _mm512_cvtepu8_epi32(_mm512_castsi512_si128(some))
+                }
+            }
+            #[inline(always)]
+            unsafe fn summed(v: __m512i, q: __m512i, sum: &Sum) -> __m512i {
+                unsafe {
+                    const UPPER: u32 = 0xaaaa_aaaa;
+                    let pairs = _mm512_mask_blend_epi16(UPPER, v, _mm512_slli_epi32::<16>(q));
+                    let products = |by: i32, and: i32| {
+                        let products = _mm512_madd_epi16(pairs, _mm512_set1_epi32(by));
+                        _mm512_add_epi32(products, _mm512_set1_epi32(and))
+                    };
+                    let low = products(sum.low, sum.low_addend);
+                    let high = products(sum.high, sum.high_addend);
+                    let all = _mm512_add_epi32(high, _mm512_srai_epi32::<16>(low));
+                    _mm512_sra_epi32(all, _mm_cvtsi32_si128(sum.shift))
+                }
+            }
+            #[inline(always)]
+            unsafe fn store_pairs(
+                [[a, b], [c, d]]: [[__m512i; 2]; 2],
+                ends: [i32; 2],
+                to: [*mut u8; 2],
+                count: usize,
+            ) {
+                unsafe {
+                    let bytes = packed([a, b, c, d], ends);
+                    let low = _mm512_castsi512_si256(bytes);
+                    let high = _mm512_extracti64x4_epi64::<1>(bytes);
+                    if count == 32 {
+                        _mm256_storeu_si256(to[0].cast(), low);
+                        _mm256_storeu_si256(to[1].cast(), high);
+                    } else {
+                        store_some(low, to[0], count);
+                        store_some(high, to[1], count);
+                    }
+                }
+            }
+            #[inline(always)]
+            unsafe fn store_singles(
+                codes: [__m512i; 4],
+                ends: [i32; 2],
+                to: [*mut u8; 4],
+                count: usize,
+            ) {
+                unsafe {
+                    let bytes = packed(codes, ends);
+                    let four = [
+                        _mm512_castsi512_si128(bytes),
+                        _mm512_extracti32x4_epi32::<1>(bytes),
+                        _mm512_extracti32x4_epi32::<2>(bytes),
+                        _mm512_extracti32x4_epi32::<3>(bytes),
+                    ];
+                    if count == 16 {
+                        _mm_storeu_si128(to[0].cast(), four[0]);
+                        _mm_storeu_si128(to[1].cast(), four[1]);
+                        _mm_storeu_si128(to[2].cast(), four[2]);
+                        _mm_storeu_si128(to[3].cast(), four[3]);
+                    } else {
+                        for i in 0..4 {
+                            store_some(_mm256_castsi128_si256(four[i]), to[i], count);
+                        }
+                    }
+                }
+            }
         }
     };
 }
+/// The lanes of four registers, one register's after the other's, as codes between the ends.
+///
+/// SAFETY: as for the functions above.
+#[inline(always)]
+unsafe fn packed([a, b, c, d]: [__m512i; 4], [low, high]: [i32; 2]) -> __m512i {
+    unsafe {
+        // Both packs saturate, which is a clamp, and take turns at the registers' quarters.
+        let words = [_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d)];
+        let bytes = _mm512_packus_epi16(words[0], words[1]);
+        let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+        let bytes = _mm512_permutexvar_epi32(order, bytes);
+        let bytes = _mm512_max_epu8(bytes, _mm512_set1_epi8(low as i8));
+        _mm512_min_epu8(bytes, _mm512_set1_epi8(high as i8))
+    }
+}
+
+/// The first `count` bytes, fewer than 32, in few pieces: stores under a mask take many cycles on some processors.
+///
+/// SAFETY: as for the functions above.
+#[inline(always)]
+pub(super) unsafe fn store_some(bytes: __m256i, mut to: *mut u8, count: usize) {
+    unsafe {
+        let mut rest = _mm256_castsi256_si128(bytes);
+        if count & 16 != 0 {
+            _mm_storeu_si128(to.cast(), rest);
+            to = to.add(16);
+            rest = _mm256_extracti128_si256::<1>(bytes);
+        }
+        if count & 8 != 0 {
+            _mm_storel_epi64(to.cast(), rest);
+            to = to.add(8);
+            rest = _mm_srli_si128::<8>(rest);
+        }
+        let mut last = _mm_cvtsi128_si64(rest);
+        for _ in 0..count % 8 {
+            *to = last as u8;
+            to = to.add(1);
+            last >>= 8;
+        }
+    }
+}
+
 integers!(Vnni, _mm512_dpbusd_epi32);
 integers!(Saturating, saturating_dot);
 
@@ -286,21 +420,16 @@ unsafe fn saturating_dot(sums: __m512i, u: __m512i, w: __m512i) -> __m512i {
 
 panel_fn!(#[target_feature(enable = "avx512f,avx512bw,avx512vnni")] vnni_1, Whole<Vnni>, rows 12, vectors 1);
 panel_fn!(#[target_feature(enable = "avx512f,avx512bw,avx512vnni")] vnni_2, Whole<Vnni>, rows 12, vectors 2);
-depthwise_fn!(
-    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-    vnni_depthwise,
-    Whole<Vnni>
-);
 panel_fn!(#[target_feature(enable = "avx512f,avx512bw")] saturating_1, Whole<Saturating>, rows 12, vectors 1);
 panel_fn!(#[target_feature(enable = "avx512f,avx512bw")] saturating_2, Whole<Saturating>, rows 12, vectors 2);
-depthwise_fn!(
-    #[target_feature(enable = "avx512f,avx512bw")]
-    saturating_depthwise,
-    Whole<Saturating>
-);
 
 /// With exact sums, and with saturating pairs.
 pub(super) static INTEGER: [Kernels<Integer>; 2] = [
-    kernels(16, 12, &[vnni_1, vnni_2], vnni_depthwise),
-    kernels(16, 12, &[saturating_1, saturating_2], saturating_depthwise),
+    quarters::kernels(kernels(16, 12, &[vnni_1, vnni_2], quarters::depthwise)),
+    quarters::kernels(kernels(
+        16,
+        12,
+        &[saturating_1, saturating_2],
+        quarters::depthwise,
+    )),
 ];

@@ -328,19 +328,20 @@ fn taps_of(elements: &[Element], taps: usize) -> Chunk {
     }
 }
 
-/// `[multiplication][channels, filled up to whole vectors][its taps]`, zeros where there is no weight.
+/// `[multiplication][channels in the kernel's order, filled up][its taps]`, zeros where there is no weight.
 fn pack_depthwise<A: Arithmetic>(
     kernels: &Kernels<A>,
     channels: usize,
     elements: &[Element],
     at: impl Fn(usize, Source) -> A::Weight,
 ) -> Buffer<A::Weight> {
-    let Kernels { lanes, taps, .. } = *kernels;
-    let row = channels.next_multiple_of(lanes) * taps;
+    let taps = kernels.taps;
+    let row = kernels.filled(channels) * taps;
     let mut packed = Buffer::new(elements.len().div_ceil(taps) * row);
     let rows = packed.as_mut().chunks_exact_mut(row);
     for (row, elements) in rows.zip(elements.chunks(taps)) {
-        for (channel, places) in row.chunks_exact_mut(taps).enumerate().take(channels) {
+        for channel in 0..channels {
+            let places = &mut row[kernels.place(channel) * taps..];
             for (place, element) in places.iter_mut().zip(elements) {
                 *place = at(channel, element.source);
             }

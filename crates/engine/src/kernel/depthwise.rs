@@ -7,12 +7,24 @@
 // Plain indices with constant bounds: what keeps the sums in registers should be seen at a glance.
 #![allow(clippy::needless_range_loop)]
 
-use crate::kernel::tile::{WIDEST, unrolled};
-use crate::kernel::{Arithmetic, At, DepthwiseJob, Lanes};
+use crate::kernel::tile::{Rows, WIDEST, unrolled};
+use crate::kernel::{Arithmetic, DepthwiseJob, Lanes};
 
 /// Output pixels in a tile: as many chains as a multiply-add takes cycles twice over, and as many addresses as there are general registers
 /// to spare.
 const PIXELS: usize = 6;
+
+/// Channels that the kernel of `quarters.rs` computes together.
+pub(super) const CHANNELS: usize = 64;
+/// Taps that it takes in one multiplication.
+pub(super) const FOUR_TAPS: usize = 4;
+
+/// Where a channel's weights stand among those of its multiplication: number `4 l + i` of the 16 of register k, see `quarters.rs`.
+pub(super) fn in_quarters(channel: usize) -> usize {
+    let (block, channel) = (channel / CHANNELS, channel % CHANNELS);
+    let (l, k, i) = (channel / 16, channel / 4 % 4, channel % 4);
+    block * CHANNELS + 16 * k + 4 * l + i
+}
 
 /// All pixels and channels of a job.
 ///
@@ -43,12 +55,9 @@ unsafe fn tile<L: Lanes, const ROWS: usize>(job: &DepthwiseJob<'_, L::Of>, at: u
     unsafe {
         let filled = job.channels.next_multiple_of(L::LANES);
         let mut from = [job.input; ROWS];
-        let mut out = [job.out; ROWS];
         unrolled!(R < ROWS, {
             from[R] = job.input.add(*job.taps.get_unchecked(at + R) as usize);
-            out[R] = job.out.add(*job.places.get_unchecked(at + R) as usize);
         });
-        let is_short = L::is_short(&job.post);
         let mut channel = 0;
         while channel < job.channels {
             let count = L::LANES.min(job.channels - channel);
@@ -71,15 +80,15 @@ unsafe fn tile<L: Lanes, const ROWS: usize>(job: &DepthwiseJob<'_, L::Of>, at: u
                     }
                 }
             }
-            if is_short && count == L::LANES {
-                unrolled!(R < ROWS, {
-                    finish::<L, true>(job, at + R, (channel, count), sums[R], out[R]);
-                });
-            } else {
-                for r in 0..ROWS {
-                    finish::<L, false>(job, at + r, (channel, count), sums[r], out[r]);
-                }
-            }
+            let rows = Rows {
+                pixel: at,
+                channel,
+                channels: count,
+                out: job.out,
+                places: job.places,
+            };
+            let sums = sums.map(|sums| [sums]);
+            L::finish_rows::<ROWS, 1>(&job.post, sums, std::ptr::null(), &rows);
             channel += L::LANES;
         }
     }
@@ -99,21 +108,4 @@ unsafe fn inputs<L: Lanes>(
         last.copy_to_nonoverlapping(some[1].as_mut_ptr(), count);
         L::inputs(some[0].as_ptr(), some[1].as_ptr())
     }
-}
-
-#[inline(always)]
-unsafe fn finish<L: Lanes, const SHORT: bool>(
-    job: &DepthwiseJob<'_, L::Of>,
-    pixel: usize,
-    (channel, count): (usize, usize),
-    sums: L::Acc,
-    out: *mut <L::Of as Arithmetic>::In,
-) {
-    let at = At {
-        pixel,
-        channel,
-        count,
-    };
-    // SAFETY: the caller's promise.
-    unsafe { L::finish::<SHORT>(&job.post, sums, std::ptr::null(), at, out.add(channel)) }
 }

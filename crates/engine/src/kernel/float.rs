@@ -86,6 +86,7 @@ impl<F: Floats> Lanes for F {
     const TAPS: usize = 1;
     type Apart = F::Register;
     const WRITTEN_OUT: usize = usize::MAX;
+    const AHEAD: bool = true;
 
     // SAFETY, for all of these: they only pass on what the caller promises.
     #[inline(always)]

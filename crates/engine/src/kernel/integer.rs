@@ -17,9 +17,12 @@ use std::marker::PhantomData;
 use crate::epilogue::Epilogue;
 use crate::gemmlowp::Gemmlowp;
 use crate::kernel::doubles::Doubles;
-use crate::kernel::tile::{Added, DepthwiseFn, PanelFn, added_covers, place, prefetch_added};
+use crate::kernel::tile::{
+    Added, DepthwiseFn, PanelFn, Rows, added_covers, finish_each, place, prefetch_added, unrolled,
+};
 use crate::kernel::{Arithmetic, At, Isa, Kernels, Lanes, VECTOR};
 use crate::ort::OnnxRuntime;
+use crate::shifted::{Shifted, Sum};
 
 /// u8 times i8, summed in i32.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +54,8 @@ pub(crate) struct Rule {
     pub bias: Vec<i32>,
     /// Whether no scaled sum comes near the ends of 32 bits, so that it can be clamped as an integer.
     pub fits: bool,
+    /// The same arithmetic in 32-bit registers, where it has that form.
+    pub shifted: Option<Shifted>,
     /// The result's smallest and largest stored code, behind a ReLU if there is one.
     pub low: i32,
     pub high: i32,
@@ -87,8 +92,20 @@ impl Arithmetic for Integer {
             RuleArithmetic::Gemmlowp(gemmlowp) => (gemmlowp.covers(channels), gemmlowp.adds()),
             RuleArithmetic::OnnxRuntime(ort) => (ort.covers(channels), ort.adds()),
         };
-        post.rule.bias.len() >= channels + VECTOR
+        let long = |values: &Vec<i32>| values.len() >= channels + VECTOR;
+        let shifted = post.rule.shifted.as_ref().is_none_or(|shifted| {
+            let Shifted {
+                factor,
+                addend,
+                shift,
+                sum,
+                ..
+            } = shifted;
+            [factor, addend, shift].into_iter().all(long) && sum.is_some() == adds
+        });
+        long(&post.rule.bias)
             && covers
+            && shifted
             && adds == post.add.is_some()
             && added_covers(post.add, pixels, channels)
     }
@@ -180,6 +197,205 @@ pub(super) trait Integers: Copy + Sized + 'static {
     -> Self::Register;
     /// The lowest byte of each lane.
     unsafe fn store_bytes(to: *mut u8, x: Self::Register);
+
+    /// Whether the functions below are for use; elsewhere epilogues are in doubles.
+    const SHIFTS: bool;
+    /// `x << by`, lane by lane.
+    #[inline(always)]
+    unsafe fn shift_left(x: Self::Register, by: i32) -> Self::Register {
+        // SAFETY: an array as long as the widest register.
+        unsafe { Self::load(array::<Self>(x).map(|x| x << by).as_ptr()) }
+    }
+    /// Equation (1) of `shifted.rs` before the clamp, for sums shifted already.
+    #[inline(always)]
+    unsafe fn scaled(sums: Self::Register, by: &Constants<Self>) -> Self::Register {
+        // SAFETY: arrays as long as the widest register.
+        unsafe {
+            let mut lanes = array::<Self>(sums);
+            let [factor, addend, shift] =
+                [by.factor, by.addend, by.shift].map(|x| array::<Self>(x));
+            for i in 0..Self::LANES {
+                let high = (i64::from(lanes[i]) * i64::from(factor[i])) >> 32;
+                lanes[i] = (high as i32 + addend[i]) >> shift[i];
+            }
+            Self::load(lanes.as_ptr())
+        }
+    }
+    /// Up to `LANES` codes, as many as there are, each in a lane.
+    #[inline(always)]
+    unsafe fn extend_some(from: *const u8, count: usize) -> Self::Register {
+        // SAFETY: `count` codes are there; no register has more lanes than the array.
+        unsafe {
+            if count >= Self::LANES {
+                return Self::extend_unsigned(from);
+            }
+            let mut some = [0; VECTOR];
+            from.copy_to_nonoverlapping(some.as_mut_ptr(), count);
+            Self::extend_unsigned(some.as_ptr())
+        }
+    }
+    /// Equation (2) before the clamp, for `v` between its ends and the stored codes added.
+    #[inline(always)]
+    unsafe fn summed(v: Self::Register, q: Self::Register, sum: &Sum) -> Self::Register {
+        // SAFETY: arrays as long as the widest register.
+        unsafe {
+            let (mut lanes, q) = (array::<Self>(v), array::<Self>(q));
+            for (v, q) in lanes.iter_mut().zip(q) {
+                let products = |pair: i32| *v * i32::from(pair as i16) + q * (pair >> 16);
+                let low = products(sum.low) + sum.low_addend;
+                *v = (products(sum.high) + sum.high_addend + (low >> 16)) >> sum.shift;
+            }
+            Self::load(lanes.as_ptr())
+        }
+    }
+    /// Codes between the ends `low` and `high`, `count` each of two pixels whose channels are in two registers.
+    #[inline(always)]
+    unsafe fn store_pairs(
+        codes: [[Self::Register; 2]; 2],
+        ends: [i32; 2],
+        to: [*mut u8; 2],
+        count: usize,
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            for i in 0..2 {
+                let rest = count.min(Self::LANES);
+                store_some::<Self>(codes[i][0], ends, to[i], rest);
+                store_some::<Self>(codes[i][1], ends, to[i].add(rest), count - rest);
+            }
+        }
+    }
+    /// The same of four pixels whose channels are in one register.
+    #[inline(always)]
+    unsafe fn store_singles(
+        codes: [Self::Register; 4],
+        ends: [i32; 2],
+        to: [*mut u8; 4],
+        count: usize,
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            for i in 0..4 {
+                store_some::<Self>(codes[i], ends, to[i], count);
+            }
+        }
+    }
+}
+
+/// A register's lanes.
+#[inline(always)]
+unsafe fn array<I: Integers>(x: I::Register) -> [i32; VECTOR] {
+    let mut lanes = [0; VECTOR];
+    // SAFETY: no register is longer.
+    unsafe { I::store(lanes.as_mut_ptr(), x) };
+    lanes
+}
+
+/// The first `count` codes of a register.
+#[inline(always)]
+unsafe fn store_some<I: Integers>(codes: I::Register, ends: [i32; 2], to: *mut u8, count: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let lanes = array::<I>(codes);
+        for (i, code) in lanes.into_iter().enumerate().take(count) {
+            *to.add(i) = code.clamp(ends[0], ends[1]) as u8;
+        }
+    }
+}
+
+/// What [`Shifted`] has for the channels of a register.
+#[derive(Clone, Copy)]
+pub(super) struct Constants<I: Integers> {
+    pub factor: I::Register,
+    /// Each lane's next one: processors multiply every other lane.
+    pub next: I::Register,
+    pub addend: I::Register,
+    pub shift: I::Register,
+}
+
+impl<I: Integers> Constants<I> {
+    #[inline(always)]
+    unsafe fn load(from: &Shifted, channel: usize) -> Self {
+        // SAFETY: a whole vector behind each channel can be read (`covers`).
+        unsafe {
+            let factor = from.factor.as_ptr().add(channel);
+            Self {
+                factor: I::load(factor),
+                next: I::load(factor.add(1)),
+                addend: I::load(from.addend.as_ptr().add(channel)),
+                shift: I::load(from.shift.as_ptr().add(channel)),
+            }
+        }
+    }
+}
+
+/// The sums of neighbouring pixels to codes, all of them in registers.
+///
+/// SAFETY: as for [`Lanes::finish_rows`]; the rule has a [`Shifted`].
+#[inline(always)]
+unsafe fn finish_shifted<I: Integers, const ROWS: usize, const V: usize>(
+    (post, shifted): (&IntegerPost<'_>, &Shifted),
+    mut sums: [[I::Register; V]; ROWS],
+    rows: &Rows<'_, u8>,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let rule = post.rule;
+        unrolled!(W < V, {
+            let by = Constants::<I>::load(shifted, rows.channel + W * I::LANES);
+            if shifted.before != 0 {
+                unrolled!(R < ROWS, {
+                    sums[R][W] = I::shift_left(sums[R][W], shifted.before);
+                });
+            }
+            unrolled!(R < ROWS, {
+                sums[R][W] = I::scaled(sums[R][W], &by);
+            });
+        });
+        if let (Some(sum), Some((map, places))) = (&shifted.sum, post.add) {
+            let [low, high] = sum.first.map(|end| I::splat(end));
+            unrolled!(R < ROWS, {
+                let from = map
+                    .as_ptr()
+                    .add(place(places, rows.pixel + R) + rows.channel);
+                unrolled!(W < V, {
+                    let before = W * I::LANES;
+                    let q = I::extend_some(from.add(before), rows.channels - before);
+                    sums[R][W] = I::summed(I::clamp(sums[R][W], low, high), q, sum);
+                });
+            });
+        }
+        let ends = [rule.low, rule.high];
+        let count = rows.channels;
+        if V == 2 {
+            unrolled!(R < ROWS, {
+                if R.is_multiple_of(2) {
+                    // A last one without a neighbour is stored twice.
+                    let next = if R + 1 < ROWS { R + 1 } else { R };
+                    let codes = [
+                        [sums[R][0], sums[R][V - 1]],
+                        [sums[next][0], sums[next][V - 1]],
+                    ];
+                    I::store_pairs(codes, ends, [rows.out(R), rows.out(next)], count);
+                }
+            });
+        } else {
+            unrolled!(R < ROWS, {
+                if R.is_multiple_of(4) {
+                    let b = if R + 1 < ROWS { R + 1 } else { R };
+                    let c = if R + 2 < ROWS { R + 2 } else { R };
+                    let d = if R + 3 < ROWS { R + 3 } else { R };
+                    let to = [rows.out(R), rows.out(b), rows.out(c), rows.out(d)];
+                    unrolled!(W < V, {
+                        let before = W * I::LANES;
+                        let codes = [sums[R][W], sums[b][W], sums[c][W], sums[d][W]];
+                        let to = to.map(|to| to.add(before));
+                        I::store_singles(codes, ends, to, (count - before).min(I::LANES));
+                    });
+                }
+            });
+        }
+    }
 }
 
 /// An instruction set's integer registers, put to this use.
@@ -195,6 +411,7 @@ impl<I: Integers> Lanes for Whole<I> {
     const TAPS: usize = TAPS;
     type Apart = I::Pairs;
     const WRITTEN_OUT: usize = 1;
+    const AHEAD: bool = false;
 
     // SAFETY, for all of these: they only pass on what the caller promises.
     #[inline(always)]
@@ -241,6 +458,23 @@ impl<I: Integers> Lanes for Whole<I> {
     #[inline(always)]
     unsafe fn is_short(post: &IntegerPost<'_>) -> bool {
         post.rule.fits && post.add.is_none()
+    }
+    #[inline(always)]
+    unsafe fn finish_rows<const ROWS: usize, const V: usize>(
+        post: &IntegerPost<'_>,
+        sums: [[I::Register; V]; ROWS],
+        before: *const i32,
+        rows: &Rows<'_, u8>,
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match &post.rule.shifted {
+                Some(shifted) if I::SHIFTS => {
+                    finish_shifted::<I, ROWS, V>((post, shifted), sums, rows);
+                }
+                _ => finish_each::<Self, ROWS, V>(post, sums, before, rows),
+            }
+        }
     }
     #[inline(always)]
     unsafe fn prefetch(post: &IntegerPost<'_>, pixel: usize, channel: usize) {

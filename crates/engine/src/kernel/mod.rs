@@ -22,9 +22,11 @@ mod neon;
 mod outer;
 mod peak;
 mod portable;
+mod quarters;
 mod simulated;
 mod tile;
 mod transpose;
+mod wide;
 
 pub(crate) use conv::{Convolution, Geometry};
 pub(crate) use float::{Float32, Post, VECTOR, float32};
@@ -36,3 +38,4 @@ pub use peak::peak;
 pub(crate) use simulated::{Simulated, SimulatedPost, simulated};
 pub(crate) use tile::{Added, Arithmetic, At, DepthwiseJob, Job, Kernels, Lanes, Segment};
 pub(crate) use transpose::{Strides, transpose_blocks};
+pub(crate) use wide::wide;

@@ -259,6 +259,8 @@ macro_rules! integers {
                     to.cast::<u32>().write_unaligned(vget_lane_u32::<0>(bytes));
                 }
             }
+
+            const SHIFTS: bool = false;
         }
     };
 }

@@ -194,6 +194,8 @@ macro_rules! integers {
             unsafe fn store_bytes(to: *mut u8, x: [i32; 4]) {
                 unsafe { to.cast::<[u8; 4]>().write_unaligned(x.map(|x| x as u8)) }
             }
+
+            const SHIFTS: bool = true;
         }
     };
 }

@@ -3,6 +3,8 @@
 // Plain indices with constant bounds: what keeps the sums in registers should be seen at a glance.
 #![allow(clippy::needless_range_loop)]
 
+use crate::kernel::depthwise::{CHANNELS, FOUR_TAPS, in_quarters};
+
 /// Element types and what becomes of finished sums.
 pub(crate) trait Arithmetic: Copy + Sized + 'static {
     /// An activation, read or made.
@@ -65,6 +67,9 @@ pub(crate) trait Lanes: Copy + Sized + 'static {
     /// Panels of up to so many vectors have a short epilogue written out for every register of a tile; elsewhere its
     /// constants would take registers away from the sums.
     const WRITTEN_OUT: usize;
+    /// Whether what the epilogue reads and writes is asked for a tile before: it is for floats, whose maps are too large for the
+    /// second-level cache.
+    const AHEAD: bool;
     /// Whether this epilogue is short; a longer one stands in the code once and reads the sums from memory.
     unsafe fn is_short(post: &<Self::Of as Arithmetic>::Post<'_>) -> bool;
     /// Asks for what the epilogue of `pixel` will read, while there is something else to do.
@@ -79,6 +84,17 @@ pub(crate) trait Lanes: Copy + Sized + 'static {
         at: At,
         out: *mut <Self::Of as Arithmetic>::In,
     );
+    /// The same for whole rows of `V` vectors, of which `before` has `V * LANES` sums each.
+    #[inline(always)]
+    unsafe fn finish_rows<const ROWS: usize, const V: usize>(
+        post: &<Self::Of as Arithmetic>::Post<'_>,
+        sums: [[Self::Acc; V]; ROWS],
+        before: *const <Self::Of as Arithmetic>::Sum,
+        rows: &Rows<'_, <Self::Of as Arithmetic>::In>,
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe { finish_each::<Self, ROWS, V>(post, sums, before, rows) }
+    }
 }
 
 /// Which results an epilogue makes.
@@ -90,6 +106,36 @@ pub(crate) struct At {
     pub channel: usize,
     /// Channels.
     pub count: usize,
+}
+
+/// The results of a tile: neighbouring channels of output pixels one after the other.
+#[derive(Clone, Copy)]
+pub(crate) struct Rows<'a, T> {
+    /// The first output pixel.
+    pub pixel: usize,
+    /// The first channel.
+    pub channel: usize,
+    /// Channels from there on that exist.
+    pub channels: usize,
+    /// The output map.
+    pub out: *mut T,
+    /// For each output pixel its place there.
+    pub places: &'a [u32],
+}
+
+impl<T> Rows<'_, T> {
+    /// Where the results of the tile's pixel `row` begin.
+    ///
+    /// # Safety
+    /// The map has that pixel, and `places` has it too.
+    #[inline(always)]
+    pub unsafe fn out(&self, row: usize) -> *mut T {
+        // SAFETY: the caller's promise.
+        unsafe {
+            self.out
+                .add(place(self.places, self.pixel + row) + self.channel)
+        }
+    }
 }
 
 /// A run of input elements that lie side by side for every output pixel.
@@ -139,7 +185,7 @@ pub(crate) struct DepthwiseJob<'a, A: Arithmetic> {
     pub taps: &'a [u32],
     /// The taps, from there, as many as make whole multiplications.
     pub segments: &'a [Segment],
-    /// `[multiplication][channels, filled up to whole vectors][its taps]`.
+    /// `[multiplication][channels in the kernel's order, filled up][its taps]`.
     pub weights: *const A::Weight,
     /// The output map.
     pub out: *mut A::In,
@@ -163,7 +209,7 @@ pub(crate) struct Kernels<A: Arithmetic> {
     pub lanes: usize,
     /// Input channels that one multiplication takes.
     pub step: usize,
-    /// Taps that one multiplication of a depthwise convolution takes.
+    /// Taps that one multiplication of a depthwise convolution takes: 1, 2, or 4 in the order of `quarters.rs`.
     pub taps: usize,
     /// The most multiplications of a tile in one chunk.
     pub chunk: usize,
@@ -173,6 +219,24 @@ pub(crate) struct Kernels<A: Arithmetic> {
     pub panels: &'static [PanelFn<A>],
     /// Depthwise.
     pub depthwise: DepthwiseFn<A>,
+}
+
+impl<A: Arithmetic> Kernels<A> {
+    /// Channels of a depthwise convolution, filled up to as many as there are weights for.
+    pub fn filled(&self, channels: usize) -> usize {
+        channels.next_multiple_of(match self.taps {
+            FOUR_TAPS => CHANNELS,
+            _ => self.lanes,
+        })
+    }
+
+    /// Where a channel's weights stand among them.
+    pub fn place(&self, channel: usize) -> usize {
+        match self.taps {
+            FOUR_TAPS => in_quarters(channel),
+            _ => channel,
+        }
+    }
 }
 
 /// The body once for each row number below `ROWS`, at most 12. A loop would do, if it were certain to be unrolled: sums
@@ -189,6 +253,9 @@ macro_rules! unrolled {
     };
 }
 pub(super) use unrolled;
+
+/// Bytes in a cache line.
+const LINE: usize = 64;
 
 /// Channels in the widest panel.
 pub(super) const WIDEST: usize = 32;
@@ -207,16 +274,17 @@ pub(super) unsafe fn panel<L: Lanes, const ROWS: usize, const V: usize>(job: &Jo
             tile::<L, ROWS, V>(job, at);
             at += ROWS;
         }
-        let rest = count - at;
-        // Written out because a tile's height is part of its type.
+        // Written out because a tile's height is part of its type; in few heights because each is a lot of code.
         macro_rules! rest_of {
             ($($rows:literal)*) => {
-                $(if $rows < ROWS && rest == $rows {
+                $(if $rows < ROWS && count - at >= $rows {
                     tile::<L, $rows, V>(job, at);
+                    at += $rows;
                 })*
             };
         }
-        rest_of!(1 2 3 4 5 6 7 8 9 10 11);
+        rest_of!(8 4 2 1);
+        debug_assert!(at == count);
     }
 }
 
@@ -245,13 +313,22 @@ unsafe fn tile<L: Lanes, const ROWS: usize, const V: usize>(job: &Job<'_, L::Of>
             });
         }
         if job.last {
+            let line = LINE / size_of::<<L::Of as Arithmetic>::In>();
             unrolled!(R < ROWS, {
-                let pixel = job.pixel + at + R;
+                // Of the next tile, where this one's would come too late.
+                let pixel = match L::AHEAD {
+                    true => job.pixel + (at + ROWS + R).min(job.taps.len() - 1),
+                    false => job.pixel + at + R,
+                };
                 let out = job
                     .out
                     .add(*job.places.get_unchecked(pixel) as usize + job.channel);
-                prefetch(out);
-                L::prefetch(&job.post, pixel, job.channel);
+                let mut before = 0;
+                while before < V * L::LANES {
+                    prefetch(out.wrapping_add(before));
+                    L::prefetch(&job.post, pixel, job.channel + before);
+                    before += line;
+                }
             });
         }
         let mut weights = job.weights;
@@ -281,73 +358,98 @@ unsafe fn tile<L: Lanes, const ROWS: usize, const V: usize>(job: &Job<'_, L::Of>
                     L::pause(sums.add((R * V + v) * L::LANES), acc[R][v], job.first);
                 }
             });
-        } else if !L::is_short(&job.post) || job.channels < V * L::LANES {
-            one_by_one::<L, ROWS, V, false>(job, at, &acc);
+            return;
+        }
+        let before = match job.first {
+            true => std::ptr::null(),
+            false => sums.cast_const(),
+        };
+        let rows = Rows {
+            pixel: job.pixel + at,
+            channel: job.channel,
+            channels: job.channels,
+            out: job.out,
+            places: job.places,
+        };
+        L::finish_rows::<ROWS, V>(&job.post, acc, before, &rows);
+    }
+}
+
+/// A tile's epilogues one by one.
+///
+/// # Safety
+/// As for [`Lanes::finish_rows`].
+#[inline(always)]
+pub(super) unsafe fn finish_each<L: Lanes, const ROWS: usize, const V: usize>(
+    post: &<L::Of as Arithmetic>::Post<'_>,
+    sums: [[L::Acc; V]; ROWS],
+    before: *const <L::Of as Arithmetic>::Sum,
+    rows: &Rows<'_, <L::Of as Arithmetic>::In>,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if !L::is_short(post) || rows.channels < V * L::LANES {
+            looped::<L, ROWS, V, false>(post, &sums, before, rows);
         } else if V > L::WRITTEN_OUT {
-            one_by_one::<L, ROWS, V, true>(job, at, &acc);
+            looped::<L, ROWS, V, true>(post, &sums, before, rows);
         } else {
             unrolled!(R < ROWS, {
                 for v in 0..V {
-                    finish::<L, V, true>(job, [at, R, v], L::LANES, acc[R][v]);
+                    finish::<L, V, true>(post, (sums[R][v], before), [R, v], rows);
                 }
             });
         }
     }
 }
 
-/// A tile's epilogues in a loop: the sums go through memory, so that the code stands there once.
+/// The same in a loop: the sums go through memory, so that the code stands there once.
 #[inline(always)]
-unsafe fn one_by_one<L: Lanes, const ROWS: usize, const V: usize, const SHORT: bool>(
-    job: &Job<'_, L::Of>,
-    at: usize,
-    acc: &[[L::Acc; V]; ROWS],
+unsafe fn looped<L: Lanes, const ROWS: usize, const V: usize, const SHORT: bool>(
+    post: &<L::Of as Arithmetic>::Post<'_>,
+    sums: &[[L::Acc; V]; ROWS],
+    before: *const <L::Of as Arithmetic>::Sum,
+    rows: &Rows<'_, <L::Of as Arithmetic>::In>,
 ) {
     // SAFETY: the caller's promise.
     unsafe {
         let mut spilled = [[L::zero(); V]; ROWS];
         unrolled!(R < ROWS, {
             for v in 0..V {
-                spilled[R][v] = acc[R][v];
+                spilled[R][v] = sums[R][v];
             }
         });
         for r in 0..ROWS {
             for v in 0..V {
-                let count = if SHORT {
-                    L::LANES
-                } else {
-                    L::LANES.min(job.channels - v * L::LANES)
-                };
-                finish::<L, V, SHORT>(job, [at, r, v], count, spilled[r][v]);
+                finish::<L, V, SHORT>(post, (spilled[r][v], before), [r, v], rows);
             }
         }
     }
 }
 
-/// The epilogue of `count` channels of vector `v` of pixel `r` of the tile that starts at pixel `at` of the run.
+/// The epilogue of vector `v` of the tile's pixel `r`; `SHORT`: all of its channels exist.
 #[inline(always)]
 unsafe fn finish<L: Lanes, const V: usize, const SHORT: bool>(
-    job: &Job<'_, L::Of>,
-    [at, r, v]: [usize; 3],
-    count: usize,
-    acc: L::Acc,
+    post: &<L::Of as Arithmetic>::Post<'_>,
+    (sums, before): (L::Acc, *const <L::Of as Arithmetic>::Sum),
+    [r, v]: [usize; 2],
+    rows: &Rows<'_, <L::Of as Arithmetic>::In>,
 ) {
-    // SAFETY: pixel `at + r` is in the run, vector `v` starts at a channel that exists; the rest is the caller's promise.
+    // SAFETY: vector `v` starts at a channel that exists; the rest is the caller's promise.
     unsafe {
-        let pixel = job.pixel + at + r;
-        let channel = job.channel + v * L::LANES;
-        let place = *job.places.get_unchecked(pixel) as usize;
-        let before = if job.first {
-            std::ptr::null()
-        } else {
-            job.sums.add(((at + r) * V + v) * L::LANES).cast_const()
+        let before = match before.is_null() {
+            true => before,
+            false => before.add((r * V + v) * L::LANES),
         };
         let at = At {
-            pixel,
-            channel,
-            count,
+            pixel: rows.pixel + r,
+            channel: rows.channel + v * L::LANES,
+            count: match SHORT {
+                true => L::LANES,
+                false => L::LANES.min(rows.channels - v * L::LANES),
+            },
         };
-        let out = job.out.add(place + channel);
-        L::finish::<SHORT>(&job.post, acc, before, at, out);
+        let out = rows.out(r).add(v * L::LANES);
+        L::finish::<SHORT>(post, sums, before, at, out);
     }
 }
 
@@ -395,7 +497,8 @@ pub(super) unsafe fn place(places: &[u32], pixel: usize) -> usize {
 pub(super) unsafe fn prefetch_added<T>(add: Added<'_, T>, pixel: usize, channel: usize) {
     if let Some((map, places)) = add {
         // SAFETY: the caller's promise.
-        unsafe { prefetch(map.as_ptr().add(place(places, pixel) + channel)) }
+        let place = unsafe { place(places, pixel) };
+        prefetch(map.as_ptr().wrapping_add(place + channel));
     }
 }
 

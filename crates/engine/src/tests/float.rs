@@ -354,3 +354,50 @@ fn operations_are_two_for_each_weight_and_output_pixel() {
     assert_eq!(nodes.last().unwrap().operations, 2 * 480);
     assert_eq!(nodes.last().unwrap().shape, Shape::new(10, 1, 1));
 }
+
+#[test]
+fn every_sum_is_one_chain_over_taps_and_channels_however_long() {
+    let mut random = Random(11);
+    // Less than a chunk of any instruction set, and several of each; rests of tiles in every height.
+    for (inputs, kernel, [height, width]) in [(5, 3, [5, 5]), (170, 3, [3, 5]), (1500, 1, [1, 23])]
+    {
+        let window = Window::square(kernel, 1, kernel / 2);
+        let mut conv = conv(&mut random, [inputs, 37, 1], window, false);
+        conv.shift = None;
+        let input = Shape::new(inputs, height, width);
+        let node = Node::new("node", INPUT, Op::Conv(conv.clone()));
+        let graph = Graph::new(input, vec![node], "node").unwrap();
+        let image = random.vec(input.len());
+        let pixel = |c: usize, y: Option<usize>, x: Option<usize>| match (y, x) {
+            (Some(y), Some(x)) if y < height && x < width => image[(c * height + y) * width + x],
+            _ => 0.0,
+        };
+        for isa in Isa::available() {
+            let options = Options {
+                isa,
+                ..Options::default()
+            };
+            let found = run(&Program::new(graph.clone(), options).unwrap(), &image);
+            for (at, found) in found.into_iter().enumerate() {
+                let (output, y, x) = (at / (height * width), at / width % height, at % width);
+                let mut sum = 0.0_f32;
+                for tap in 0..kernel * kernel {
+                    let row = (y + tap / kernel).checked_sub(kernel / 2);
+                    let column = (x + tap % kernel).checked_sub(kernel / 2);
+                    for c in 0..inputs {
+                        let weight = conv.weight[(output * inputs + c) * kernel * kernel + tap];
+                        sum = match isa {
+                            Isa::Portable => pixel(c, row, column) * weight + sum,
+                            _ => pixel(c, row, column).mul_add(weight, sum),
+                        };
+                    }
+                }
+                assert_eq!(
+                    found.to_bits(),
+                    sum.to_bits(),
+                    "{isa} {inputs} {output} {y} {x}"
+                );
+            }
+        }
+    }
+}
