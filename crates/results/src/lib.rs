@@ -27,6 +27,7 @@ mod config;
 mod error;
 mod file;
 mod folder;
+mod latency;
 mod lock;
 pub mod metric;
 mod peer;
@@ -45,6 +46,7 @@ pub use claim::{Holder, INTERVAL, MISSED};
 pub use config::{Config, FLOAT_BITS, Field, METHOD_FLOAT, run_id};
 pub use error::Error;
 pub use file::{read_rows, rows_text, write_rows};
+pub use latency::{LatencyRow, read_latencies};
 pub use lock::{FileLock, Wait};
 pub use peer::PeerRow;
 pub use rows::{
