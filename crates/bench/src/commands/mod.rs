@@ -4,6 +4,7 @@ mod export;
 mod fetch;
 mod inspect;
 mod page;
+mod pages;
 mod sensitivity;
 mod sweep;
 mod table;
