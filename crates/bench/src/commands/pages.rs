@@ -41,7 +41,8 @@ pub(super) fn read_pages(paths: &[PathBuf]) -> Result<Vec<Page>> {
     Ok(pages)
 }
 
-pub(super) fn check(files: &[Output]) -> Result<()> {
+/// Fails where a file is not as it should be; `command` makes them.
+pub(super) fn check(files: &[Output], command: &str) -> Result<()> {
     let mut stale = Vec::new();
     for file in files {
         if file.is_stale()? {
@@ -56,7 +57,7 @@ pub(super) fn check(files: &[Output]) -> Result<()> {
         return Ok(());
     }
     bail!(
-        "not up to date: {}; run `table` without --check",
+        "not up to date: {}; run `{command}` without --check",
         stale.join(", ")
     )
 }

@@ -108,7 +108,7 @@ fn make(args: &Arguments) -> Result<()> {
         text: Some(page.text),
     }));
     if args.check {
-        return check(&files);
+        return check(&files, "table");
     }
     files
         .iter()
