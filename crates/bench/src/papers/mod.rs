@@ -16,7 +16,7 @@ use results::{METHOD_FLOAT, METRICS_FILE, MetricRow, RunRow, Status, Store, metr
 
 use crate::experiment::{Differs, Experiment, Published};
 use crate::registry::{Format, Registry};
-use crate::settings::{Cell, ModelFile, Settings};
+use crate::settings::{Cell, ModelFile, Settings, Source};
 
 pub use judge::{Ours, Verdict, judge};
 pub use shown::{csv, markdown, text};
@@ -44,8 +44,8 @@ const FILLED: [&str; 11] = [
 pub struct Line {
     /// The experiment.
     pub experiment: String,
-    /// How `sweep` calls it.
-    pub file: String,
+    /// What makes its runs: `sweep` and how that calls the file.
+    pub sweep: String,
     /// What is published.
     pub published: Published,
     /// What came out; absent where no run is there.
@@ -172,6 +172,17 @@ pub fn compare(
     let cells: Vec<(Settings, Cell)> = (experiment.cells().into_iter())
         .filter_map(|settings| Cell::new(&settings).ok().map(|cell| (settings, cell)))
         .collect();
+    let trains = |cell: &Cell| {
+        let how = cell.quantization.as_ref();
+        how.is_some_and(|how| {
+            matches!(how.source, Source::Training(_)) || how.reconstruction.is_some()
+        })
+    };
+    // Which program: the one with training, where a cell trains.
+    let sweep = match cells.iter().any(|(_, cell)| trains(cell)) {
+        true => "sweep-all",
+        false => "sweep",
+    };
     // Each run that some cell asks for, with what else it is.
     let asked: Vec<(&Finished, Option<Differs>)> = (runs.finished.iter())
         .filter_map(|run| {
@@ -187,7 +198,7 @@ pub fn compare(
     for published in &experiment.published {
         let line = |ours: Option<Ours>, verdict| Line {
             experiment: experiment.name.clone(),
-            file: file.to_owned(),
+            sweep: format!("{sweep} {file}"),
             published: published.clone(),
             ours,
             verdict,
@@ -402,7 +413,7 @@ mod tests {
         let prediction = |i: usize| PredictionRow {
             image: i.to_string(),
             label: 1,
-            top1: u32::from(i < hits),
+            top1: u16::from(i < hits),
         };
         Run {
             row,

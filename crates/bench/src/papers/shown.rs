@@ -250,8 +250,8 @@ fn missing(lines: &[Line]) -> Vec<String> {
             let key = line.verdict.to_string();
             let own = wanting.entry(key).or_insert((needs, Vec::new(), 0));
             own.2 += 1;
-            if own.1.last() != Some(&line.file.as_str()) {
-                own.1.push(&line.file);
+            if own.1.last() != Some(&line.sweep.as_str()) {
+                own.1.push(&line.sweep);
             }
         }
     }
@@ -276,7 +276,7 @@ fn missing(lines: &[Line]) -> Vec<String> {
         if !fetched.is_empty() {
             steps.push(format!("`just fetch {}`", fetched.join(" ")));
         }
-        steps.extend(files.iter().map(|file| format!("`just sweep {file}`")));
+        steps.extend(files.iter().map(|file| format!("`just {file}`")));
         let rows = match rows {
             1 => "1 row is missing".to_owned(),
             n => format!("{n} rows are missing"),
