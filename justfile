@@ -20,6 +20,10 @@ test *arguments:
 table *arguments="--results results/reference --pages README.md docs":
     cargo table {{arguments}}
 
+# what papers and other tools say beside what came out; `just compare --pages docs` puts the committed results into docs/papers.md
+compare *arguments:
+    cargo compare {{arguments}}
+
 # pages for a browser, one file an experiment and one over all: `just page cifar10-activations --results results/reference`
 page *arguments:
     cargo page {{arguments}}

@@ -4,6 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
+use crate::papers::PAPERS;
+
 /// The folder that has `experiments`, `data` and `results/reference`.
 pub fn root() -> PathBuf {
     let given = std::env::var_os("QUANTLAB_HOME").filter(|home| !home.is_empty());
@@ -44,6 +46,7 @@ pub fn experiment(said: &Path) -> PathBuf {
         named.clone(),
         root().join(&named),
         root().join("experiments").join(&named),
+        root().join("experiments").join(PAPERS).join(&named),
     ];
     let found = places.into_iter().find(|place| place.is_file());
     found.unwrap_or_else(|| said.to_owned())
@@ -89,6 +92,9 @@ mod tests {
         ] {
             assert_eq!(experiment(Path::new(said)), whole, "{said}");
         }
+        let paper = root().join("experiments/papers/nagel2021.toml");
+        assert_eq!(experiment(Path::new("nagel2021")), paper);
+        assert_eq!(experiment(Path::new("papers/nagel2021")), paper);
         let unknown = Path::new("no-such");
         assert_eq!(experiment(unknown), unknown);
         assert!(find("data").join("models.toml").is_file());

@@ -50,12 +50,12 @@ use crate::settings::{self, Settings};
 use check::parse_check;
 use leaves::{in_file_order, leaves, line_of};
 use peer::parse_peer;
-use published::parse_published;
+use published::{Said, parse_paper, parse_published};
 
 pub use check::Check;
 pub use condition::Condition;
 pub(crate) use leaves::{scalar, widths};
-pub use published::Published;
+pub use published::{Differs, Published};
 pub use vary::Variation;
 
 /// One value of a setting.
@@ -139,6 +139,11 @@ impl Experiment {
             peers: Vec::new(),
         };
         let mut varying: BTreeMap<String, usize> = BTreeMap::new();
+        // It may stand anywhere, and says what the values of the file have in common.
+        let paper = match root.get_ref().get("paper").map(|paper| paper.get_ref()) {
+            Some(DeValue::Table(table)) => parse_paper(text, table)?,
+            _ => Said::default(),
+        };
         for (key, value) in in_file_order(root.get_ref()) {
             let line = line_of(text, key.span().start);
             match (key.get_ref().as_ref(), value.get_ref()) {
@@ -169,9 +174,12 @@ impl Experiment {
                 }
                 ("published", DeValue::Array(tables)) => {
                     for table in tables.iter() {
-                        experiment.published.push(parse_published(text, table)?);
+                        experiment
+                            .published
+                            .push(parse_published(text, table, &paper)?);
                     }
                 }
+                ("paper", DeValue::Table(_)) => {}
                 ("peer", DeValue::Array(tables)) => {
                     for table in tables.iter() {
                         experiment.peers.push(parse_peer(text, table)?);
@@ -179,7 +187,7 @@ impl Experiment {
                 }
                 (
                     "question" | "expects" | "found" | "fixed" | "vary" | "check" | "published"
-                    | "peer",
+                    | "paper" | "peer",
                     other,
                 ) => {
                     bail!(
@@ -196,7 +204,7 @@ impl Experiment {
                     )
                 }
                 (other, _) => bail!(
-                    "line {line}: unknown key `{other}`; an experiment has question, expects, found, [fixed], [vary], [[check]], [[published]] and [[peer]]"
+                    "line {line}: unknown key `{other}`; an experiment has question, expects, found, [fixed], [vary], [[check]], [[published]], [paper] and [[peer]]"
                 ),
             }
         }
@@ -409,7 +417,7 @@ mod tests {
         let text = table("where = { weights.bits = 8 }\ntop1 = 69.8\nsource = 'table 2'\n");
         let published = Experiment::parse("x", &text).unwrap().published.remove(0);
         assert_eq!((published.top1, &published.source[..]), (69.8, "table 2"));
-        assert!(error(&table("top1 = 0.698\n")).contains("needs `source`"));
+        assert!(error(&table("top1 = 0.698\n")).contains("needs `source` or `paper`"));
         assert!(error(&table("source = 'x'\n")).contains("needs `top1`"));
         assert!(error(&table("top1 = 130\n")).contains("from 0 to 100"));
         assert!(error(&table("hits = 9\n")).contains("`hits` does not belong"));

@@ -28,6 +28,7 @@ pub mod inspect;
 pub mod measure;
 pub mod observe;
 pub mod page;
+pub mod papers;
 #[cfg(feature = "burn")]
 mod pieces;
 pub mod plan;

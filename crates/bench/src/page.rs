@@ -16,6 +16,7 @@ use results::{RunRow, Store};
 use crate::cli::say;
 use crate::experiment::Experiment;
 use crate::export::stored;
+use crate::papers::PAPERS;
 use crate::plan::{Ranges, plan_cell};
 use crate::registry::Registry;
 use crate::settings::Settings;
@@ -104,7 +105,12 @@ pub fn write_index(results: &Path, files: &Path) -> Result<PathBuf> {
 }
 
 fn file(folder: &Path, name: &str) -> PathBuf {
-    folder.join(format!("{name}.toml"))
+    let own = folder.join(format!("{name}.toml"));
+    let paper = folder.join(PAPERS).join(format!("{name}.toml"));
+    match !own.exists() && paper.exists() {
+        true => paper,
+        false => own,
+    }
 }
 
 fn without(reason: &str) -> Pictures {

@@ -5,6 +5,8 @@
 #[path = "../../../testing/data.rs"]
 mod testing;
 
+mod program;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -21,8 +23,10 @@ fn root() -> PathBuf {
 
 /// All experiments, by name.
 fn experiments() -> Vec<Experiment> {
-    let folder = std::fs::read_dir(root().join("experiments")).unwrap();
-    let mut files: Vec<PathBuf> = folder.map(|entry| entry.unwrap().path()).collect();
+    let folders = ["experiments", "experiments/papers"];
+    let entries = folders.map(|folder| std::fs::read_dir(root().join(folder)).unwrap());
+    let entries = entries.into_iter().flatten();
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
     files.retain(|file| file.extension().is_some_and(|ending| ending == "toml"));
     files.sort();
     let read = |file: &PathBuf| Experiment::read(file).unwrap_or_else(|e| panic!("{e:#}"));
@@ -152,4 +156,50 @@ fn an_experiment_on_cifar10_varies_what_its_namesake_does() {
         };
         assert_eq!(own(small), own(large), "{name}");
     }
+}
+
+#[test]
+fn every_published_value_is_about_a_cell_and_no_two_experiments_have_one_name() {
+    let all = experiments();
+    let names: BTreeSet<&str> = all.iter().map(|e| e.name.as_str()).collect();
+    assert_eq!(names.len(), all.len());
+    let mut values = 0;
+    for experiment in &all {
+        let cells = experiment.cells();
+        for published in &experiment.published {
+            values += 1;
+            let wanted = published.condition.settings();
+            let is_float = wanted.get("weights.bits") == Some(&Scalar::Integer(32));
+            let holds = |cell: &&bench::settings::Settings| {
+                let mut each = wanted.iter();
+                each.all(|(key, value)| cell.get(key).is_some_and(|own| own == value))
+            };
+            assert!(
+                is_float || cells.iter().any(|cell| holds(&cell)),
+                "{}: no cell for {:?}",
+                experiment.name,
+                wanted
+            );
+        }
+    }
+    assert!(values > 100, "{values}");
+}
+
+#[test]
+fn the_page_of_papers_is_up_to_date_with_the_committed_results() {
+    let output = program::quantlab("compare")
+        .current_dir(root())
+        .args([
+            "--data",
+            "data",
+            "--results",
+            "results/reference",
+            "--check",
+            "--pages",
+            "docs",
+        ])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}");
 }

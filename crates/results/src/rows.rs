@@ -271,11 +271,43 @@ pub struct PublishedRow {
     pub top1_percent: f64,
     /// Who says so, and where.
     pub source: String,
+    /// The paper; empty where `source` says it all.
+    pub paper: String,
+    /// Its table; empty where it does not matter.
+    pub paper_table: String,
+    /// The row of that.
+    pub paper_row: String,
+    /// Top-1 of the float network there, in percent.
+    #[serde(serialize_with = "plain_option")]
+    pub float_percent: Option<f64>,
+    /// How far off ours may be beside what chance explains; empty: not at all.
+    #[serde(serialize_with = "plain_option")]
+    pub tolerance_points: Option<f64>,
+    /// How many test images there were.
+    pub images: Option<u64>,
+    /// In what the run is another thing.
+    pub differs: Option<String>,
 }
+
+/// What files of before there were papers end with, and what they do not have.
+const PAPER: [&str; 7] = [
+    "paper",
+    "paper_table",
+    "paper_row",
+    "float_percent",
+    "tolerance_points",
+    "images",
+    "differs",
+];
 
 impl Row for PublishedRow {
     fn columns() -> Vec<&'static str> {
-        vec!["run_id", "top1_percent", "source"]
+        let columns = ["run_id", "top1_percent", "source"];
+        columns.into_iter().chain(PAPER).collect()
+    }
+
+    fn later() -> &'static [&'static str] {
+        &PAPER
     }
 }
 

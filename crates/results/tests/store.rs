@@ -6,7 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use results::{
-    Config, EpochRow, Error, ManifestRow, MetricRow, PredictionRow, Run, RunRow, Status, Store,
+    Config, EpochRow, Error, ManifestRow, MetricRow, PUBLISHED_FILE, PredictionRow, PublishedRow,
+    Run, RunRow, Status, Store,
 };
 
 const EXPERIMENT: &str = "weight-bits";
@@ -369,4 +370,43 @@ fn a_killed_process_frees_its_run_and_its_half_folder_is_removed() {
     store.write(&run(2)).unwrap();
     drop(lock);
     assert!(store.is_complete(EXPERIMENT, &id).unwrap());
+}
+
+#[test]
+fn what_is_published_of_before_there_were_papers_is_read_and_what_is_written_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    store.write(&run(2)).unwrap();
+    let file = store
+        .experiment_dir(EXPERIMENT)
+        .unwrap()
+        .join(PUBLISHED_FILE);
+    let id = run(2).row.run_id;
+    fs::write(
+        &file,
+        format!("run_id,top1_percent,source\n{id},69.8,\"S 2018, table 2\"\n"),
+    )
+    .unwrap();
+    let old = store.published(EXPERIMENT).unwrap().remove(0);
+    assert_eq!(
+        (old.top1_percent, old.source.as_str(), old.paper.as_str()),
+        (69.8, "S 2018, table 2", "")
+    );
+    assert_eq!(
+        (old.float_percent, old.images, old.differs.as_deref()),
+        (None, None, None)
+    );
+    let new = PublishedRow {
+        paper: "P, 2021".into(),
+        paper_row: "W8".into(),
+        float_percent: Some(71.9),
+        tolerance_points: Some(0.5),
+        images: Some(50_000),
+        differs: Some("training".into()),
+        ..old
+    };
+    store
+        .publish(EXPERIMENT, &[&id], vec![new.clone()])
+        .unwrap();
+    assert_eq!(store.published(EXPERIMENT).unwrap(), [new]);
 }

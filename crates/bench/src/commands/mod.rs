@@ -1,9 +1,11 @@
 //! The program's commands, a file each: what may stand on its command line, and what that does with the rest of this crate.
 
+mod compare;
 mod export;
 mod fetch;
 mod inspect;
 mod page;
+mod pages;
 mod sensitivity;
 mod sweep;
 mod table;
@@ -34,6 +36,7 @@ struct Quantlab {
 enum Command {
     Sweep(sweep::Arguments),
     Table(table::Arguments),
+    Compare(compare::Arguments),
     Page(page::Arguments),
     Inspect(inspect::Arguments),
     Sensitivity(sensitivity::Arguments),
@@ -58,6 +61,7 @@ fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Sweep(arguments) => sweep::run(arguments),
         Command::Table(arguments) => table::run(arguments),
+        Command::Compare(arguments) => compare::run(arguments),
         Command::Page(arguments) => page::run(arguments),
         Command::Inspect(arguments) => inspect::run(arguments),
         Command::Sensitivity(arguments) => sensitivity::run(arguments),

@@ -363,11 +363,7 @@ fn published(experiment: &Experiment, runs: &[&PlannedRun]) -> Vec<PublishedRow>
         let config = run.spelled_out();
         let mut all = experiment.published.iter();
         let found = all.find(|published| published.condition.holds(&config))?;
-        Some(PublishedRow {
-            run_id: run.run_id.clone(),
-            top1_percent: found.top1,
-            source: found.source.clone(),
-        })
+        Some(found.row_of(&run.run_id))
     };
     runs.iter().filter_map(one).collect()
 }

@@ -2,12 +2,13 @@
 //!
 //! The same run folders give the same bytes, so that `--check` can tell whether everything is up to date.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use report::{Output, outputs, splice};
+
+use super::pages::{check, read_pages};
 
 /// Print the accuracy table of experiments, and write table.md, table.csv, table.tex, accuracy.svg, sqnr.svg and what
 /// else there is to draw beside their runs.
@@ -107,46 +108,11 @@ fn make(args: &Arguments) -> Result<()> {
         text: Some(page.text),
     }));
     if args.check {
-        return check(&files);
+        return check(&files, "table");
     }
     files
         .iter()
         .try_for_each(|file| file.write().map_err(Into::into))
-}
-
-/// A page that tables are put into.
-struct Page {
-    path: PathBuf,
-    text: String,
-}
-
-impl Page {
-    fn has(&self, marker: &str) -> bool {
-        self.text.contains(&format!("<!-- {marker}:"))
-    }
-}
-
-/// The files, and the `.md` files of the folders, in the order of their names.
-fn read_pages(paths: &[PathBuf]) -> Result<Vec<Page>> {
-    let cannot = |path: &Path| format!("cannot read {}", path.display());
-    let mut pages = Vec::new();
-    for path in paths {
-        let mut files = vec![path.clone()];
-        if path.is_dir() {
-            let entries = fs::read_dir(path).with_context(|| cannot(path))?;
-            files = entries
-                .map(|entry| entry.map(|entry| entry.path()))
-                .collect::<Result<_, _>>()
-                .with_context(|| cannot(path))?;
-            files.retain(|file| file.extension().is_some_and(|extension| extension == "md"));
-            files.sort();
-        }
-        for path in files {
-            let text = fs::read_to_string(&path).with_context(|| cannot(&path))?;
-            pages.push(Page { path, text });
-        }
-    }
-    Ok(pages)
 }
 
 fn nothing_in(folder: &Path) -> String {
@@ -156,28 +122,10 @@ fn nothing_in(folder: &Path) -> String {
     )
 }
 
-fn check(files: &[Output]) -> Result<()> {
-    let mut stale = Vec::new();
-    for file in files {
-        if file.is_stale()? {
-            stale.push(file.path.display().to_string());
-        }
-    }
-    if stale.is_empty() {
-        println!(
-            "{} files are up to date",
-            files.iter().filter(|file| file.text.is_some()).count()
-        );
-        return Ok(());
-    }
-    bail!(
-        "not up to date: {}; run `table` without --check",
-        stale.join(", ")
-    )
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use results::{Config, MetricRow, PredictionRow, Run, RunRow, Store, metric};
 
     use super::*;

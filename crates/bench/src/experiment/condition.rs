@@ -11,7 +11,7 @@ use super::leaves::leaves;
 use crate::settings::Settings;
 
 /// Settings that a run must have.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Condition(Settings);
 
 impl Condition {
