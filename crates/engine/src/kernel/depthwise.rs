@@ -8,7 +8,7 @@
 #![allow(clippy::needless_range_loop)]
 
 use crate::kernel::tile::{Rows, WIDEST, unrolled};
-use crate::kernel::{Arithmetic, DepthwiseJob, Lanes};
+use crate::kernel::{Arithmetic, At, DepthwiseJob, Lanes};
 
 /// Output pixels in a tile: as many chains as a multiply-add takes cycles twice over, and as many addresses as there are general registers
 /// to spare.
@@ -55,9 +55,12 @@ unsafe fn tile<L: Lanes, const ROWS: usize>(job: &DepthwiseJob<'_, L::Of>, at: u
     unsafe {
         let filled = job.channels.next_multiple_of(L::LANES);
         let mut from = [job.input; ROWS];
+        let mut out = [job.out; ROWS];
         unrolled!(R < ROWS, {
             from[R] = job.input.add(*job.taps.get_unchecked(at + R) as usize);
+            out[R] = job.out.add(*job.places.get_unchecked(at + R) as usize);
         });
+        let is_short = L::is_short(&job.post);
         let mut channel = 0;
         while channel < job.channels {
             let count = L::LANES.min(job.channels - channel);
@@ -80,15 +83,28 @@ unsafe fn tile<L: Lanes, const ROWS: usize>(job: &DepthwiseJob<'_, L::Of>, at: u
                     }
                 }
             }
-            let rows = Rows {
-                pixel: at,
-                channel,
-                channels: count,
-                out: job.out,
-                places: job.places,
-            };
-            let sums = sums.map(|sums| [sums]);
-            L::finish_rows::<ROWS, 1>(&job.post, sums, std::ptr::null(), &rows);
+            if L::BY_ROWS {
+                let rows = Rows {
+                    pixel: at,
+                    channel,
+                    channels: count,
+                    out: job.out,
+                    places: job.places,
+                };
+                let mut one = [[L::zero()]; ROWS];
+                unrolled!(R < ROWS, {
+                    one[R][0] = sums[R];
+                });
+                L::finish_rows::<ROWS, 1>(&job.post, one, std::ptr::null(), &rows);
+            } else if is_short && count == L::LANES {
+                unrolled!(R < ROWS, {
+                    finish::<L, true>(job, at + R, (channel, count), sums[R], out[R]);
+                });
+            } else {
+                for r in 0..ROWS {
+                    finish::<L, false>(job, at + r, (channel, count), sums[r], out[r]);
+                }
+            }
             channel += L::LANES;
         }
     }
@@ -108,4 +124,21 @@ unsafe fn inputs<L: Lanes>(
         last.copy_to_nonoverlapping(some[1].as_mut_ptr(), count);
         L::inputs(some[0].as_ptr(), some[1].as_ptr())
     }
+}
+
+#[inline(always)]
+unsafe fn finish<L: Lanes, const SHORT: bool>(
+    job: &DepthwiseJob<'_, L::Of>,
+    pixel: usize,
+    (channel, count): (usize, usize),
+    sums: L::Acc,
+    out: *mut <L::Of as Arithmetic>::In,
+) {
+    let at = At {
+        pixel,
+        channel,
+        count,
+    };
+    // SAFETY: the caller's promise.
+    unsafe { L::finish::<SHORT>(&job.post, sums, std::ptr::null(), at, out.add(channel)) }
 }

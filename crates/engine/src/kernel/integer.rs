@@ -412,6 +412,7 @@ impl<I: Integers> Lanes for Whole<I> {
     type Apart = I::Pairs;
     const WRITTEN_OUT: usize = 1;
     const AHEAD: bool = false;
+    const BY_ROWS: bool = I::SHIFTS;
 
     // SAFETY, for all of these: they only pass on what the caller promises.
     #[inline(always)]

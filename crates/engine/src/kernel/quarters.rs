@@ -7,8 +7,8 @@
 //! 16 l + 4 k + i        in lane 4 l + i, quarter l = 0..4, i = 0..4
 //! ```
 //!
-//! Weights and the constants of the epilogue come in the same order (`depthwise::in_quarters`, [`quarters`]); the packs at the end, which take
-//! turns at quarters too, undo it.
+//! Weights and the constants of the epilogue come in the same order (`depthwise::in_quarters`, [`quarters`]); the packs at the
+//! end, which take turns at quarters too, undo it.
 //!
 //! A channel's products are none of [`super::Accumulator`]'s pairs, so that the sums are the same with saturation and without.
 

@@ -53,7 +53,8 @@ impl<F: Floats> Lanes for Simulate<F> {
     const TAPS: usize = 1;
     type Apart = F::Register;
     const WRITTEN_OUT: usize = 0;
-    const AHEAD: bool = true;
+    const AHEAD: bool = F::LANES == VECTOR;
+    const BY_ROWS: bool = false;
 
     // SAFETY, for all of these: they only pass on what the caller promises.
     #[inline(always)]

@@ -67,8 +67,8 @@ pub(crate) trait Lanes: Copy + Sized + 'static {
     /// Panels of up to so many vectors have a short epilogue written out for every register of a tile; elsewhere its
     /// constants would take registers away from the sums.
     const WRITTEN_OUT: usize;
-    /// Whether what the epilogue reads and writes is asked for a tile before: it is for floats, whose maps are too large for the
-    /// second-level cache.
+    /// Whether what the epilogue reads and writes is asked for a tile before. It pays for float maps with 32 registers; with 16, and
+    /// with short tiles of bytes, the addresses cost more than they bring.
     const AHEAD: bool;
     /// Whether this epilogue is short; a longer one stands in the code once and reads the sums from memory.
     unsafe fn is_short(post: &<Self::Of as Arithmetic>::Post<'_>) -> bool;
@@ -84,6 +84,8 @@ pub(crate) trait Lanes: Copy + Sized + 'static {
         at: At,
         out: *mut <Self::Of as Arithmetic>::In,
     );
+    /// Whether a tile's sums become results together, which depthwise tiles leave to [`Lanes::finish`] elsewhere.
+    const BY_ROWS: bool;
     /// The same for whole rows of `V` vectors, of which `before` has `V * LANES` sums each.
     #[inline(always)]
     unsafe fn finish_rows<const ROWS: usize, const V: usize>(
