@@ -58,6 +58,9 @@ pub(crate) use leaves::{scalar, widths};
 pub use published::Published;
 pub use vary::Variation;
 
+/// Cells that a plan may have. Each is held whole, and each is a run folder of four files.
+const MOST_CELLS: usize = 20_000;
+
 /// One value of a setting.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Scalar {
@@ -249,11 +252,26 @@ impl Experiment {
     }
 
     /// The settings of every cell: the product of what varies, the last fastest.
-    pub fn cells(&self) -> Vec<Settings> {
+    ///
+    /// # Errors
+    /// More cells than [`MOST_CELLS`], said before any is made.
+    pub fn cells(&self) -> Result<Vec<Settings>> {
+        let mut lengths = self.vary.iter().map(|variation| variation.rows.len());
+        let product = lengths.try_fold(1usize, |n, len| n.checked_mul(len));
+        if product.is_none_or(|n| n > MOST_CELLS) {
+            let lengths = self.vary.iter().map(|variation| variation.rows.len());
+            let lengths: Vec<String> = lengths.take(12).map(|len| len.to_string()).collect();
+            let more = if self.vary.len() > 12 { " x ..." } else { "" };
+            bail!(
+                "{}{more} cells vary; a plan has at most {MOST_CELLS}: split the experiment",
+                lengths.join(" x ")
+            );
+        }
         let start = vec![self.fixed.clone()];
-        self.vary
+        Ok(self
+            .vary
             .iter()
-            .fold(start, |cells, variation| variation.spread(&cells))
+            .fold(start, |cells, variation| variation.spread(&cells)))
     }
 }
 
@@ -270,12 +288,27 @@ mod tests {
 
     #[test]
     fn the_plan_is_the_product_in_the_order_of_the_file() {
-        let cells = Experiment::parse("x", TEXT).unwrap().cells();
+        let cells = Experiment::parse("x", TEXT).unwrap().cells().unwrap();
         let shown: Vec<String> = cells
             .iter()
             .map(|cell| format!("{} {}", cell["weights.bits"], cell["bn"]))
             .collect();
         assert_eq!(shown, ["8 kept", "8 folded", "4 kept", "4 folded"]);
+    }
+
+    #[test]
+    fn a_product_beyond_all_plans_is_refused_before_its_cells_are_made() {
+        let list: Vec<String> = (1..=200).map(|n| n.to_string()).collect();
+        let list = list.join(",");
+        let text = format!(
+            "question = 'q'\nexpects = 'e'\n[vary]\nseed = [{list}]\nimages = [{list}]\nqat.epochs = [{list}]\n"
+        );
+        let error = Experiment::parse("x", &text).unwrap().cells().unwrap_err();
+        let message = error.to_string();
+        assert!(
+            message.starts_with("200 x 200 x 200 cells vary; a plan has at most 20000"),
+            "{message}"
+        );
     }
 
     #[test]
@@ -298,7 +331,7 @@ mod tests {
     fn keys_that_vary_together_are_one_factor_of_the_product() {
         let mut experiment = Experiment::parse("x", TOGETHER).unwrap();
         let shown = |experiment: &Experiment| -> Vec<String> {
-            let cells = experiment.cells();
+            let cells = experiment.cells().unwrap();
             let show = |cell: &Settings| {
                 let value = |key: &str| cell[key].to_string();
                 format!(
@@ -372,9 +405,9 @@ mod tests {
         let mut experiment = Experiment::parse("x", TEXT).unwrap();
         experiment.set("weights.bits=6").unwrap();
         experiment.set("method=[linear_is_no_list").unwrap();
-        assert_eq!(experiment.cells().len(), 2);
+        assert_eq!(experiment.cells().unwrap().len(), 2);
         experiment.set("seed=[1, 2, 3]").unwrap();
-        assert_eq!(experiment.cells().len(), 6);
+        assert_eq!(experiment.cells().unwrap().len(), 6);
         assert!(experiment.set("nonsense=1").is_err());
     }
 
