@@ -112,7 +112,7 @@ impl Experiment {
     /// Reads an experiment file. Errors name the file, the key and its line.
     pub fn read(path: &Path) -> Result<Self> {
         let path = &checkout::experiment(path);
-        let text = std::fs::read_to_string(path)
+        let text = read(path)
             .with_context(|| format!("cannot read the experiment {}", path.display()))?;
         let name = path
             .file_stem()
@@ -273,6 +273,24 @@ impl Experiment {
             .iter()
             .fold(start, |cells, variation| variation.spread(&cells)))
     }
+}
+
+/// Bytes of an experiment; the longest of ours has 12 KB.
+const LONGEST: u64 = 1 << 20;
+
+/// The text of a file that has an end, and one within reach.
+fn read(path: &Path) -> std::io::Result<String> {
+    let found = std::fs::metadata(path)?;
+    if !found.is_file() {
+        return Err(std::io::Error::other("no regular file"));
+    }
+    if found.len() > LONGEST {
+        return Err(std::io::Error::other(format!(
+            "{} bytes, where an experiment has at most {LONGEST}",
+            found.len()
+        )));
+    }
+    std::fs::read_to_string(path)
 }
 
 #[cfg(test)]
