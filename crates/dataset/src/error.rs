@@ -204,6 +204,9 @@ mod tests {
             folder: PathBuf::from("set/a\n\u{1b}[2Jb"),
         };
         let message = error.to_string();
-        assert!(message.starts_with("set/a\\n\\u{1b}[2Jb: no image"), "{message}");
+        assert!(
+            message.starts_with("set/a\\n\\u{1b}[2Jb: no image"),
+            "{message}"
+        );
     }
 }

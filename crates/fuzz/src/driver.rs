@@ -32,7 +32,7 @@ pub const LONGEST_TIME: Duration = Duration::from_secs(2);
 const ENDLESS: Duration = Duration::from_secs(120);
 
 /// Bytes of a refusal.
-const LONGEST_REFUSAL: usize = 1500;
+const LONGEST_REFUSAL: usize = 2000;
 
 /// Inputs of a pool.
 const POOL: usize = 4096;
@@ -76,7 +76,12 @@ pub fn watch() {
 ///
 /// # Errors
 /// What was not kept. Where memory is not kept, the allocator ends the program; the input lies in `place/input`.
-pub fn hold(reader: &Reader, allocator: Option<&Allocator>, place: &Path, input: &[u8]) -> Result<(Verdict, Duration)> {
+pub fn hold(
+    reader: &Reader,
+    allocator: Option<&Allocator>,
+    place: &Path,
+    input: &[u8],
+) -> Result<(Verdict, Duration)> {
     fs::write(place.join("input"), input)?;
     let folder = place.join("files");
     fs::create_dir_all(&folder)?;
@@ -94,21 +99,35 @@ pub fn hold(reader: &Reader, allocator: Option<&Allocator>, place: &Path, input:
         let time = start.elapsed();
         BEGAN.store(0, Ordering::SeqCst);
         if let Some(allocator) = allocator {
-            ensure!(allocator.set_limit(usize::MAX).is_ok(), "the limit cannot be lifted");
+            ensure!(
+                allocator.set_limit(usize::MAX).is_ok(),
+                "the limit cannot be lifted"
+            );
         }
         let Ok(found) = found else { bail!("a panic") };
-        ensure!(PANICS.load(Ordering::SeqCst) == before, "a panic that was caught");
+        ensure!(
+            PANICS.load(Ordering::SeqCst) == before,
+            "a panic that was caught"
+        );
         verdict = found;
         least = least.min(time);
         if least < LONGEST_TIME {
             break;
         }
     }
-    ensure!(least < LONGEST_TIME, "{least:?} for an input of {} bytes", input.len());
+    ensure!(
+        least < LONGEST_TIME,
+        "{least:?} for an input of {} bytes",
+        input.len()
+    );
     if let Verdict::Refused(words) = &verdict {
         let is_line = !words.is_empty() && !words.contains(|c: char| c.is_control());
         ensure!(is_line, "a refusal that is no line: {words:?}");
-        ensure!(words.len() <= LONGEST_REFUSAL, "a refusal of {} bytes: {words}", words.len());
+        ensure!(
+            words.len() <= LONGEST_REFUSAL,
+            "a refusal of {} bytes: {words}",
+            words.len()
+        );
     }
     Ok((verdict, least))
 }
@@ -136,7 +155,12 @@ impl<'a> Round<'a> {
     ///
     /// # Errors
     /// No folder to write inputs to, or a seed that cannot be read.
-    pub fn new(reader: &'a Reader, allocator: Option<&'static Allocator>, seed: u64, more: Option<&Path>) -> Result<Self> {
+    pub fn new(
+        reader: &'a Reader,
+        allocator: Option<&'static Allocator>,
+        seed: u64,
+        more: Option<&Path>,
+    ) -> Result<Self> {
         watch();
         let mut pool = seeds::of(reader)?;
         if let Some(folder) = more {
@@ -173,7 +197,8 @@ impl<'a> Round<'a> {
         let input = match number < self.given {
             true => self.pool[number as usize].clone(),
             false => {
-                let mut random = Random::new(self.seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+                let mut random =
+                    Random::new(self.seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
                 let mut input = random.pick(&self.pool).clone();
                 let other = random.pick(&self.pool);
                 mutate(&mut input, other, self.reader.grammar, &mut random);
@@ -184,9 +209,16 @@ impl<'a> Round<'a> {
         let (verdict, time) = match held {
             Ok(held) => held,
             Err(error) => {
-                let kept = std::env::temp_dir().join(format!("quantlab-fuzz-{}-{number}", self.reader.name));
+                let kept = std::env::temp_dir()
+                    .join(format!("quantlab-fuzz-{}-{number}", self.reader.name));
                 fs::write(&kept, &input)?;
-                return Err(error).with_context(|| format!("{}, input {number}, kept as {}", self.reader.name, kept.display()));
+                return Err(error).with_context(|| {
+                    format!(
+                        "{}, input {number}, kept as {}",
+                        self.reader.name,
+                        kept.display()
+                    )
+                });
             }
         };
         self.longest = self.longest.max(time);
@@ -241,8 +273,14 @@ mod tests {
     #[test]
     fn what_an_input_says_itself_makes_no_other_verdict() {
         let said = |words: &str| shape(&Verdict::Refused(words.to_owned()));
-        assert_eq!(said("line 3: unknown key `a`"), said("line 71: unknown key `b.c`"));
-        assert_ne!(said("line 3: unknown key `a`"), said("line 3: unknown table `a`"));
+        assert_eq!(
+            said("line 3: unknown key `a`"),
+            said("line 71: unknown key `b.c`")
+        );
+        assert_ne!(
+            said("line 3: unknown key `a`"),
+            said("line 3: unknown table `a`")
+        );
         assert_ne!(shape(&Verdict::Taken), said("line 1"));
     }
 }

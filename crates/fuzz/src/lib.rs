@@ -7,7 +7,6 @@
 //! | `mutate` | changes that keep checksums, lengths, opcodes and columns |
 //! | `driver` | rounds: which input has which number, and the bounds on memory, time and words |
 //! | `bin/fuzz` | rounds of any length |
-//! | `bin/guided` | the same readers under libFuzzer, which follows coverage |
 //!
 //! An input passes when the reader takes it or refuses it in one line, without a panic (one that somebody caught counts too), within
 //! [`driver::memory`] and [`driver::LONGEST_TIME`].

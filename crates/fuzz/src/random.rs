@@ -67,17 +67,59 @@ pub fn awkward(random: &mut Random) -> u64 {
 /// The same as text, and texts that look like numbers.
 pub fn awkward_text(random: &mut Random) -> String {
     const WORDS: &[&str] = &[
-        "", "0", "-0", "-1", "1", "nan", "NaN", "inf", "-inf", "1e308", "1e-320", "1e999", "0x10", "1_000", "+1", "1.", ".5",
-        "18446744073709551616", "-9223372036854775809", "4294967296", "2147483648", "99999999999999999999999999999999999",
-        "true", "false", "\u{0}", "\u{7f}", "\u{1b}[2J", "\u{202e}", "\u{feff}", "a\nb", "a\r\nb", "\"", "\"\"", ",", ";", "=", "'",
-        "\u{1F600}", "ok", "failed", "float", "kept",
+        "",
+        "0",
+        "-0",
+        "-1",
+        "1",
+        "nan",
+        "NaN",
+        "inf",
+        "-inf",
+        "1e308",
+        "1e-320",
+        "1e999",
+        "0x10",
+        "1_000",
+        "+1",
+        "1.",
+        ".5",
+        "18446744073709551616",
+        "-9223372036854775809",
+        "4294967296",
+        "2147483648",
+        "99999999999999999999999999999999999",
+        "true",
+        "false",
+        "\u{0}",
+        "\u{7f}",
+        "\u{1b}[2J",
+        "\u{202e}",
+        "\u{feff}",
+        "a\nb",
+        "a\r\nb",
+        "\"",
+        "\"\"",
+        ",",
+        ";",
+        "=",
+        "'",
+        "\u{1F600}",
+        "ok",
+        "failed",
+        "float",
+        "kept",
     ];
     match random.below(4) {
         0 => (awkward(random) as i64).to_string(),
         1 => awkward(random).to_string(),
         2 => {
             let x = f64::from_bits(random.next());
-            if random.one_in(2) { x.to_string() } else { (x as f32 / 1e30).to_string() }
+            if random.one_in(2) {
+                x.to_string()
+            } else {
+                (x as f32 / 1e30).to_string()
+            }
         }
         _ => (*random.pick(WORDS)).to_owned(),
     }

@@ -176,9 +176,8 @@ fn built_files() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         out.extend(b"t.");
         out
     };
-    let calls_itself = own(
-        b"ctorch._tensor\n_rebuild_from_type_v2\n)Rq\x00]q\x02(h\x00Nh\x02e0h\x00h\x02R",
-    );
+    let calls_itself =
+        own(b"ctorch._tensor\n_rebuild_from_type_v2\n)Rq\x00]q\x02(h\x00Nh\x02e0h\x00h\x02R");
     // What is met many times, and takes long each time.
     let module_met_often = {
         let mut out = b"\x80\x02(ctorch.nn.modules.linear\nLinear\n)\x81}(".to_vec();
@@ -282,7 +281,11 @@ fn built_files() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ),
         ("subclasses with one large state", torch(&subclasses), bomb),
         ("copies of one dictionary", torch(&copied_dictionary), bomb),
-        ("a call that calls itself", torch(&calls_itself), "of itself"),
+        (
+            "a call that calls itself",
+            torch(&calls_itself),
+            "of itself",
+        ),
         (
             "a large module met many times",
             torch(&module_met_often),

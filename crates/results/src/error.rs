@@ -125,16 +125,20 @@ impl Error {
 /// `text` on one line, for words that come from a file: control characters and those that turn the direction of writing escaped, cut
 /// after 400 characters.
 pub fn one_line(text: impl std::fmt::Display) -> String {
-    const LONGEST: usize = 400;
+    one_line_of(text, 400)
+}
+
+/// The same, cut after `longest` characters.
+pub fn one_line_of(text: impl std::fmt::Display, longest: usize) -> String {
     let text = text.to_string();
     let mut out = String::new();
-    for c in text.chars().take(LONGEST) {
+    for c in text.chars().take(longest) {
         match c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}') {
             true => out.extend(c.escape_default()),
             false => out.push(c),
         }
     }
-    if text.chars().nth(LONGEST).is_some() {
+    if text.chars().nth(longest).is_some() {
         out.push_str("...");
     }
     out
@@ -152,7 +156,10 @@ mod tests {
             problem: format!("column `\u{1b}[2J\u{202e}{}`", "x".repeat(5000)),
         };
         let message = error.to_string();
-        assert!(message.starts_with("a\\nb.csv, line 3: column `\\u{1b}[2J\\u{202e}xxx"), "{message}");
+        assert!(
+            message.starts_with("a\\nb.csv, line 3: column `\\u{1b}[2J\\u{202e}xxx"),
+            "{message}"
+        );
         assert!(message.len() < 500 && !message.contains(char::is_control));
     }
 }

@@ -43,7 +43,7 @@ pub use calibration::{
 };
 pub use claim::{Holder, INTERVAL, MISSED};
 pub use config::{Config, FLOAT_BITS, Field, METHOD_FLOAT, run_id};
-pub use error::{Error, one_line};
+pub use error::{Error, one_line, one_line_of};
 pub use file::{read_rows, rows_text, write_rows};
 pub use lock::{FileLock, Wait};
 pub use peer::PeerRow;

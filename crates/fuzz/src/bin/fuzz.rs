@@ -46,10 +46,17 @@ fn main() -> ExitCode {
 
 fn run() -> Result<()> {
     let arguments = Arguments::parse();
-    let chosen = READERS.iter().filter(|reader| ["all", reader.name].contains(&arguments.reader.as_str()));
+    let chosen = READERS
+        .iter()
+        .filter(|reader| ["all", reader.name].contains(&arguments.reader.as_str()));
     let chosen: Vec<_> = chosen.collect();
     let names: Vec<&str> = READERS.iter().map(|reader| reader.name).collect();
-    ensure!(!chosen.is_empty(), "`{}` is no reader; these are: {}, all", arguments.reader, names.join(", "));
+    ensure!(
+        !chosen.is_empty(),
+        "`{}` is no reader; these are: {}, all",
+        arguments.reader,
+        names.join(", ")
+    );
     if let Some(path) = &arguments.file {
         driver::watch();
         let input = std::fs::read(path).with_context(|| path.display().to_string())?;
@@ -62,7 +69,12 @@ fn run() -> Result<()> {
     }
     for reader in chosen {
         let start = Instant::now();
-        let mut round = Round::new(reader, Some(&ALLOCATOR), arguments.seed, arguments.seeds.as_deref())?;
+        let mut round = Round::new(
+            reader,
+            Some(&ALLOCATOR),
+            arguments.seed,
+            arguments.seeds.as_deref(),
+        )?;
         while round.inputs < arguments.inputs {
             round.step()?;
         }

@@ -64,7 +64,10 @@ fn change_png(bytes: &mut Vec<u8>, other: &[u8], random: &mut Random) {
         return super::bytes::change(bytes, other, random);
     }
     let at = random.below(all.len());
-    let kinds = ["IHDR", "PLTE", "IDAT", "IEND", "tRNS", "acTL", "fcTL", "fdAT", "gAMA", "iCCP", "zTXt", "eXIf", "sBIT"];
+    let kinds = [
+        "IHDR", "PLTE", "IDAT", "IEND", "tRNS", "acTL", "fcTL", "fdAT", "gAMA", "iCCP", "zTXt",
+        "eXIf", "sBIT",
+    ];
     match random.below(9) {
         0 => drop(all.remove(at)),
         1 => all.insert(at, all[random.below(all.len())].clone()),
@@ -88,7 +91,9 @@ fn change_png(bytes: &mut Vec<u8>, other: &[u8], random: &mut Random) {
             }
         }
         7 => {
-            let raw: Vec<u8> = (0..random.below(400)).map(|_| random.next() as u8 % 6).collect();
+            let raw: Vec<u8> = (0..random.below(400))
+                .map(|_| random.next() as u8 % 6)
+                .collect();
             all[at] = (b"IDAT".to_vec(), zlib(&raw));
         }
         _ => super::bytes::change(&mut all[at].1, b"", random),
@@ -111,7 +116,11 @@ fn change_jpeg(bytes: &mut Vec<u8>, other: &[u8], random: &mut Random) {
         0 => drop(bytes.drain(part(&own, random))),
         1 => {
             let taken = bytes[part(&own, random)].to_vec();
-            let times = if random.one_in(6) { 1 + random.below(60) } else { 1 };
+            let times = if random.one_in(6) {
+                1 + random.below(60)
+            } else {
+                1
+            };
             let at = *random.pick(&own);
             bytes.splice(at..at, taken.repeat(times));
         }
@@ -122,12 +131,18 @@ fn change_jpeg(bytes: &mut Vec<u8>, other: &[u8], random: &mut Random) {
         }
         3 => {
             // The size: five bytes behind a frame header's marker.
-            let frame = own.iter().find(|&&at| matches!(bytes.get(at + 1), Some(0xc0 | 0xc1 | 0xc2)));
+            let frame = own
+                .iter()
+                .find(|&&at| matches!(bytes.get(at + 1), Some(0xc0 | 0xc1 | 0xc2)));
             if let Some(&at) = frame
                 && at + 9 <= bytes.len()
             {
                 let field = at + 5 + 2 * random.below(2);
-                let size = if random.one_in(20) { awkward(random) as u16 } else { random.below(300) as u16 };
+                let size = if random.one_in(20) {
+                    awkward(random) as u16
+                } else {
+                    random.below(300) as u16
+                };
                 bytes[field..field + 2].copy_from_slice(&size.to_be_bytes());
             }
         }

@@ -43,7 +43,9 @@ pub fn parts(input: &[u8]) -> Vec<(String, Vec<u8>)> {
     for line in input.split_inclusive(|&byte| byte == b'\n') {
         match (line.strip_prefix(PART), found.last_mut()) {
             (Some(name), _) => {
-                let name = String::from_utf8_lossy(name).trim_end_matches('\n').to_owned();
+                let name = String::from_utf8_lossy(name)
+                    .trim_end_matches('\n')
+                    .to_owned();
                 found.push((name, Vec::new()));
             }
             (None, Some((_, bytes))) => bytes.extend(line),

@@ -58,7 +58,10 @@ pub fn fields(mut bytes: &[u8], depth: usize) -> Option<Vec<Field>> {
             }
             _ => return None,
         };
-        found.push(Field { tag: key >> 3, value });
+        found.push(Field {
+            tag: key >> 3,
+            value,
+        });
     }
     Some(found)
 }
@@ -82,7 +85,10 @@ pub fn whole(fields: &[Field]) -> Vec<u8> {
                 continue;
             }
             Value::Fixed(raw) => {
-                put_varint(&mut out, field.tag << 3 | if raw.len() == 8 { 1 } else { 5 });
+                put_varint(
+                    &mut out,
+                    field.tag << 3 | if raw.len() == 8 { 1 } else { 5 },
+                );
                 out.extend(raw);
                 continue;
             }
@@ -146,13 +152,96 @@ fn somewhere<'a>(fields: &'a mut Vec<Field>, random: &mut Random) -> &'a mut Vec
 
 /// Every name of an operator that is read, for nodes to become others.
 const WORDS: &[&str] = &[
-    "Add", "AveragePool", "BatchNormalization", "Cast", "Clip", "Concat", "Conv", "DequantizeLinear", "Div", "Dropout", "Elu", "Flatten",
-    "Gather", "Gemm", "GlobalAveragePool", "HardSigmoid", "HardSwish", "Identity", "IntQuant", "LeakyRelu", "LogSoftmax", "MatMul", "Max",
-    "MaxPool", "Min", "Mul", "PRelu", "Pad", "QGemm", "QLinearAdd", "QLinearConcat", "QLinearConv", "QLinearMatMul", "Quant",
-    "QuantizeLinear", "ReduceMax", "ReduceMean", "Relu", "Reshape", "Shape", "Sigmoid", "Slice", "Softmax", "Split", "Squeeze", "Sub", "Sum",
-    "Tanh", "Transpose", "Unsqueeze", "Constant", "ConstantOfShape", "Expand", "Tile", "Range", "Where", "Equal", "Neg", "Sqrt", "Floor",
-    "perm", "axis", "axes", "kernel_shape", "strides", "pads", "dilations", "group", "auto_pad", "ceil_mode", "alpha", "beta", "transA",
-    "transB", "to", "value", "epsilon", "x", "y", "w", "s", "z", "b", "input", "", "com.microsoft", "ai.onnx", "location", "offset", "length",
+    "Add",
+    "AveragePool",
+    "BatchNormalization",
+    "Cast",
+    "Clip",
+    "Concat",
+    "Conv",
+    "DequantizeLinear",
+    "Div",
+    "Dropout",
+    "Elu",
+    "Flatten",
+    "Gather",
+    "Gemm",
+    "GlobalAveragePool",
+    "HardSigmoid",
+    "HardSwish",
+    "Identity",
+    "IntQuant",
+    "LeakyRelu",
+    "LogSoftmax",
+    "MatMul",
+    "Max",
+    "MaxPool",
+    "Min",
+    "Mul",
+    "PRelu",
+    "Pad",
+    "QGemm",
+    "QLinearAdd",
+    "QLinearConcat",
+    "QLinearConv",
+    "QLinearMatMul",
+    "Quant",
+    "QuantizeLinear",
+    "ReduceMax",
+    "ReduceMean",
+    "Relu",
+    "Reshape",
+    "Shape",
+    "Sigmoid",
+    "Slice",
+    "Softmax",
+    "Split",
+    "Squeeze",
+    "Sub",
+    "Sum",
+    "Tanh",
+    "Transpose",
+    "Unsqueeze",
+    "Constant",
+    "ConstantOfShape",
+    "Expand",
+    "Tile",
+    "Range",
+    "Where",
+    "Equal",
+    "Neg",
+    "Sqrt",
+    "Floor",
+    "perm",
+    "axis",
+    "axes",
+    "kernel_shape",
+    "strides",
+    "pads",
+    "dilations",
+    "group",
+    "auto_pad",
+    "ceil_mode",
+    "alpha",
+    "beta",
+    "transA",
+    "transB",
+    "to",
+    "value",
+    "epsilon",
+    "x",
+    "y",
+    "w",
+    "s",
+    "z",
+    "b",
+    "input",
+    "",
+    "com.microsoft",
+    "ai.onnx",
+    "location",
+    "offset",
+    "length",
 ];
 
 /// One change to a message.
@@ -167,7 +256,11 @@ pub fn change(bytes: &mut Vec<u8>, other: &[u8], random: &mut Random) {
         0 if len > 0 => drop(list.remove(random.below(len))),
         1 if len > 0 => {
             let field = list[random.below(len)].clone();
-            let times = if random.one_in(8) { 1 + random.below(100) } else { 1 };
+            let times = if random.one_in(8) {
+                1 + random.below(100)
+            } else {
+                1
+            };
             let at = random.below(len + 1);
             list.splice(at..at, std::iter::repeat_n(field, times));
         }
@@ -186,7 +279,10 @@ pub fn change(bytes: &mut Vec<u8>, other: &[u8], random: &mut Random) {
         _ if len > 0 => value(&mut list[random.below(len)].value, random),
         _ => {
             let tag = 1 + random.below(21) as u64;
-            list.push(Field { tag, value: Value::Varint(awkward(random)) });
+            list.push(Field {
+                tag,
+                value: Value::Varint(awkward(random)),
+            });
         }
     }
     *bytes = whole(&all);

@@ -6,7 +6,10 @@ use crate::random::{Random, awkward};
 fn split(bytes: &[u8]) -> (Vec<u8>, Vec<u8>) {
     let (length, rest) = bytes.split_at(bytes.len().min(8));
     let length = length.try_into().map_or(0, u64::from_le_bytes);
-    let (header, data) = rest.split_at(rest.len().min(usize::try_from(length).unwrap_or(usize::MAX)));
+    let (header, data) = rest.split_at(
+        rest.len()
+            .min(usize::try_from(length).unwrap_or(usize::MAX)),
+    );
     (header.to_vec(), data.to_vec())
 }
 
@@ -39,7 +42,11 @@ pub fn change(bytes: &mut Vec<u8>, other: &[u8], random: &mut Random) {
         }
         _ => {
             // One entry a line, so that entries are taken out, repeated and mixed.
-            let lines = |header: &[u8]| String::from_utf8_lossy(header).replace("},", "},\n").into_bytes();
+            let lines = |header: &[u8]| {
+                String::from_utf8_lossy(header)
+                    .replace("},", "},\n")
+                    .into_bytes()
+            };
             header = lines(&header);
             super::text::change(&mut header, &lines(&their_header), ',', random);
             header.retain(|&byte| byte != b'\n');

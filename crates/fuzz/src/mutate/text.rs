@@ -13,7 +13,11 @@ pub fn change(bytes: &mut Vec<u8>, other: &[u8], separator: char, random: &mut R
         0 if len > 0 => drop(lines.remove(random.below(len))),
         1 if len > 0 => {
             let line = lines[random.below(len)].clone();
-            let times = if random.one_in(8) { 1 + random.below(300) } else { 1 };
+            let times = if random.one_in(8) {
+                1 + random.below(300)
+            } else {
+                1
+            };
             lines.splice(place..place, std::iter::repeat_n(line, times));
         }
         2 if len > 1 => lines.swap(random.below(len), random.below(len)),

@@ -6,7 +6,10 @@ use crate::random::Random;
 pub fn parts(bytes: &[u8]) -> Option<Vec<(String, Vec<u8>)>> {
     let number = |at: usize, width: usize| -> Option<usize> {
         let raw = bytes.get(at..at.checked_add(width)?)?;
-        let all = raw.iter().rev().fold(0u64, |n, &byte| n << 8 | u64::from(byte));
+        let all = raw
+            .iter()
+            .rev()
+            .fold(0u64, |n, &byte| n << 8 | u64::from(byte));
         usize::try_from(all).ok()
     };
     let end = bytes.len().checked_sub(22)?;
@@ -17,7 +20,11 @@ pub fn parts(bytes: &[u8]) -> Option<Vec<(String, Vec<u8>)>> {
     let mut found = Vec::new();
     for _ in 0..number(end + 10, 2)?.min(64) {
         let (len, name) = (number(at + 24, 4)?, number(at + 28, 2)?);
-        let (extra, comment, header) = (number(at + 30, 2)?, number(at + 32, 2)?, number(at + 42, 4)?);
+        let (extra, comment, header) = (
+            number(at + 30, 2)?,
+            number(at + 32, 2)?,
+            number(at + 42, 4)?,
+        );
         let text = String::from_utf8_lossy(bytes.get(at + 46..at + 46 + name)?).into_owned();
         let start = header + 30 + number(header + 26, 2)? + number(header + 28, 2)?;
         found.push((text, bytes.get(start..start.checked_add(len)?)?.to_vec()));
@@ -78,7 +85,9 @@ pub fn change(bytes: &mut Vec<u8>, other: &[u8], random: &mut Random) {
     if entries.is_empty() {
         return;
     }
-    let pickle = entries.iter().position(|(name, _)| name.ends_with("data.pkl"));
+    let pickle = entries
+        .iter()
+        .position(|(name, _)| name.ends_with("data.pkl"));
     match (random.below(8), pickle) {
         (0, _) => drop(entries.remove(random.below(entries.len()))),
         (1, _) if !theirs.is_empty() => {
@@ -91,7 +100,16 @@ pub fn change(bytes: &mut Vec<u8>, other: &[u8], random: &mut Random) {
         }
         (3, _) => {
             let at = random.below(entries.len());
-            let names = ["a/data.pkl", "a/data/0", "a/byteorder", "a/version", "a/constants.pkl", "data.pkl", "", "a/.data/serialization_id"];
+            let names = [
+                "a/data.pkl",
+                "a/data/0",
+                "a/byteorder",
+                "a/version",
+                "a/constants.pkl",
+                "data.pkl",
+                "",
+                "a/.data/serialization_id",
+            ];
             entries[at].0 = (*random.pick(&names)).to_owned();
         }
         (_, Some(at)) => {

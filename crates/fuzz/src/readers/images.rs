@@ -62,7 +62,10 @@ pub fn folder(place: &Path, input: &[u8]) -> Verdict {
 
 /// A file or a link below `root`; names that lead elsewhere, or that the system refuses, make none.
 fn put(root: &Path, name: &str, bytes: &[u8]) {
-    let inside = |path: &Path| path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    let inside = |path: &Path| {
+        path.components()
+            .all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
+    };
     if !inside(Path::new(name)) || name.len() > 200 || name.contains('\0') {
         return;
     }

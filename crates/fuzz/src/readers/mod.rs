@@ -61,7 +61,12 @@ pub const READERS: &[Reader] = &[
     reader("calibration", Grammar::Csv, 64, tables::calibration),
 ];
 
-const fn reader(name: &'static str, grammar: Grammar, mib: usize, read: fn(&Path, &[u8]) -> Verdict) -> Reader {
+const fn reader(
+    name: &'static str,
+    grammar: Grammar,
+    mib: usize,
+    read: fn(&Path, &[u8]) -> Verdict,
+) -> Reader {
     Reader {
         name,
         grammar,

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use bench::calibration::table::from_table;
+use bench::cli::line;
 use bench::experiment::Experiment;
 use bench::settings::Cell;
 use results::{CalibrationTable, LayerRow, SensitivityRow, Store, SweepTimeRow, ThroughputRow};
@@ -19,15 +20,15 @@ pub fn experiment(place: &Path, input: &[u8]) -> Verdict {
     let path = file(place, "hostile.toml", input);
     let experiment = match Experiment::read(&path) {
         Ok(experiment) => experiment,
-        Err(error) => return Verdict::Refused(format!("{error:#}")),
+        Err(error) => return Verdict::Refused(line(&error)),
     };
     let cells = match experiment.cells() {
         Ok(cells) => cells,
-        Err(error) => return Verdict::Refused(format!("{error:#}")),
+        Err(error) => return Verdict::Refused(line(&error)),
     };
     for cell in cells.iter().take(CELLS) {
         if let Err(error) = Cell::new(cell) {
-            return Verdict::Refused(format!("{error:#}"));
+            return Verdict::Refused(line(&error));
         }
     }
     Verdict::Taken
@@ -42,7 +43,11 @@ fn lay_out(place: &Path, input: &[u8]) {
     let _ = fs::remove_dir_all(&folder);
     for (name, bytes) in parts(input).iter().take(24) {
         let mut names = name.split('/');
-        let plain = |name: &str| !name.is_empty() && name.len() < 100 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.');
+        let plain = |name: &str| {
+            !name.is_empty()
+                && name.len() < 100
+                && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.')
+        };
         if names.clone().count() > 2 || !names.all(plain) || name.contains("..") {
             continue;
         }
@@ -67,10 +72,18 @@ pub fn run(place: &Path, input: &[u8]) -> Verdict {
         store.peers(EXPERIMENT)?;
         let folder = place.join(EXPERIMENT);
         let beside = |name: &str| Some(folder.join(name)).filter(|path| path.exists());
-        beside("sensitivity.csv").map(|path| results::read_rows::<SensitivityRow>(&path)).transpose()?;
-        beside("throughput.csv").map(|path| results::read_rows::<ThroughputRow>(&path)).transpose()?;
-        beside("layers.csv").map(|path| results::read_rows::<LayerRow>(&path)).transpose()?;
-        beside("sweeps.csv").map(|path| results::read_rows::<SweepTimeRow>(&path)).transpose()?;
+        beside("sensitivity.csv")
+            .map(|path| results::read_rows::<SensitivityRow>(&path))
+            .transpose()?;
+        beside("throughput.csv")
+            .map(|path| results::read_rows::<ThroughputRow>(&path))
+            .transpose()?;
+        beside("layers.csv")
+            .map(|path| results::read_rows::<LayerRow>(&path))
+            .transpose()?;
+        beside("sweeps.csv")
+            .map(|path| results::read_rows::<SweepTimeRow>(&path))
+            .transpose()?;
         Ok(())
     };
     Verdict::of(read())
@@ -88,7 +101,7 @@ pub fn calibration(place: &Path, input: &[u8]) -> Verdict {
     match CalibrationTable::read(&place.join(EXPERIMENT)) {
         Err(error) => Verdict::Refused(error.to_string()),
         Ok(table) => match from_table(&table) {
-            Err(error) => Verdict::Refused(format!("{error:#}")),
+            Err(error) => Verdict::Refused(line(&error)),
             Ok(_) => Verdict::Taken,
         },
     }

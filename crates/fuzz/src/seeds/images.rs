@@ -10,7 +10,17 @@ use crate::mutate::joined;
 pub fn images() -> Result<Vec<Vec<u8>>> {
     let mut found = with_ending(&crates().join("dataset/tests/data"), ".jpg")?;
     // Depth, colour, bytes of a row of three pixels.
-    for (depth, colour, row) in [(1, 0, 1), (8, 0, 3), (16, 0, 6), (8, 2, 9), (16, 2, 18), (4, 3, 2), (8, 4, 6), (8, 6, 12), (16, 6, 24)] {
+    for (depth, colour, row) in [
+        (1, 0, 1),
+        (8, 0, 3),
+        (16, 0, 6),
+        (8, 2, 9),
+        (16, 2, 18),
+        (4, 3, 2),
+        (8, 4, 6),
+        (8, 6, 12),
+        (16, 6, 24),
+    ] {
         for interlace in [0, 1] {
             let mut header = [0u8; 13];
             header[3] = 3;
@@ -36,19 +46,52 @@ pub fn folders() -> Result<Vec<Vec<u8>>> {
     let images = images()?;
     let image = |at: usize| &images[at % images.len()][..];
     Ok(vec![
-        joined(&[("cat/1.png", image(6)), ("dog/2.png", image(8)), ("dog/deep/3.jpg", image(3))]),
-        joined(&[("0/a.jpg", image(3)), ("1/b.jpg", image(1)), ("10/c.png", image(7)), ("outputs", b"\x0c")]),
-        joined(&[("n01440764/a.JPEG", image(3)), ("n02102040/b.JPEG", image(6)), ("skip", b""), ("n02102040/c.JPEG", b"no image")]),
-        joined(&[("b/a.png", image(8)), ("a/a.png", image(8)), ("classes.txt", b"a\nb\nn01440764 tench, Tinca tinca\n")]),
-        joined(&[("a/a.png", image(8)), ("a/again@", b"a"), ("a/up@", b"/"), ("b@", b"a"), ("c/nothing.png@", b"nowhere")]),
-        joined(&[("a.png", image(8)), ("b.jpg", image(3)), ("c.gif", b"GIF89a")]),
+        joined(&[
+            ("cat/1.png", image(6)),
+            ("dog/2.png", image(8)),
+            ("dog/deep/3.jpg", image(3)),
+        ]),
+        joined(&[
+            ("0/a.jpg", image(3)),
+            ("1/b.jpg", image(1)),
+            ("10/c.png", image(7)),
+            ("outputs", b"\x0c"),
+        ]),
+        joined(&[
+            ("n01440764/a.JPEG", image(3)),
+            ("n02102040/b.JPEG", image(6)),
+            ("skip", b""),
+            ("n02102040/c.JPEG", b"no image"),
+        ]),
+        joined(&[
+            ("b/a.png", image(8)),
+            ("a/a.png", image(8)),
+            ("classes.txt", b"a\nb\nn01440764 tench, Tinca tinca\n"),
+        ]),
+        joined(&[
+            ("a/a.png", image(8)),
+            ("a/again@", b"a"),
+            ("a/up@", b"/"),
+            ("b@", b"a"),
+            ("c/nothing.png@", b"nowhere"),
+        ]),
+        joined(&[
+            ("a.png", image(8)),
+            ("b.jpg", image(3)),
+            ("c.gif", b"GIF89a"),
+        ]),
     ])
 }
 
 /// One row of each set.
 pub fn cifar_binary() -> Vec<Vec<u8>> {
     let row = |first: u8, labels: usize| [vec![first], vec![7; labels], vec![100; 3072]].concat();
-    vec![row(0, 1), row(1, 2), [row(0, 1), vec![1; 3073]].concat(), vec![0]]
+    vec![
+        row(0, 1),
+        row(1, 2),
+        [row(0, 1), vec![1; 3073]].concat(),
+        vec![0],
+    ]
 }
 
 /// One row, as Python 2 and as Python 3 write it.

@@ -38,7 +38,9 @@ pub fn of(reader: &Reader) -> Result<Vec<Vec<u8>>> {
         "calibration" => tables::calibrations()?,
         _ => Vec::new(),
     };
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(reader.name);
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("corpus")
+        .join(reader.name);
     if corpus.is_dir() {
         found.extend(files(&corpus)?);
     }
@@ -52,16 +54,28 @@ pub fn of(reader: &Reader) -> Result<Vec<Vec<u8>>> {
 pub fn files(folder: &Path) -> Result<Vec<Vec<u8>>> {
     let read = |path: &Path| fs::read(path).with_context(|| path.display().to_string());
     let entries = fs::read_dir(folder).with_context(|| folder.display().to_string())?;
-    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    let mut paths = entries
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<Vec<_>>>()?;
     paths.sort();
-    paths.iter().filter(|path| path.is_file()).map(|path| read(path)).collect()
+    paths
+        .iter()
+        .filter(|path| path.is_file())
+        .map(|path| read(path))
+        .collect()
 }
 
 /// Those whose names end so.
 fn with_ending(folder: &Path, ending: &str) -> Result<Vec<Vec<u8>>> {
     let entries = fs::read_dir(folder).with_context(|| folder.display().to_string())?;
-    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    let mut paths = entries
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<Vec<_>>>()?;
     paths.sort();
-    let named = paths.iter().filter(|path| path.to_string_lossy().ends_with(ending));
-    named.map(|path| fs::read(path).with_context(|| path.display().to_string())).collect()
+    let named = paths
+        .iter()
+        .filter(|path| path.to_string_lossy().ends_with(ending));
+    named
+        .map(|path| fs::read(path).with_context(|| path.display().to_string()))
+        .collect()
 }

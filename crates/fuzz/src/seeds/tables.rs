@@ -4,7 +4,8 @@ use anyhow::Result;
 use bench::calibration::table::to_table;
 use quant_core::Statistics;
 use results::{
-    Config, EpochRow, ManifestRow, MetricRow, PeerRow, PredictionRow, PublishedRow, Row, RunRow, SourceRow, Status, rows_text,
+    Config, EpochRow, ManifestRow, MetricRow, PeerRow, PredictionRow, PublishedRow, Row, RunRow,
+    SourceRow, Status, rows_text,
 };
 
 use super::{crates, with_ending};
@@ -27,7 +28,9 @@ pub fn experiments() -> Result<Vec<Vec<u8>>> {
 /// A float run and a quantized one, with every file that there can be.
 pub fn runs() -> Result<Vec<Vec<u8>>> {
     let config = |bits| {
-        let config = Config::default().with("model_name", "m").with("weights_bits", bits);
+        let config = Config::default()
+            .with("model_name", "m")
+            .with("weights_bits", bits);
         config.with("method", if bits == 32 { "float" } else { "ptq" })
     };
     let mut files = Vec::new();
@@ -56,8 +59,14 @@ pub fn runs() -> Result<Vec<Vec<u8>>> {
             bits,
             reason: String::new(),
         };
-        let metrics = [metric("", "top1_correct", hits.into()), metric("conv1", "sqnr_db", 20.5)];
-        let predictions = [prediction("a.png", 1), prediction("b.png", (hits == 2).into())];
+        let metrics = [
+            metric("", "top1_correct", hits.into()),
+            metric("conv1", "sqnr_db", 20.5),
+        ];
+        let predictions = [
+            prediction("a.png", 1),
+            prediction("b.png", (hits == 2).into()),
+        ];
         files.push((format!("{id}/run.csv"), rows_text(&[row.clone()])));
         files.push((format!("{id}/metrics.csv"), rows_text(&metrics)));
         files.push((format!("{id}/predictions.csv"), rows_text(&predictions)));
@@ -87,8 +96,14 @@ fn beside(id: &str) -> Vec<(String, String)> {
         ("published.csv".to_owned(), published),
         ("peers.csv".to_owned(), header::<PeerRow>()),
         (format!("{id}/epochs.csv"), header::<EpochRow>()),
-        ("sensitivity.csv".to_owned(), header::<results::SensitivityRow>()),
-        ("throughput.csv".to_owned(), header::<results::ThroughputRow>()),
+        (
+            "sensitivity.csv".to_owned(),
+            header::<results::SensitivityRow>(),
+        ),
+        (
+            "throughput.csv".to_owned(),
+            header::<results::ThroughputRow>(),
+        ),
         ("layers.csv".to_owned(), header::<results::LayerRow>()),
         ("sweeps.csv".to_owned(), header::<results::SweepTimeRow>()),
     ]
@@ -97,7 +112,11 @@ fn beside(id: &str) -> Vec<(String, String)> {
 /// What three sites saw.
 pub fn calibrations() -> Result<Vec<Vec<u8>>> {
     let mut seen = Vec::new();
-    for (site, values) in [("conv1", &[0.0, 0.5, 1.5, -2.0][..]), ("dead", &[0.0; 4]), ("fc", &[1e-20, 3e8])] {
+    for (site, values) in [
+        ("conv1", &[0.0, 0.5, 1.5, -2.0][..]),
+        ("dead", &[0.0; 4]),
+        ("fc", &[1e-20, 3e8]),
+    ] {
         let mut statistics = Statistics::new();
         statistics.add(site, 0, values)?;
         statistics.add(site, 3, values)?;
@@ -107,7 +126,10 @@ pub fn calibrations() -> Result<Vec<Vec<u8>>> {
         model: "m".into(),
         ..SourceRow::default()
     };
-    let table = to_table(source, seen.iter().map(|(site, statistics)| (*site, statistics)));
+    let table = to_table(
+        source,
+        seen.iter().map(|(site, statistics)| (*site, statistics)),
+    );
     let files = [
         (results::SOURCE_FILE, rows_text(&[table.source])),
         (results::SITES_FILE, rows_text(&table.sites)),

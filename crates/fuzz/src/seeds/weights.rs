@@ -15,10 +15,21 @@ pub fn zips() -> Result<Vec<Vec<u8>>> {
     let folder = crates().join("resnet/tests/fixtures");
     let mut found = with_ending(&folder, "-zip.pth")?;
     let archive = |pickle: Vec<u8>| {
-        let entries = [("a/data.pkl", pickle), ("a/byteorder", b"little".to_vec()), ("a/data/0", vec![0, 0, 128, 63])];
+        let entries = [
+            ("a/data.pkl", pickle),
+            ("a/byteorder", b"little".to_vec()),
+            ("a/data/0", vec![0, 0, 128, 63]),
+        ];
         zip::whole(&entries.map(|(name, bytes)| (name.to_owned(), bytes)), true)
     };
-    found.extend([network(), module(), tensors(&[("weight", &[1]), ("bias", &[1])])].map(archive));
+    found.extend(
+        [
+            network(),
+            module(),
+            tensors(&[("weight", &[1]), ("bias", &[1])]),
+        ]
+        .map(archive),
+    );
     Ok(found)
 }
 
@@ -34,7 +45,14 @@ pub fn legacy() -> Result<Vec<Vec<u8>>> {
         out.extend(b"\x80\x02](X\x01\0\0\x000e.\x01\0\0\0\0\0\0\0\0\0\x80\x3f");
         out
     };
-    found.extend([network(), module(), tensors(&[("weight", &[1]), ("bias", &[1])])].map(container));
+    found.extend(
+        [
+            network(),
+            module(),
+            tensors(&[("weight", &[1]), ("bias", &[1])]),
+        ]
+        .map(container),
+    );
     Ok(found)
 }
 
@@ -70,7 +88,10 @@ fn tensor(out: &mut Vec<u8>, shape: &[usize]) {
 fn network() -> Vec<u8> {
     let arch = Arch::parse("cifar-resnet20").expect("an architecture");
     let expected = arch.expected();
-    let all: Vec<(&str, &[usize])> = expected.iter().map(|(name, shape)| (name.as_str(), &shape[..])).collect();
+    let all: Vec<(&str, &[usize])> = expected
+        .iter()
+        .map(|(name, shape)| (name.as_str(), &shape[..]))
+        .collect();
     tensors(&all)
 }
 
@@ -104,14 +125,29 @@ pub fn safetensors() -> Vec<Vec<u8>> {
             format!("\"{name}\":{{\"dtype\":\"{dtype}\",\"shape\":{shape},\"data_offsets\":[{},{data}]}}", data - bytes)
         });
         let entries: Vec<String> = entries.collect();
-        let header = format!("{{\"__metadata__\":{{\"format\":\"pt\"}},{}}}", entries.join(","));
+        let header = format!(
+            "{{\"__metadata__\":{{\"format\":\"pt\"}},{}}}",
+            entries.join(",")
+        );
         safetensors::whole(header.as_bytes(), &vec![0; data])
     };
     vec![
         file(&[("weight", "F32", "[2,2]", 16), ("bias", "F32", "[2]", 8)]),
-        file(&[("conv1.weight", "F16", "[1,1,3,3]", 18), ("bn1.weight", "BF16", "[1]", 2), ("bn1.running_var", "F64", "[1]", 8)]),
-        file(&[("module.fc.weight_orig", "F32", "[1,1]", 4), ("module.fc.weight_mask", "F32", "[1,1]", 4), ("n", "I64", "[]", 8)]),
-        file(&[("a.quantizer.weight.b.scale", "F32", "[0]", 0), ("u8", "U8", "[3]", 3), ("bool", "BOOL", "[1]", 1)]),
+        file(&[
+            ("conv1.weight", "F16", "[1,1,3,3]", 18),
+            ("bn1.weight", "BF16", "[1]", 2),
+            ("bn1.running_var", "F64", "[1]", 8),
+        ]),
+        file(&[
+            ("module.fc.weight_orig", "F32", "[1,1]", 4),
+            ("module.fc.weight_mask", "F32", "[1,1]", 4),
+            ("n", "I64", "[]", 8),
+        ]),
+        file(&[
+            ("a.quantizer.weight.b.scale", "F32", "[0]", 0),
+            ("u8", "U8", "[3]", 3),
+            ("bool", "BOOL", "[1]", 1),
+        ]),
     ]
 }
 
@@ -123,12 +159,23 @@ pub fn quantizers() -> Result<Vec<Vec<u8>>> {
         quant_min,
         quant_max,
     };
-    let weights = BTreeMap::from([("conv".to_owned(), (vec![0.25; 3], 4)), ("fc".to_owned(), (vec![0.25; 2], 8))]);
-    let sites = [("input", grid(0.1, 3, 0, 255)), ("conv", grid(0.5, 0, 0, 15)), ("relu", grid(0.5, 0, 0, 15)), ("pool", grid(0.5, 0, 0, 15)), ("fc", grid(2.0, 0, -128, 127))];
+    let weights = BTreeMap::from([
+        ("conv".to_owned(), (vec![0.25; 3], 4)),
+        ("fc".to_owned(), (vec![0.25; 2], 8)),
+    ]);
+    let sites = [
+        ("input", grid(0.1, 3, 0, 255)),
+        ("conv", grid(0.5, 0, 0, 15)),
+        ("relu", grid(0.5, 0, 0, 15)),
+        ("pool", grid(0.5, 0, 0, 15)),
+        ("fc", grid(2.0, 0, -128, 127)),
+    ];
     let sites = sites.map(|(name, grid)| (name.to_owned(), grid));
     let all = [
         StoredQuantizers::with(weights.clone(), &sites.into_iter().collect()),
         StoredQuantizers::with(weights, &Default::default()),
     ];
-    all.iter().map(|stored| Ok(resnet::to_safetensors(stored.tensors(), &BTreeMap::new())?)).collect()
+    all.iter()
+        .map(|stored| Ok(resnet::to_safetensors(stored.tensors(), &BTreeMap::new())?))
+        .collect()
 }

@@ -446,7 +446,8 @@ impl Import {
     /// Fewer by so many.
     pub fn spend(&mut self, numbers: usize) -> Result<(), String> {
         let left = self.left.checked_sub(numbers);
-        self.left = left.ok_or("its constants grow beyond what a file of its size can mean: a memory bomb")?;
+        self.left = left
+            .ok_or("its constants grow beyond what a file of its size can mean: a memory bomb")?;
         Ok(())
     }
 
