@@ -105,9 +105,15 @@ pub fn shard(text: &str) -> Result<(usize, usize)> {
 /// One line on stderr for an error, and exit status 1.
 pub fn exit_code(result: Result<ExitCode>) -> ExitCode {
     result.unwrap_or_else(|error| {
-        eprintln!("error: {}", format!("{error:#}").replace('\n', " "));
+        eprintln!("error: {}", line(&error));
         ExitCode::FAILURE
     })
+}
+
+/// An error with its causes as the one line that is shown, whatever words of files it repeats.
+pub fn line(error: &anyhow::Error) -> String {
+    const LONGEST: usize = 1500;
+    results::one_line_of(format!("{error:#}").replace('\n', " "), LONGEST)
 }
 
 /// A line on stderr; on a terminal it is broken at spaces where the terminal ends.

@@ -1,6 +1,16 @@
 //! What a run was made with and on: revision, compiler, burn, processor, host.
 
 use std::process::Command;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// A moment as RFC 3339, UTC, in whole seconds. A clock that stands before 1970 or behind 9999 says the nearest moment that can be
+/// written: it is for people, and no reason to lose a run.
+pub fn stamp(moment: SystemTime) -> String {
+    const LAST: u64 = 253_402_300_799;
+    let since = moment.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let seconds = since.as_secs().min(LAST);
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string()
+}
 
 /// Facts about this process that every run records.
 #[derive(Clone, Debug)]
@@ -77,4 +87,21 @@ fn cpu_features() -> String {
 #[cfg(not(target_arch = "x86_64"))]
 fn cpu_features() -> String {
     std::env::consts::ARCH.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_far_off_is_no_panic() {
+        let [before, behind] = [
+            UNIX_EPOCH - Duration::from_secs(5),
+            UNIX_EPOCH + Duration::from_secs(1 << 40),
+        ];
+        assert_eq!(stamp(before), "1970-01-01T00:00:00Z");
+        assert_eq!(stamp(behind), "9999-12-31T23:59:59Z");
+        let day = UNIX_EPOCH + Duration::from_millis(86_400_999);
+        assert_eq!(stamp(day), "1970-01-02T00:00:00Z");
+    }
 }

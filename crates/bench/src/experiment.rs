@@ -58,6 +58,9 @@ pub(crate) use leaves::{scalar, widths};
 pub use published::{Differs, Published};
 pub use vary::Variation;
 
+/// Cells that a plan may have. Each is held whole, and each is a run folder of four files.
+const MOST_CELLS: usize = 20_000;
+
 /// One value of a setting.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Scalar {
@@ -109,8 +112,8 @@ impl Experiment {
     /// Reads an experiment file. Errors name the file, the key and its line.
     pub fn read(path: &Path) -> Result<Self> {
         let path = &checkout::experiment(path);
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read the experiment {}", path.display()))?;
+        let text =
+            read(path).with_context(|| format!("cannot read the experiment {}", path.display()))?;
         let name = path
             .file_stem()
             .and_then(|stem| stem.to_str())
@@ -257,12 +260,45 @@ impl Experiment {
     }
 
     /// The settings of every cell: the product of what varies, the last fastest.
-    pub fn cells(&self) -> Vec<Settings> {
+    ///
+    /// # Errors
+    /// More cells than [`MOST_CELLS`], said before any is made.
+    pub fn cells(&self) -> Result<Vec<Settings>> {
+        let mut lengths = self.vary.iter().map(|variation| variation.rows.len());
+        let product = lengths.try_fold(1usize, |n, len| n.checked_mul(len));
+        if product.is_none_or(|n| n > MOST_CELLS) {
+            let lengths = self.vary.iter().map(|variation| variation.rows.len());
+            let lengths: Vec<String> = lengths.take(12).map(|len| len.to_string()).collect();
+            let more = if self.vary.len() > 12 { " x ..." } else { "" };
+            bail!(
+                "{}{more} cells vary; a plan has at most {MOST_CELLS}: split the experiment",
+                lengths.join(" x ")
+            );
+        }
         let start = vec![self.fixed.clone()];
-        self.vary
+        Ok(self
+            .vary
             .iter()
-            .fold(start, |cells, variation| variation.spread(&cells))
+            .fold(start, |cells, variation| variation.spread(&cells)))
     }
+}
+
+/// Bytes of an experiment; the longest of ours has 12 KB.
+const LONGEST: u64 = 256 << 10;
+
+/// The text of a file that has an end, and one within reach.
+fn read(path: &Path) -> std::io::Result<String> {
+    let found = std::fs::metadata(path)?;
+    if !found.is_file() {
+        return Err(std::io::Error::other("no regular file"));
+    }
+    if found.len() > LONGEST {
+        return Err(std::io::Error::other(format!(
+            "{} bytes, where an experiment has at most {LONGEST}",
+            found.len()
+        )));
+    }
+    std::fs::read_to_string(path)
 }
 
 #[cfg(test)]
@@ -278,12 +314,48 @@ mod tests {
 
     #[test]
     fn the_plan_is_the_product_in_the_order_of_the_file() {
-        let cells = Experiment::parse("x", TEXT).unwrap().cells();
+        let cells = Experiment::parse("x", TEXT).unwrap().cells().unwrap();
         let shown: Vec<String> = cells
             .iter()
             .map(|cell| format!("{} {}", cell["weights.bits"], cell["bn"]))
             .collect();
         assert_eq!(shown, ["8 kept", "8 folded", "4 kept", "4 folded"]);
+    }
+
+    #[test]
+    fn a_product_beyond_all_plans_is_refused_before_its_cells_are_made() {
+        let list: Vec<String> = (1..=200).map(|n| n.to_string()).collect();
+        let list = list.join(",");
+        let text = format!(
+            "question = 'q'\nexpects = 'e'\n[vary]\nseed = [{list}]\nimages = [{list}]\nqat.epochs = [{list}]\n"
+        );
+        let error = Experiment::parse("x", &text).unwrap().cells().unwrap_err();
+        let message = error.to_string();
+        assert!(
+            message.starts_with("200 x 200 x 200 cells vary; a plan has at most 20000"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn the_longest_files_take_no_minutes_and_their_errors_are_short() {
+        let pairs = format!("{TEXT}'seed, images' = [{}]\n", "[1,2],".repeat(40_000));
+        let checks = format!("{TEXT}{}", "[[check]]\nexpected = 1\n".repeat(11_000));
+        for text in [pairs, checks] {
+            assert!(text.len() as u64 <= LONGEST);
+            let start = std::time::Instant::now();
+            let parsed = Experiment::parse("x", &text).unwrap();
+            assert!(parsed.checks.len() == 11_000 || parsed.vary.len() == 3);
+            // Quadratic, it was half a minute for a megabyte.
+            assert!(start.elapsed().as_secs() < 5, "{:?}", start.elapsed());
+        }
+        let key = format!("{TEXT}'{}' = [1]\n", "seed,".repeat(30_000));
+        assert!(error(&key).contains("a key of 150000 characters"));
+        let folder = tempfile::tempdir().unwrap();
+        let long = folder.path().join("long.toml");
+        std::fs::write(&long, format!("{TEXT}#{}", " ".repeat(1 << 20))).unwrap();
+        let message = format!("{:#}", Experiment::read(&long).unwrap_err());
+        assert!(message.contains("at most 262144"), "{message}");
     }
 
     #[test]
@@ -306,7 +378,7 @@ mod tests {
     fn keys_that_vary_together_are_one_factor_of_the_product() {
         let mut experiment = Experiment::parse("x", TOGETHER).unwrap();
         let shown = |experiment: &Experiment| -> Vec<String> {
-            let cells = experiment.cells();
+            let cells = experiment.cells().unwrap();
             let show = |cell: &Settings| {
                 let value = |key: &str| cell[key].to_string();
                 format!(
@@ -380,9 +452,9 @@ mod tests {
         let mut experiment = Experiment::parse("x", TEXT).unwrap();
         experiment.set("weights.bits=6").unwrap();
         experiment.set("method=[linear_is_no_list").unwrap();
-        assert_eq!(experiment.cells().len(), 2);
+        assert_eq!(experiment.cells().unwrap().len(), 2);
         experiment.set("seed=[1, 2, 3]").unwrap();
-        assert_eq!(experiment.cells().len(), 6);
+        assert_eq!(experiment.cells().unwrap().len(), 6);
         assert!(experiment.set("nonsense=1").is_err());
     }
 

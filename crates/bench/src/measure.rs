@@ -331,7 +331,7 @@ impl Bench<'_> {
             cpu_features: self.environment.cpu_features.clone(),
             threads: self.threads as u32,
             host: self.environment.host.clone(),
-            started_at: humantime::format_rfc3339_seconds(now).to_string(),
+            started_at: crate::environment::stamp(now),
             ..RunRow::new(
                 self.experiment,
                 run.config.clone(),

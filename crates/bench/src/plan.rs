@@ -107,7 +107,9 @@ pub fn plan_telling(
     let mut baselines: Vec<PlannedRun> = Vec::new();
     let mut runs: Vec<PlannedRun> = Vec::new();
     let mut left_out: Vec<anyhow::Error> = Vec::new();
-    let cells = experiment.cells();
+    let cells = experiment
+        .cells()
+        .with_context(|| experiment.name.clone())?;
     for settings in &cells {
         let label = label(experiment, settings, |_| true);
         let float = label_of_float(experiment, settings);

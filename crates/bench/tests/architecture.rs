@@ -41,6 +41,21 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
         ],
         &["burn", "clap", "indicatif", "safetensors"],
     ),
+    (
+        "fuzz",
+        &[
+            "quant-core",
+            "engine",
+            "network",
+            "quantize",
+            "resnet",
+            "dataset",
+            "results",
+            "report",
+            "bench",
+        ],
+        &["clap"],
+    ),
 ];
 
 /// Dependencies that only the crates named above may have.

@@ -238,6 +238,83 @@ fn names_and_keys_that_cannot_be_are_one_line_before_anything_is_opened() {
     assert!(text.contains(&data.display().to_string()), "{text}");
 }
 
+/// The program's command behind limits of the shell.
+#[cfg(unix)]
+fn behind(limits: &str, place: &Place, arguments: &[&str]) -> Output {
+    let program = quantlab("sweep");
+    std::process::Command::new("sh")
+        .args(["-c", &format!("{limits}; exec \"$0\" \"$@\"")])
+        .arg(program.get_program())
+        .args(program.get_args())
+        .current_dir(place.0.path())
+        .arg("e.toml")
+        .arg("--data")
+        .arg(shipped::data())
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+#[cfg(unix)]
+#[test]
+fn a_full_disk_and_a_folder_that_cannot_be_written_end_in_one_line_and_lose_nothing() {
+    let place = Place::new(|_| {});
+    let arguments = ["--results", "results", "--set", "weights.bits=8"];
+    assert!(behind(":", &place, &arguments).status.success());
+    let before = place.all("run.csv");
+    // From here on no file takes a byte; without the trap the system would end the process.
+    let full = "trap '' XFSZ; ulimit -f 0";
+    let other = ["--results", "results", "--set", "weights.bits=4"];
+    let output = behind(full, &place, &other);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let last = stderr(&output)
+        .lines()
+        .last()
+        .unwrap_or_default()
+        .to_owned();
+    assert!(last.starts_with("error: cannot "), "{}", stderr(&output));
+    assert_eq!(place.all("run.csv"), before);
+    assert!(behind(":", &place, &other).status.success());
+    assert!(
+        place
+            .all("run.csv")
+            .contains(before.lines().last().unwrap())
+    );
+    if cfg!(target_os = "linux") {
+        let nowhere = behind(":", &place, &["--results", "/proc/results"]);
+        assert!(refusal(&nowhere).contains("/proc/results"));
+    }
+}
+
+#[test]
+fn a_run_of_a_later_version_is_refused_in_one_line_and_kept() {
+    let place = Place::new(|_| {});
+    let arguments = ["--set", "weights.bits=8"];
+    assert!(place.sweep(&arguments).status.success());
+    let runs = std::fs::read_dir(place.path("results/e")).unwrap();
+    let files = runs.map(|run| run.unwrap().path().join("run.csv"));
+    let files: Vec<_> = files.filter(|file| file.is_file()).collect();
+    assert!(!files.is_empty());
+    for file in &files {
+        let text = std::fs::read_to_string(file).unwrap();
+        std::fs::write(file, text.replacen("\n2,", "\n3,", 1)).unwrap();
+    }
+    let before = place.all("run.csv");
+    let output = place.sweep(&arguments);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let last = stderr(&output)
+        .lines()
+        .last()
+        .unwrap_or_default()
+        .to_owned();
+    assert!(
+        last.contains("schema version `3`, this version reads 2"),
+        "{}",
+        stderr(&output)
+    );
+    assert_eq!(place.all("run.csv"), before);
+}
+
 #[test]
 fn the_help_lists_every_setting_by_subject_in_80_columns() {
     let output = quantlab("sweep").arg("--help").output().unwrap();

@@ -29,6 +29,8 @@ use crate::{Dataset, Error, Normalization, Record, Sampling, Source};
 
 /// Pixels a side.
 const SIDE: usize = 32;
+/// Bytes of a file: CIFAR-100's training images are 155 MB.
+const LARGEST: u64 = 1 << 30;
 /// Bytes of an image.
 const IMAGE: usize = SIDE * SIDE * 3;
 
@@ -254,8 +256,16 @@ impl Images {
 }
 
 fn append_binary(path: &Path, kind: Kind, images: &mut Images) -> Result<(), Error> {
-    let file = fs::read(path).map_err(Error::io(path))?;
     let (row, label) = kind.row();
+    let length = fs::metadata(path).map_err(Error::io(path))?.len();
+    if length > LARGEST {
+        return Err(Error::Length {
+            path: path.into(),
+            found: length,
+            row: row as u64,
+        });
+    }
+    let file = fs::read(path).map_err(Error::io(path))?;
     if !file.len().is_multiple_of(row) {
         return Err(Error::Length {
             path: path.into(),

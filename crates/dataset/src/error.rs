@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The operating system refused a file.
-    #[error("cannot read or write {}", path.display())]
+    #[error("cannot read or write {}", line(path.display()))]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -14,7 +14,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A folder holds none of the files that make up the data set, or only empty ones.
-    #[error("{}: {expected} missing or empty; {advice}", folder.display())]
+    #[error("{}: {expected} missing or empty; {advice}", line(folder.display()))]
     NoImages {
         /// The folder that was searched.
         folder: PathBuf,
@@ -26,8 +26,8 @@ pub enum Error {
     /// A file's length is no whole number of rows.
     #[error(
         "{}: {found} bytes is not a whole number of {row}-byte rows ({} rows and {} bytes left over); \
-         the file is truncated or not in the binary layout: fetch it again",
-        path.display(), found / row, found % row
+         or more than a set has; the file is truncated or not in the binary layout: fetch it again",
+        line(path.display()), found / row, found % row
     )]
     Length {
         /// The file.
@@ -38,7 +38,7 @@ pub enum Error {
         row: u64,
     },
     /// A label names no class.
-    #[error("{}: row {row} has label {found}, but labels go from 0 to {}; the file is damaged: fetch it again", path.display(), classes - 1)]
+    #[error("{}: row {row} has label {found}, but labels go from 0 to {}; the file is damaged: fetch it again", line(path.display()), classes - 1)]
     Label {
         /// The file.
         path: PathBuf,
@@ -50,7 +50,7 @@ pub enum Error {
         classes: usize,
     },
     /// Pixels, records and sizes that were handed to [`crate::Dataset::new`] contradict one another.
-    #[error("data set `{name}`: {detail}")]
+    #[error("data set `{}`: {}", line(name), line(detail))]
     Inconsistent {
         /// The data set's name.
         name: String,
@@ -59,9 +59,9 @@ pub enum Error {
     },
     /// A label that an offset moves to no output.
     #[error(
-        "data set `{name}`: image {image} has label {label}, with labels.offset = {offset} output {}, but the network has \
+        "data set `{}`: image {} has label {label}, with labels.offset = {offset} output {}, but the network has \
          outputs 0 to {}; set another labels.offset",
-        i64::from(*label) + i64::from(*offset), outputs.saturating_sub(1)
+        line(name), line(image), i64::from(*label) + i64::from(*offset), outputs.saturating_sub(1)
     )]
     LabelOffset {
         /// The data set's name.
@@ -77,9 +77,9 @@ pub enum Error {
     },
     /// A file in the layout of CIFAR's Python version cannot be used.
     #[error(
-        "{}: {problem}; expected is a batch of cifar-10-python.tar.gz or cifar-100-python.tar.gz as published, or take the \
+        "{}: {}; expected is a batch of cifar-10-python.tar.gz or cifar-100-python.tar.gz as published, or take the \
          binary version (cifar-10-binary.tar.gz)",
-        path.display()
+        line(path.display()), line(problem)
     )]
     Pickle {
         /// The file.
@@ -88,7 +88,7 @@ pub enum Error {
         problem: String,
     },
     /// A picture could not be encoded.
-    #[error("{}: {detail}", path.display())]
+    #[error("{}: {}", line(path.display()), line(detail))]
     Encode {
         /// The file that was being written.
         path: PathBuf,
@@ -96,15 +96,15 @@ pub enum Error {
         detail: String,
     },
     /// An image file cannot be decoded; the text says why, without the file's name.
-    #[error("{detail}")]
+    #[error("{}", line(detail))]
     Image {
         /// The reason.
         detail: String,
     },
     /// Some images of a folder cannot be decoded.
     #[error(
-        "{}: {count} of {total} images cannot be read: {examples}; repair or remove them, or go on without them by --skip-unreadable",
-        root.display()
+        "{}: {count} of {total} images cannot be read: {}; repair or remove them, or go on without them by --skip-unreadable",
+        line(root.display()), line(examples)
     )]
     Unreadable {
         /// The data set's folder.
@@ -118,8 +118,8 @@ pub enum Error {
     },
     /// A class folder has no place in the class list, so its images have no label.
     #[error(
-        "{}: this class is not one of the {classes} in {list}; remove or rename the folder, or give the class list that the model was trained with (labels.class_list)",
-        folder.display()
+        "{}: this class is not one of the {classes} in {}; remove or rename the folder, or give the class list that the model was trained with (labels.class_list)",
+        line(folder.display()), line(list)
     )]
     ClassNotListed {
         /// The class folder.
@@ -129,17 +129,25 @@ pub enum Error {
         /// How many there are.
         classes: usize,
     },
+    /// A class folder with more folders in it than any set has, by way of links.
+    #[error("{}: more than {most} folders in this class, links counted as often as they lead there", line(folder.display()))]
+    TooManyFolders {
+        /// The class folder.
+        folder: PathBuf,
+        /// How many there may be.
+        most: usize,
+    },
     /// A class folder without images, where labels are counted over folders.
     #[error(
         "{}: no image in this class folder, yet it counts as a class; remove it, or give a class list (labels.class_list) if the class is meant to have none",
-        folder.display()
+        line(folder.display())
     )]
     EmptyClass {
         /// The class folder.
         folder: PathBuf,
     },
     /// A class list cannot be used.
-    #[error("{}: {detail}; a class list has one class name a line, in index order", path.display())]
+    #[error("{}: {}; a class list has one class name a line, in index order", line(path.display()), line(detail))]
     ClassList {
         /// The list.
         path: PathBuf,
@@ -165,5 +173,40 @@ impl Error {
             path: path.to_path_buf(),
             source,
         }
+    }
+}
+
+/// `text` on one line, for names and words that come from files: control characters and those that turn the direction of writing
+/// escaped, cut after 800 characters.
+fn line(text: impl std::fmt::Display) -> String {
+    const LONGEST: usize = 800;
+    let text = text.to_string();
+    let mut out = String::new();
+    for c in text.chars().take(LONGEST) {
+        match c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}') {
+            true => out.extend(c.escape_default()),
+            false => out.push(c),
+        }
+    }
+    if text.chars().nth(LONGEST).is_some() {
+        out.push_str("...");
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_files_stay_on_one_line() {
+        let error = Error::EmptyClass {
+            folder: PathBuf::from("set/a\n\u{1b}[2Jb"),
+        };
+        let message = error.to_string();
+        assert!(
+            message.starts_with("set/a\\n\\u{1b}[2Jb: no image"),
+            "{message}"
+        );
     }
 }

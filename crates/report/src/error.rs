@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use results::one_line;
+
 /// Why a table or a plot could not be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -11,7 +13,7 @@ pub enum Error {
     #[error(transparent)]
     Results(#[from] results::Error),
     /// polars could not combine rows.
-    #[error("{path}: {problem}", path = path.display(), problem = first_line(error))]
+    #[error("{path}: {problem}", path = one_line(path.display()), problem = first_line(error))]
     Polars {
         /// The file or the experiment's folder.
         path: PathBuf,
@@ -19,13 +21,13 @@ pub enum Error {
         error: polars::error::PolarsError,
     },
     /// An experiment without a run.
-    #[error("no runs in {path}; `sweep` puts them there", path = path.display())]
+    #[error("no runs in {path}; `sweep` puts them there", path = one_line(path.display()))]
     Empty {
         /// The experiment's folder.
         path: PathBuf,
     },
     /// Rows that must be one.
-    #[error("{path}: {rows} rows for metric `{metric}` of layer `{layer}` in run {run_id}, allowed is 1", path = path.display())]
+    #[error("{path}: {rows} rows for metric `{metric}` of layer `{layer}` in run {run_id}, allowed is 1", metric = one_line(metric), layer = one_line(layer), run_id = one_line(run_id), path = one_line(path.display()))]
     Duplicate {
         /// The experiment's folder.
         path: PathBuf,
@@ -39,7 +41,7 @@ pub enum Error {
         rows: usize,
     },
     /// Files of one run, or a run and its float run, that contradict each other.
-    #[error("{path}: {problem}", path = path.display())]
+    #[error("{path}: {problem}", path = one_line(path.display()), problem = one_line(problem))]
     Disagree {
         /// The file.
         path: PathBuf,
@@ -55,7 +57,7 @@ pub enum Error {
         problem: &'static str,
     },
     /// Numbers that cannot be drawn.
-    #[error("histogram of `{layer}`: {problem}")]
+    #[error("histogram of `{layer}`: {problem}", layer = one_line(layer), problem = one_line(problem))]
     Histogram {
         /// The layer.
         layer: String,
@@ -63,7 +65,7 @@ pub enum Error {
         problem: String,
     },
     /// A file could not be written or read.
-    #[error("cannot {action} {path}: {error}", path = path.display())]
+    #[error("cannot {action} {path}: {error}", path = one_line(path.display()))]
     Io {
         /// What was tried.
         action: &'static str,
@@ -80,6 +82,6 @@ fn first_line(error: &polars::error::PolarsError) -> String {
         .to_string()
         .lines()
         .next()
+        .map(one_line)
         .unwrap_or_default()
-        .to_string()
 }

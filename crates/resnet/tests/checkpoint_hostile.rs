@@ -167,6 +167,39 @@ fn built_files() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         out.extend(b"t.");
         out
     };
+    // Copies of one large dictionary; a call that calls itself by way of an object and a list that holds itself.
+    let copied_dictionary = {
+        let mut out = b"\x80\x02K\x01q\x00}q\x01(".to_vec();
+        out.extend(b"h\x00h\x00".repeat(500_000));
+        out.extend(b"u(ccollections\nOrderedDict\nq\x02");
+        out.extend(b"h\x02h\x01\x85R".repeat(2000));
+        out.extend(b"t.");
+        out
+    };
+    let calls_itself =
+        own(b"ctorch._tensor\n_rebuild_from_type_v2\n)Rq\x00]q\x02(h\x00Nh\x02e0h\x00h\x02R");
+    // What is met many times, and takes long each time.
+    let module_met_often = {
+        let mut out = b"\x80\x02(ctorch.nn.modules.linear\nLinear\n)\x81}(".to_vec();
+        for table in ["_parameters", "_buffers", "_modules"] {
+            text(&mut out, table);
+            out.push(b'}');
+        }
+        out.extend(b"K\x01q\x02K\x01");
+        out.extend(b"h\x02h\x02".repeat(400_000));
+        out.extend(b"ubq\x01");
+        out.extend(b"h\x01".repeat(400_000));
+        out.extend(b"t.");
+        out
+    };
+    let key_met_often = {
+        let mut out = b"\x80\x02(}".to_vec();
+        text(&mut out, &"k".repeat(1 << 20));
+        out.extend(b"K\x01sq\x01");
+        out.extend(b"h\x01".repeat(400_000));
+        out.extend(b"t.");
+        out
+    };
     // The list of storage keys, an empty one here, is a pickle as well.
     let mut code_in_keys = legacy(b"\x80\x02}.", &[]);
     code_in_keys.truncate(code_in_keys.len() - b"\x80\x02](e.".len());
@@ -247,6 +280,18 @@ fn built_files() -> Vec<(&'static str, Vec<u8>, &'static str)> {
             "deep",
         ),
         ("subclasses with one large state", torch(&subclasses), bomb),
+        ("copies of one dictionary", torch(&copied_dictionary), bomb),
+        (
+            "a call that calls itself",
+            torch(&calls_itself),
+            "of itself",
+        ),
+        (
+            "a large module met many times",
+            torch(&module_met_often),
+            bomb,
+        ),
+        ("a long key met many times", torch(&key_met_often), bomb),
         (
             "keys for a number",
             torch(&own(b"K\x01X\x01\0\0\0kK\x02s")),

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 #[non_exhaustive]
 pub enum Error {
     /// The operating system refused something.
-    #[error("cannot {action} {path}: {error}", path = path.display())]
+    #[error("cannot {action} {path}: {error}", path = one_line(path.display()))]
     Io {
         /// What was tried, as a verb phrase ("read", "lock").
         action: &'static str,
@@ -19,7 +19,7 @@ pub enum Error {
         error: io::Error,
     },
     /// A name that becomes part of a path, and may not.
-    #[error("{what} `{name}` is not allowed: {allowed}")]
+    #[error("{what} `{name}` is not allowed: {allowed}", name = one_line(name))]
     Name {
         /// "experiment" or "run id".
         what: &'static str,
@@ -29,7 +29,7 @@ pub enum Error {
         allowed: &'static str,
     },
     /// The header of a file is not the one this version writes.
-    #[error("{path}: {problem}; this version reads schema {allowed}", path = path.display())]
+    #[error("{path}: {problem}; this version reads schema {allowed}", problem = one_line(problem), path = one_line(path.display()))]
     Columns {
         /// The file.
         path: PathBuf,
@@ -39,7 +39,7 @@ pub enum Error {
         allowed: u32,
     },
     /// A file of another schema version.
-    #[error("{path}: schema version `{found}`, this version reads {allowed}", path = path.display())]
+    #[error("{path}: schema version `{found}`, this version reads {allowed}", found = one_line(found), path = one_line(path.display()))]
     Version {
         /// The file.
         path: PathBuf,
@@ -49,7 +49,7 @@ pub enum Error {
         allowed: u32,
     },
     /// A line of a file that cannot be read as a row.
-    #[error("{path}, line {line}: {problem}", path = path.display())]
+    #[error("{path}, line {line}: {problem}", problem = one_line(problem), path = one_line(path.display()))]
     Line {
         /// The file.
         path: PathBuf,
@@ -59,7 +59,7 @@ pub enum Error {
         problem: String,
     },
     /// A file with a wrong number of rows.
-    #[error("{path}: {found} rows, but it must hold exactly {allowed}", path = path.display())]
+    #[error("{path}: {found} rows, but it must hold exactly {allowed}", path = one_line(path.display()))]
     RowCount {
         /// The file.
         path: PathBuf,
@@ -69,7 +69,7 @@ pub enum Error {
         allowed: usize,
     },
     /// A run that contradicts itself.
-    #[error("run {run_id}: {problem}")]
+    #[error("run {run_id}: {problem}", run_id = one_line(run_id), problem = one_line(problem))]
     Run {
         /// The run.
         run_id: String,
@@ -77,7 +77,7 @@ pub enum Error {
         problem: String,
     },
     /// A calibration table that contradicts itself.
-    #[error("calibration of `{site}`: {problem}")]
+    #[error("calibration of `{site}`: {problem}", site = one_line(site), problem = one_line(problem))]
     Calibration {
         /// The activation site.
         site: String,
@@ -85,7 +85,7 @@ pub enum Error {
         problem: String,
     },
     /// A file that is too long to be what it should be.
-    #[error("{path}: {found} bytes, but at most {allowed} are read", path = path.display())]
+    #[error("{path}: {found} bytes, but at most {allowed} are read", path = one_line(path.display()))]
     Size {
         /// The file.
         path: PathBuf,
@@ -95,7 +95,7 @@ pub enum Error {
         allowed: u64,
     },
     /// A run folder that lacks a file or whose name is not its run's id. Deleting the folder makes the run due again.
-    #[error("{path}: {problem}; delete the folder to have the run done again", path = path.display())]
+    #[error("{path}: {problem}; delete the folder to have the run done again", problem = one_line(problem), path = one_line(path.display()))]
     Folder {
         /// The run folder.
         path: PathBuf,
@@ -103,7 +103,7 @@ pub enum Error {
         problem: String,
     },
     /// A successful run is never overwritten.
-    #[error("{path} holds a finished run, which is never overwritten", path = path.display())]
+    #[error("{path} holds a finished run, which is never overwritten", path = one_line(path.display()))]
     AlreadyComplete {
         /// The run folder.
         path: PathBuf,
@@ -119,5 +119,47 @@ impl Error {
             path,
             error,
         }
+    }
+}
+
+/// `text` on one line, for words that come from a file: control characters and those that turn the direction of writing escaped, cut
+/// after 400 characters.
+pub fn one_line(text: impl std::fmt::Display) -> String {
+    one_line_of(text, 400)
+}
+
+/// The same, cut after `longest` characters.
+pub fn one_line_of(text: impl std::fmt::Display, longest: usize) -> String {
+    let text = text.to_string();
+    let mut out = String::new();
+    for c in text.chars().take(longest) {
+        match c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}') {
+            true => out.extend(c.escape_default()),
+            false => out.push(c),
+        }
+    }
+    if text.chars().nth(longest).is_some() {
+        out.push_str("...");
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_a_file_stay_on_one_line_of_bounded_length() {
+        let error = Error::Line {
+            path: PathBuf::from("a\nb.csv"),
+            line: 3,
+            problem: format!("column `\u{1b}[2J\u{202e}{}`", "x".repeat(5000)),
+        };
+        let message = error.to_string();
+        assert!(
+            message.starts_with("a\\nb.csv, line 3: column `\\u{1b}[2J\\u{202e}xxx"),
+            "{message}"
+        );
+        assert!(message.len() < 500 && !message.contains(char::is_control));
     }
 }

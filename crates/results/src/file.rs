@@ -46,6 +46,12 @@ fn put_rows<W: Write, R: Row>(to: W, rows: &[R]) -> std::io::Result<W> {
 /// # Errors
 /// [`Error::Io`], [`Error::Version`], [`Error::Columns`], or [`Error::Line`] with the line and the column.
 pub fn read_rows<R: Row>(path: &Path) -> Result<Vec<R>, Error> {
+    // A pipe would keep us waiting, and a device has no end.
+    let found = std::fs::metadata(path).map_err(Error::io("read", path))?;
+    if !found.is_file() {
+        let other = std::io::Error::other("no regular file");
+        return Err(Error::io("read", path)(other));
+    }
     let file = File::open(path).map_err(Error::io("read", path))?;
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)

@@ -302,6 +302,97 @@ fn many_writers_of_one_run_leave_one_whole_folder() {
     );
 }
 
+#[test]
+fn a_run_of_another_version_is_refused_in_one_line_and_stays_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let path = store.write(&run(4)).unwrap().join("run.csv");
+    let text = fs::read_to_string(&path).unwrap();
+    let id = run(4).row.run_id;
+    // A later version: another schema; the same one with a column that is not known here; both.
+    let column = text.replacen("schema,", "schema,of_later,", 1);
+    let column = column.replacen("\n2,", "\n2,x,", 1);
+    let both = column.replacen("\n2,", "\n3,", 1);
+    for (later, says) in [
+        (text.replacen("\n2,", "\n3,", 1), "schema version `3`"),
+        (column, "column `of_later` is unknown"),
+        (both, "schema version `3`"),
+    ] {
+        fs::write(&path, &later).unwrap();
+        for error in [
+            store.is_complete(EXPERIMENT, &id).unwrap_err(),
+            store.read(EXPERIMENT, &id).unwrap_err(),
+            store.write(&run(4)).unwrap_err(),
+        ] {
+            let message = error.to_string();
+            assert!(
+                message.contains(says) && !message.contains('\n'),
+                "{message}"
+            );
+        }
+        assert_eq!(fs::read_to_string(&path).unwrap(), later);
+        // The other runs of the folder are nobody's business.
+        let other = store.write(&run(6)).unwrap();
+        assert!(store.is_complete(EXPERIMENT, &run(6).row.run_id).unwrap());
+        fs::remove_dir_all(other).unwrap();
+    }
+    assert!(
+        litter(folder.path()).is_empty(),
+        "{:?}",
+        litter(folder.path())
+    );
+}
+
+/// Files of at most so many bytes can be written, as on a disk that is full from there on.
+#[cfg(unix)]
+#[test]
+fn a_disk_that_is_full_leaves_no_half_run_and_a_run_that_is_there() {
+    const FULL: &str = "RESULTS_TEST_FULL_FOLDER";
+    let mut long = run(5);
+    let row = long.predictions[0].clone();
+    long.predictions = (0..5000)
+        .map(|n| PredictionRow {
+            image: format!("image {n}"),
+            ..row.clone()
+        })
+        .collect();
+    if let Some(folder) = std::env::var_os(FULL) {
+        let store = Store::open(&folder).unwrap();
+        let message = store.write(&long).unwrap_err().to_string();
+        let is_line = message.starts_with("cannot ") && !message.contains('\n');
+        assert!(is_line && message.contains("predictions.csv"), "{message}");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    store.write(&run(4)).unwrap();
+    // Without the trap, the system would end the process where it now refuses to write.
+    let child = Command::new("sh")
+        .args(["-c", "trap '' XFSZ; ulimit -f 16; exec \"$0\" \"$@\""])
+        .arg(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "a_disk_that_is_full_leaves_no_half_run_and_a_run_that_is_there",
+        ])
+        .env(FULL, folder.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&child.stdout) + String::from_utf8_lossy(&child.stderr);
+    assert!(
+        child.status.success() && said.contains("1 passed"),
+        "{said}"
+    );
+    assert!(store.is_complete(EXPERIMENT, &run(4).row.run_id).unwrap());
+    assert_eq!(store.runs(EXPERIMENT).unwrap().len(), 1);
+    assert!(
+        litter(folder.path()).is_empty(),
+        "{:?}",
+        litter(folder.path())
+    );
+    store.write(&long).unwrap();
+    assert_eq!(store.runs(EXPERIMENT).unwrap().len(), 2);
+}
+
 const CHILD_FOLDER: &str = "RESULTS_TEST_CHILD_FOLDER";
 
 /// Not a claim: the other process of the tests below, which run this binary again with the variable set.

@@ -59,16 +59,19 @@ impl Leaf<'_, '_> {
             if keys.len() == 1 {
                 return Ok(vec![value(item)?]);
             }
-            let line = line_of(text, item.span().start);
             let n = keys.len();
+            // Told for errors alone: lines are counted from the beginning.
+            let line = || line_of(text, item.span().start);
             match item.get_ref() {
                 DeValue::Array(values) if values.len() == n => values.iter().map(value).collect(),
                 DeValue::Array(values) => bail!(
-                    "line {line}: `{key}` are {n} keys, but a combination has {} values",
+                    "line {}: `{key}` are {n} keys, but a combination has {} values",
+                    line(),
                     values.len()
                 ),
                 _ => bail!(
-                    "line {line}: `{key}` vary together: each item is a list of {n} values, one for each key"
+                    "line {}: `{key}` vary together: each item is a list of {n} values, one for each key",
+                    line()
                 ),
             }
         };
@@ -76,6 +79,9 @@ impl Leaf<'_, '_> {
         Ok(Variation { keys, rows })
     }
 }
+
+/// Of all settings together.
+const LONGEST_KEY: usize = 4000;
 
 /// The leaves below a table, dotted keys joined, in the file's order. An unknown key is an error that names its line.
 pub(super) fn leaves<'t, 'i>(
@@ -90,6 +96,9 @@ pub(super) fn leaves<'t, 'i>(
             DeValue::Table(inner) => found.extend(leaves(text, &format!("{name}."), inner)?),
             value => {
                 let line = line_of(text, key.span().start);
+                if name.len() > LONGEST_KEY {
+                    bail!("line {line}: a key of {} characters", name.len());
+                }
                 for key in joined(&name) {
                     settings::check_key(key).with_context(|| format!("line {line}"))?;
                 }

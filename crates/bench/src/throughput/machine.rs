@@ -27,7 +27,7 @@ pub struct Machine {
 impl Machine {
     /// Asks the system; memory is that of this moment.
     pub fn detect(settings: &Settings) -> Self {
-        let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+        let now = crate::environment::stamp(SystemTime::now());
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let processors = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         Self {

@@ -4,11 +4,8 @@ use std::borrow::Cow;
 use std::path::Path;
 
 use super::pickle::Dict;
-use super::{IMAGE, Images, Kind};
+use super::{IMAGE, Images, Kind, LARGEST};
 use crate::Error;
-
-/// CIFAR-100's training images are 155 MB.
-const LARGEST: u64 = 1 << 30;
 
 /// Adds the images of one file.
 pub(super) fn append(path: &Path, kind: Kind, images: &mut Images) -> Result<(), Error> {

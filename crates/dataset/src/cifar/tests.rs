@@ -52,6 +52,12 @@ fn damaged_files_are_named_with_what_is_wrong_and_what_to_do() {
             && short.contains("1 rows and 3072 bytes left"),
         "{short}"
     );
+    fs::File::create(folder.path().join("test_batch.bin"))
+        .unwrap()
+        .set_len(3073 << 30)
+        .unwrap();
+    let huge = message(None);
+    assert!(huge.contains("or more than a set has"), "{huge}");
     let label = message(Some([row(1, 0), row(10, 0)].concat()));
     assert!(
         label.contains("test_batch.bin: row 1 has label 10, but labels go from 0 to 9"),

@@ -130,6 +130,10 @@ struct Frame {
     components: u8,
 }
 
+/// Scans of a file: a progressive one has some ten. Each is a walk over the whole image, whatever few bytes it has, so that a small file of
+/// many would take hours.
+const MOST_SCANS: usize = 200;
+
 /// Follows the segments from the start marker to the end marker, through the entropy-coded data between them.
 fn walk(bytes: &[u8]) -> Result<Frame, Error> {
     let truncated = || {
@@ -166,7 +170,12 @@ fn walk(bytes: &[u8]) -> Result<Frame, Error> {
         let segment = bytes.get(at + 2..at + length).ok_or_else(truncated)?;
         at += length;
         match marker {
-            0xDA => scans += 1,
+            0xDA => {
+                scans += 1;
+                if scans > MOST_SCANS {
+                    return Err(bad(format!("a JPEG of more than {MOST_SCANS} scans")));
+                }
+            }
             // Every SOF; C4 (Huffman tables), C8 (reserved) and CC (arithmetic conditioning) lie among them.
             0xC0..=0xCF if !matches!(marker, 0xC4 | 0xC8 | 0xCC) => match *segment {
                 [_, h1, h0, w1, w0, components, ..] => {
@@ -196,6 +205,20 @@ pub(super) mod tests {
     use sha2::{Digest, Sha256};
 
     const RGB: &[u8] = include_bytes!("../../tests/data/rgb.jpg");
+    #[test]
+    fn a_file_of_thousands_of_scans_is_refused_before_it_is_decoded() {
+        let scan = PROGRESSIVE
+            .windows(2)
+            .position(|pair| pair == [0xFF, 0xDA])
+            .unwrap();
+        let (start, end) = PROGRESSIVE.split_at(scan);
+        let mut bytes = start.to_vec();
+        bytes.extend(b"\xFF\xDA\0\x08\x01\x01\0\0\x3F\0".repeat(3000));
+        bytes.extend(end);
+        let message = decode(&bytes).unwrap_err().to_string();
+        assert!(message.contains("200 scans"), "{message}");
+    }
+
     const PROGRESSIVE: &[u8] = include_bytes!("../../tests/data/progressive.jpg");
     const GRAY: &[u8] = include_bytes!("../../tests/data/gray.jpg");
     const CMYK: &[u8] = include_bytes!("../../tests/data/cmyk.jpg");

@@ -40,6 +40,11 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Rgb, Error> {
 
     // Beside the image the crate allocates 64 MiB at most.
     let mut reader = decoder.read_info().map_err(corrupt)?;
+    // The crate looks colours up in threes without a check.
+    let palette = reader.info().palette.as_ref().map_or(3, |p| p.len());
+    if palette == 0 || palette % 3 != 0 || palette > 768 {
+        return Err(bad("corrupt PNG: a palette that is no list of colours"));
+    }
     let size = reader
         .output_buffer_size()
         .ok_or_else(|| bad("corrupt PNG: its size overflows"))?;
@@ -192,6 +197,19 @@ mod tests {
             NONE,
         );
         assert_eq!(first_channel(&alpha), [19, 255]);
+    }
+
+    #[test]
+    fn a_palette_that_ends_within_a_colour_is_refused() {
+        for bytes in [0, 1, 2, 4, 5] {
+            let palette = Chunks {
+                palette: Some(&[9; 5][..bytes]),
+                transparent: Some(&[0]),
+            };
+            let file = encode(2, ColorType::Indexed, BitDepth::Eight, &[0, 1], palette);
+            let message = decode(&file).unwrap_err().to_string();
+            assert!(message.starts_with("corrupt PNG: "), "{bytes}: {message}");
+        }
     }
 
     #[test]

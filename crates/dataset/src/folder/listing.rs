@@ -18,6 +18,9 @@ const EXTENSIONS: [&str; 9] = [
     ".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp",
 ];
 
+/// Folders below one class, each counted as often as links lead to it.
+const MOST_FOLDERS: usize = 100_000;
+
 /// An image file.
 #[derive(Debug)]
 pub(crate) struct Entry {
@@ -89,7 +92,16 @@ fn walk(root: &Path, folder: usize, listing: &mut Listing) -> Result<(), Error> 
         path: top,
     }];
     let mut folders = Vec::new();
+    let mut met = 0;
     while let Some(Pending { path, ancestry }) = pending.pop() {
+        // Links of which each leads to two others make twice as many paths with every step.
+        met += 1;
+        if met > MOST_FOLDERS {
+            return Err(Error::TooManyFolders {
+                folder: root.join(&listing.folders[folder]),
+                most: MOST_FOLDERS,
+            });
+        }
         let mut files = Vec::new();
         for found in read(root, &path, &mut listing.misnamed)? {
             if !found.is_folder {
@@ -271,6 +283,23 @@ mod tests {
             paths(root.path()),
             ["a/dangling.png", "a/sub/1.png", "a/twice/2.png", "b/2.png"]
         );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_that_double_the_paths_with_every_step_are_refused() {
+        let root = tempfile::tempdir().unwrap();
+        for step in 0..20 {
+            let folder = root.path().join(format!("a/{step}"));
+            fs::create_dir_all(&folder).unwrap();
+            for name in ["x", "y"] {
+                let next = root.path().join(format!("a/{}", step + 1));
+                std::os::unix::fs::symlink(next, folder.join(name)).unwrap();
+            }
+        }
+        fs::create_dir_all(root.path().join("a/20")).unwrap();
+        let error = list(root.path()).unwrap_err().to_string();
+        assert!(error.contains("more than 100000 folders"), "{error}");
     }
 
     #[cfg(target_os = "linux")]

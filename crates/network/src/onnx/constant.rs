@@ -39,8 +39,14 @@ pub(crate) enum Data {
 /// Numbers that a constant may have; the largest networks have a tenth of it in one tensor.
 pub(crate) const LARGEST: usize = 1 << 29;
 
+/// Extents beside one of 0 may not be larger: lists are made along each axis.
+const LARGEST_OF_NONE: usize = 1 << 16;
+
 /// The product of extents, if it is no larger than [`LARGEST`].
 pub(crate) fn elements(shape: &[usize]) -> Option<usize> {
+    if shape.contains(&0) && shape.iter().any(|&extent| extent > LARGEST_OF_NONE) {
+        return None;
+    }
     let n = shape
         .iter()
         .try_fold(1_usize, |n, &extent| n.checked_mul(extent));

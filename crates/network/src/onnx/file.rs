@@ -14,10 +14,19 @@ use crate::tensors::hex;
 /// protobuf's own limit.
 const LARGEST_FILE: u64 = 1 << 31;
 
+/// Bytes that messages may take in memory, and those for each byte of the file. An empty message is two bytes in a file and hundreds in memory.
+const MESSAGES: usize = 64 << 20;
+const MESSAGES_A_BYTE: usize = 8;
+
 /// Reads the message in `path`; with the SHA-256 of its bytes.
 pub(crate) fn open(path: &Path) -> Result<(proto::Model, String), Error> {
     let about = |e: std::io::Error| Error::onnx(format!("it cannot be read: {e}"));
-    let length = fs::metadata(path).map_err(about)?.len();
+    let found = fs::metadata(path).map_err(about)?;
+    // A pipe would keep us waiting, and a device has no end.
+    if !found.is_file() {
+        return Err(Error::onnx("no regular file".to_owned()));
+    }
+    let length = found.len();
     if length > LARGEST_FILE {
         return Err(Error::onnx(format!(
             "{length} bytes are more than a model has"
@@ -30,6 +39,12 @@ pub(crate) fn open(path: &Path) -> Result<(proto::Model, String), Error> {
     if bytes.starts_with(b"version https://git-lfs") {
         return Err(Error::onnx(
             "a Git LFS pointer, not the model: fetch it with git lfs pull".to_owned(),
+        ));
+    }
+    let most = MESSAGES + MESSAGES_A_BYTE * bytes.len();
+    if proto::memory(&bytes).is_some_and(|memory| memory > most) {
+        return Err(Error::onnx(
+            "its messages would take many times the memory of the file: a memory bomb".to_owned(),
         ));
     }
     let model = proto::Model::decode(&bytes[..]);

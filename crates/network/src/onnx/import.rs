@@ -9,6 +9,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use engine::{Code, Shape};
+use prost::Message;
 
 use super::constant::Constant;
 use super::file::Folder;
@@ -24,6 +25,10 @@ use crate::topology::{Node, NodeId, Topology, Value};
 
 /// Operator sets whose rules are known.
 const OPSETS: std::ops::RangeInclusive<i64> = 7..=25;
+/// Numbers that operators may read of constants, make of them, or list: so many, and so many for each byte of the file. A weight of 8
+/// bits is read, computed, turned and read again.
+const MOST_NUMBERS: usize = 1 << 22;
+const NUMBERS_A_BYTE: usize = 16;
 /// Nodes that a file may have.
 const MOST_NODES: usize = 1 << 20;
 
@@ -53,6 +58,10 @@ pub(crate) struct Import {
     /// The tensor of the file that is the result.
     pub output: String,
     names: HashSet<String>,
+    /// The number that was last put behind a name.
+    numbered: HashMap<String, usize>,
+    /// Numbers that constants may still have: read by operators, computed, listed in nodes.
+    left: usize,
     /// What of the file was passed over or taken to be so.
     pub notes: BTreeMap<String, usize>,
     /// What values are rounded to; none where a value is rounded in two ways.
@@ -78,6 +87,7 @@ pub struct Imported {
 
 /// The network of `model`, which lies in `folder`.
 pub(crate) fn import(model: proto::Model, folder: &Path) -> Result<Imported, Error> {
+    let file = model.encoded_len();
     let own = |set: &&proto::OperatorSet| is_standard(&set.domain);
     let opset = model
         .opset_import
@@ -120,6 +130,8 @@ pub(crate) fn import(model: proto::Model, folder: &Path) -> Result<Imported, Err
         element: 1,
         output: output.name.clone(),
         names: HashSet::from([engine::INPUT.to_owned()]),
+        numbered: HashMap::new(),
+        left: MOST_NUMBERS.saturating_add(file.saturating_mul(NUMBERS_A_BYTE)),
         notes: BTreeMap::new(),
         codes: HashMap::new(),
         grids: HashMap::new(),
@@ -134,6 +146,10 @@ pub(crate) fn import(model: proto::Model, folder: &Path) -> Result<Imported, Err
     for tensor in &graph.initializer {
         if needed.contains(tensor.name.as_str()) || tensor.name == output.name {
             let constant = Constant::read(tensor, &folder)?;
+            if tensor.data_location != 0 {
+                let more = constant.len().saturating_mul(NUMBERS_A_BYTE);
+                import.left = import.left.saturating_add(more);
+            }
             import.define(&tensor.name, Known::Constant(Rc::new(constant)))?;
         }
     }
@@ -164,6 +180,19 @@ pub(crate) fn import(model: proto::Model, folder: &Path) -> Result<Imported, Err
         }
     }
     import.finish(output, input)
+}
+
+/// Numbers that an operation lists.
+fn listed_numbers(op: &Op) -> usize {
+    let axis = |axis: &engine::Axis| match axis {
+        engine::Axis::Whole => 0,
+        engine::Axis::Of(places) => places.len(),
+    };
+    match op {
+        Op::Gather(gather) => axis(&gather.channels) + axis(&gather.rows) + axis(&gather.columns),
+        Op::ClipEach(ends) => ends.len(),
+        _ => 0,
+    }
 }
 
 /// The operator, for a message.
@@ -409,6 +438,19 @@ impl Import {
         }
     }
 
+    /// Numbers that constants may still have.
+    pub fn left(&self) -> usize {
+        self.left
+    }
+
+    /// Fewer by so many.
+    pub fn spend(&mut self, numbers: usize) -> Result<(), String> {
+        let left = self.left.checked_sub(numbers);
+        self.left = left
+            .ok_or("its constants grow beyond what a file of its size can mean: a memory bomb")?;
+        Ok(())
+    }
+
     /// Adds a node under a name that resembles `name`, its value as a map.
     pub fn push(&mut self, name: &str, op: Op, inputs: &[&View]) -> Result<View, String> {
         let name = self.unique(name);
@@ -419,6 +461,7 @@ impl Import {
         {
             return Err(format!("makes a map of {shape}"));
         }
+        self.spend(listed_numbers(&op))?;
         let inputs = inputs.iter().map(|view| view.value).collect();
         self.nodes.push(Node { name, op, inputs });
         self.shapes.push(shape);
@@ -452,11 +495,13 @@ impl Import {
             clean
         };
         let mut name = clean.clone();
-        let mut number = 1;
+        // Those below were taken the last time.
+        let mut number = self.numbered.get(&clean).copied().unwrap_or(1);
         while !self.names.insert(name.clone()) {
             number += 1;
             name = format!("{clean}_{number}");
         }
+        self.numbered.insert(clean, number);
         name
     }
 

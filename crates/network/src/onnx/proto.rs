@@ -149,3 +149,115 @@ pub(crate) struct Dimension {
     #[prost(string, tag = "2")]
     pub name: String,
 }
+
+/// A kind of message, or of a list, as far as its memory goes.
+#[derive(Clone, Copy)]
+enum Kind {
+    Model,
+    Graph,
+    Node,
+    Attribute,
+    Tensor,
+    Entry,
+    ValueInfo,
+    Type,
+    TensorType,
+    TensorShape,
+    /// Without messages in it, of so many bytes.
+    Plain(usize),
+}
+
+impl Kind {
+    /// Bytes of itself.
+    fn size(self) -> usize {
+        match self {
+            Self::Model => size_of::<Model>(),
+            Self::Graph => size_of::<Graph>(),
+            Self::Node => size_of::<Node>(),
+            Self::Attribute => size_of::<Attribute>(),
+            Self::Tensor => size_of::<Tensor>(),
+            Self::Entry => size_of::<Entry>(),
+            Self::ValueInfo => size_of::<ValueInfo>(),
+            Self::Type => size_of::<Type>(),
+            Self::TensorType => size_of::<TensorType>(),
+            Self::TensorShape => size_of::<TensorShape>(),
+            Self::Plain(size) => size,
+        }
+    }
+
+    /// What its field `tag` holds.
+    fn field(self, tag: u64) -> Option<Self> {
+        let text = Self::Plain(size_of::<String>());
+        Some(match (self, tag) {
+            (Self::Model, 7) => Self::Graph,
+            (Self::Model, 8) => Self::Plain(size_of::<OperatorSet>()),
+            (Self::Model, 14) | (Self::Tensor, 13) => Self::Entry,
+            (Self::Graph, 1) => Self::Node,
+            (Self::Graph, 5) | (Self::Attribute, 5) => Self::Tensor,
+            (Self::Graph, 11 | 12) => Self::ValueInfo,
+            (Self::Node, 1 | 2) => text,
+            (Self::Node, 5) => Self::Attribute,
+            (Self::ValueInfo, 2) => Self::Type,
+            (Self::Type, 1) => Self::TensorType,
+            (Self::TensorType, 2) => Self::TensorShape,
+            (Self::TensorShape, 1) => Self::Plain(size_of::<Dimension>()),
+            _ => return None,
+        })
+    }
+}
+
+/// Bytes that the messages of a model will take at least, were each list twice as long as it is; none where it is no message.
+pub(crate) fn memory(bytes: &[u8]) -> Option<usize> {
+    let mut all = 0usize;
+    let mut pending = vec![(Kind::Model, bytes)];
+    while let Some((kind, mut rest)) = pending.pop() {
+        all = all.saturating_add(2 * kind.size());
+        if matches!(kind, Kind::Plain(_) | Kind::Entry) {
+            continue;
+        }
+        while !rest.is_empty() {
+            let key = prost::encoding::decode_varint(&mut rest).ok()?;
+            let len = match key & 7 {
+                0 => {
+                    prost::encoding::decode_varint(&mut rest).ok()?;
+                    continue;
+                }
+                1 => 8,
+                2 => usize::try_from(prost::encoding::decode_varint(&mut rest).ok()?).ok()?,
+                5 => 4,
+                _ => return None,
+            };
+            let (inner, behind) = rest.split_at_checked(len)?;
+            rest = behind;
+            if let (2, Some(field)) = (key & 7, kind.field(key >> 3)) {
+                pending.push((field, inner));
+            }
+        }
+    }
+    Some(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_memory_of_messages_is_told_before_any_is_made() {
+        let node = Node {
+            input: vec![String::new(); 100],
+            ..Node::default()
+        };
+        let model = Model {
+            graph: Some(Graph {
+                node: vec![node; 50],
+                ..Graph::default()
+            }),
+            ..Model::default()
+        };
+        let bytes = model.encode_to_vec();
+        let told = memory(&bytes).unwrap();
+        let least = 50 * (size_of::<Node>() + 100 * size_of::<String>());
+        assert!((least..3 * least).contains(&told), "{told} of {least}");
+        assert_eq!(memory(&bytes[..bytes.len() - 1]), None);
+    }
+}

@@ -124,6 +124,8 @@ impl Walk<'_> {
             (false, 0) => 0,
             (false, len) => len + 1,
         };
+        // They are searched four times, each time that the module is met.
+        self.budget.charge(8 * attributes.len() as u64)?;
         let hidden = self.tree.entry(attributes, "_non_persistent_buffers_set");
         let hidden: BTreeSet<Rc<str>> = match hidden.map(|id| self.tree.get(id)) {
             Some(Value::Sequence(names)) => self.names_in(names)?,
@@ -171,6 +173,8 @@ impl Walk<'_> {
             let Some(key) = self.tree.key(key) else {
                 continue;
             };
+            // Looked up here, and put into the path.
+            self.budget.charge(key.len() as u64)?;
             let place = *places.entry(key.clone()).or_insert(out.len());
             match out.get_mut(place) {
                 Some(earlier) => earlier.1 = value,

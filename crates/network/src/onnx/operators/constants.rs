@@ -1,7 +1,7 @@
 //! Operators on constants alone, as exporters write them: shapes that are computed, weights behind a transpose or a quantizer.
 
 use super::{Call, axes, axis, parts, permutation, quant, quantizers};
-use crate::onnx::constant::{Constant, Data, LARGEST, elements};
+use crate::onnx::constant::{Constant, Data, elements};
 
 /// The result of a node whose operands are constants; none where it is no operator for constants.
 pub(super) fn fold(call: &Call<'_>) -> Option<Result<Constant, String>> {
@@ -76,14 +76,22 @@ fn constant(call: &Call<'_>) -> Result<Constant, String> {
 }
 
 /// A shape from integers.
-fn extents(values: &[i64]) -> Result<Vec<usize>, String> {
+fn extents(call: &Call<'_>, values: &[i64]) -> Result<Vec<usize>, String> {
     let shape: Option<Vec<usize>> = values.iter().map(|&v| usize::try_from(v).ok()).collect();
-    let shape = shape.filter(|shape| elements(shape).is_some());
-    shape.ok_or_else(|| format!("extents {values:?}, more than {LARGEST} numbers or none"))
+    let shape = shape.filter(|shape| within(call, shape).is_some());
+    shape.ok_or_else(|| {
+        let shown = &values[..values.len().min(8)];
+        format!("extents {shown:?}, more numbers than there can be, or none")
+    })
+}
+
+/// [`elements`], if there may be so many more.
+fn within(call: &Call<'_>, shape: &[usize]) -> Option<usize> {
+    elements(shape).filter(|&n| n <= call.most)
 }
 
 fn constant_of_shape(call: &Call<'_>) -> Result<Constant, String> {
-    let shape = extents(&integers(call, 0)?)?;
+    let shape = extents(call, &integers(call, 0)?)?;
     let value = match call.tensor("value")? {
         Some(tensor) => Constant::read(tensor, call.folder).map_err(|e| e.to_string())?,
         None => Constant::float(vec![1], vec![0.0]),
@@ -174,7 +182,7 @@ fn gather(call: &Call<'_>) -> Result<Constant, String> {
     along[at] = wanted;
     let mut shape = from.shape.clone();
     shape.splice(at..=at, indices.shape.iter().copied());
-    if elements(&shape).is_none() {
+    if within(call, &shape).is_none() {
         return Err(format!("to {shape:?}"));
     }
     Ok(picked(&from, shape, grid(&from.shape, &along).into_iter()))
@@ -219,7 +227,7 @@ fn concat(call: &Call<'_>) -> Result<Constant, String> {
         }
         shape[at] += part.shape[at];
     }
-    elements(&shape).ok_or_else(|| format!("to {shape:?}"))?;
+    within(call, &shape).ok_or_else(|| format!("to {shape:?}"))?;
     let outer: usize = shape[..at].iter().product();
     let inner = |part: &Constant| part.shape[at..].iter().product::<usize>();
     let runs = (0..outer).flat_map(|o| {
@@ -361,7 +369,7 @@ fn binary(
     whole: fn(i64, i64) -> Option<i64>,
 ) -> Result<Constant, String> {
     let (a, b) = (given(call, 0)?, given(call, 1)?);
-    let shape = broadcast(&a.shape, &b.shape)?;
+    let shape = broadcast(call, &a.shape, &b.shape)?;
     let (left, right) = (spread(&a.shape, &shape), spread(&b.shape, &shape));
     let pairs = left.into_iter().zip(right);
     let data = match (&a.data, &b.data) {
@@ -384,14 +392,14 @@ fn binary(
 
 fn expand(call: &Call<'_>) -> Result<Constant, String> {
     let from = given(call, 0)?;
-    let target = extents(&integers(call, 1)?)?;
-    let shape = broadcast(&from.shape, &target)?;
+    let target = extents(call, &integers(call, 1)?)?;
+    let shape = broadcast(call, &from.shape, &target)?;
     let places = spread(&from.shape, &shape);
     Ok(picked(&from, shape, places.into_iter()))
 }
 
 /// The shape of two arrays broadcast against each other.
-fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>, String> {
+fn broadcast(call: &Call<'_>, a: &[usize], b: &[usize]) -> Result<Vec<usize>, String> {
     let rank = a.len().max(b.len());
     let extent =
         |shape: &[usize], i: usize| (i + shape.len()).checked_sub(rank).map_or(1, |i| shape[i]);
@@ -402,7 +410,7 @@ fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>, String> {
     });
     let joint: Option<Vec<usize>> = joint.collect();
     joint
-        .filter(|shape| elements(shape).is_some())
+        .filter(|shape| within(call, shape).is_some())
         .ok_or_else(|| format!("{a:?} beside {b:?}"))
 }
 

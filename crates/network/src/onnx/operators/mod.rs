@@ -92,6 +92,8 @@ pub(crate) struct Call<'a> {
     pub operands: Vec<Option<Known>>,
     pub opset: i64,
     pub batch: usize,
+    /// Numbers that a constant may have that is computed here.
+    pub most: usize,
 }
 
 /// The results of `node`.
@@ -123,19 +125,29 @@ pub(crate) fn run(
             None => Err(format!("its operand {} is not there", quoted(name))),
         },
     });
+    let operands = operands.collect::<Result<Vec<Option<Known>>, String>>()?;
+    // Operators copy what they read, some of it several times and into the network.
+    let read = operands.iter().map(|operand| match operand {
+        Some(Known::Constant(constant)) => constant.len(),
+        _ => 0,
+    });
+    import.spend(read.sum())?;
     let call = Call {
         node,
         folder,
         name: name(node),
-        operands: operands.collect::<Result<_, _>>()?,
+        operands,
         opset: import.opset,
         batch: import.batch,
+        most: import.left(),
     };
     let is_constant = |operand: &Option<Known>| !matches!(operand, Some(Known::View(_)));
     if call.operands.iter().all(is_constant)
         && let Some(folded) = constants::fold(&call)
     {
-        return Ok(vec![Known::Constant(Rc::new(folded?))]);
+        let folded = folded?;
+        import.spend(folded.len())?;
+        return Ok(vec![Known::Constant(Rc::new(folded))]);
     }
     let found = TABLE.iter().find(|(name, _)| *name == node.op_type);
     match found {
@@ -211,6 +223,7 @@ impl<'a> Call<'a> {
             operands,
             opset: self.opset,
             batch: self.batch,
+            most: self.most,
         }
     }
 

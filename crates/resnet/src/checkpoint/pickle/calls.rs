@@ -47,7 +47,12 @@ impl Machine<'_> {
                     Made::New(object())
                 } else {
                     let (function, arguments) = (*function, *arguments);
-                    if matches!(self.tree.get(function), Value::Class(inner) if **inner == *class) {
+                    // Also by an object that was made by calling it: a list that holds itself would go round for ever.
+                    let is_itself = match self.tree.get(function) {
+                        Value::Class(inner) | Value::Object { class: inner, .. } => *inner == class,
+                        _ => false,
+                    };
+                    if is_itself {
                         return Err(Refusal::damaged("a tensor that is made of itself"));
                     }
                     self.call(function, arguments)?
@@ -186,7 +191,10 @@ impl Machine<'_> {
     fn ordered(&mut self, items: Id) -> Result<Value, Refusal> {
         let pairs = match self.tree.get(items) {
             Value::Sequence(items) => items.clone(),
-            Value::Dict(entries) => return Ok(Value::Dict(entries.clone())),
+            Value::Dict(entries) => {
+                self.budget.charge(8 * entries.len() as u64)?;
+                return Ok(Value::Dict(entries.clone()));
+            }
             _ => return Err(Refusal::damaged("a dictionary of no pairs")),
         };
         self.budget.charge(16 * pairs.len() as u64)?;
