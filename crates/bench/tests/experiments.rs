@@ -165,7 +165,7 @@ fn every_published_value_is_about_a_cell_and_no_two_experiments_have_one_name() 
     assert_eq!(names.len(), all.len());
     let mut values = 0;
     for experiment in &all {
-        let cells = experiment.cells();
+        let cells = experiment.cells().unwrap();
         for published in &experiment.published {
             values += 1;
             let wanted = published.condition.settings();

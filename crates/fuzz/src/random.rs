@@ -15,7 +15,7 @@ impl Random {
     }
 
     /// Any number.
-    pub fn next(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -24,7 +24,7 @@ impl Random {
 
     /// A number below `n`; 0 where `n` is 0.
     pub fn below(&mut self, n: usize) -> usize {
-        ((self.next() >> 32) as usize * n) >> 32
+        ((self.bits() >> 32) as usize * n) >> 32
     }
 
     /// True once in `n` times.
@@ -60,7 +60,7 @@ pub fn awkward(random: &mut Random) -> u64 {
         4 => power.wrapping_neg(),
         5 => power.wrapping_add(1),
         6 => u64::MAX - random.below(3) as u64,
-        _ => random.next(),
+        _ => random.bits(),
     }
 }
 
@@ -114,7 +114,7 @@ pub fn awkward_text(random: &mut Random) -> String {
         0 => (awkward(random) as i64).to_string(),
         1 => awkward(random).to_string(),
         2 => {
-            let x = f64::from_bits(random.next());
+            let x = f64::from_bits(random.bits());
             if random.one_in(2) {
                 x.to_string()
             } else {

@@ -169,7 +169,7 @@ pub fn compare(
     registry: &Registry,
     runs: &Runs,
 ) -> Result<Vec<Line>> {
-    let cells: Vec<(Settings, Cell)> = (experiment.cells().into_iter())
+    let cells: Vec<(Settings, Cell)> = (experiment.cells()?.into_iter())
         .filter_map(|settings| Cell::new(&settings).ok().map(|cell| (settings, cell)))
         .collect();
     let trains = |cell: &Cell| {
@@ -438,7 +438,7 @@ mod tests {
 
     fn experiment() -> (Experiment, Vec<Settings>) {
         let experiment = Experiment::parse("e", TEXT).unwrap();
-        let four = experiment.cells().split_off(3);
+        let four = experiment.cells().unwrap().split_off(3);
         (experiment, four)
     }
 
@@ -450,7 +450,7 @@ mod tests {
             run("e", &cells[1], 9, 10),
             run("e", &cells[2], 5, 10),
             // The same in eight bits has nothing to do with it.
-            run("e", &experiment.cells()[0], 1, 10),
+            run("e", &experiment.cells().unwrap()[0], 1, 10),
         ];
         let [line] = lines(&experiment, &runs).try_into().unwrap();
         let ours = line.ours.unwrap();

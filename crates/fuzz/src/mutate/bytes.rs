@@ -10,7 +10,7 @@ pub fn change(bytes: &mut Vec<u8>, other: &[u8], random: &mut Random) {
     let len = bytes.len();
     match random.below(10) {
         0 if len > 0 => bytes[random.below(len)] ^= 1 << random.below(8),
-        1 if len > 0 => bytes[random.below(len)] = random.next() as u8,
+        1 if len > 0 => bytes[random.below(len)] = random.bits() as u8,
         2 => drop(bytes.drain(random.range(len))),
         3 => {
             let part = bytes[random.range(len)].to_vec();
@@ -39,7 +39,7 @@ pub fn change(bytes: &mut Vec<u8>, other: &[u8], random: &mut Random) {
             bytes.splice(at..end, raw);
         }
         _ => {
-            let part: Vec<u8> = (0..random.below(12)).map(|_| random.next() as u8).collect();
+            let part: Vec<u8> = (0..random.below(12)).map(|_| random.bits() as u8).collect();
             insert(bytes, &part, random);
         }
     }

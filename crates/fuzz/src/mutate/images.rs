@@ -92,7 +92,7 @@ fn change_png(bytes: &mut Vec<u8>, other: &[u8], random: &mut Random) {
         }
         7 => {
             let raw: Vec<u8> = (0..random.below(400))
-                .map(|_| random.next() as u8 % 6)
+                .map(|_| random.bits() as u8 % 6)
                 .collect();
             all[at] = (b"IDAT".to_vec(), zlib(&raw));
         }
@@ -133,7 +133,7 @@ fn change_jpeg(bytes: &mut Vec<u8>, other: &[u8], random: &mut Random) {
             // The size: five bytes behind a frame header's marker.
             let frame = own
                 .iter()
-                .find(|&&at| matches!(bytes.get(at + 1), Some(0xc0 | 0xc1 | 0xc2)));
+                .find(|&&at| matches!(bytes.get(at + 1), Some(0xc0..=0xc2)));
             if let Some(&at) = frame
                 && at + 9 <= bytes.len()
             {
@@ -149,7 +149,7 @@ fn change_jpeg(bytes: &mut Vec<u8>, other: &[u8], random: &mut Random) {
         4 => {
             let at = *random.pick(&own);
             if let Some(byte) = bytes.get_mut(at + 1 + random.below(16)) {
-                *byte = random.next() as u8;
+                *byte = random.bits() as u8;
             }
         }
         _ => super::bytes::change(bytes, other, random),

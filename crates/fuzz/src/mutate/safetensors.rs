@@ -33,7 +33,7 @@ pub fn change(bytes: &mut Vec<u8>, other: &[u8], random: &mut Random) {
                 2 => f32::MIN_POSITIVE / 2.0,
                 3 => -1.0,
                 4 => awkward(random) as f32,
-                _ => f32::from_bits(random.next() as u32),
+                _ => f32::from_bits(random.bits() as u32),
             };
             if data.len() >= 4 {
                 let at = random.below(data.len() / 4) * 4;

@@ -67,7 +67,10 @@ pub fn runs() -> Result<Vec<Vec<u8>>> {
             prediction("a.png", 1),
             prediction("b.png", (hits == 2).into()),
         ];
-        files.push((format!("{id}/run.csv"), rows_text(&[row.clone()])));
+        files.push((
+            format!("{id}/run.csv"),
+            rows_text(std::slice::from_ref(&row)),
+        ));
         files.push((format!("{id}/metrics.csv"), rows_text(&metrics)));
         files.push((format!("{id}/predictions.csv"), rows_text(&predictions)));
         files.push((format!("{id}/manifest.csv"), rows_text(&[manifest])));
