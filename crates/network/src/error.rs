@@ -65,14 +65,24 @@ impl Error {
     }
 
     pub(crate) fn onnx(problem: String) -> Self {
+        let problem = cut(problem);
         Self::Onnx { problem }
     }
 
     pub(crate) fn node(name: &str, problem: String) -> Self {
         Self::Node {
             node: quoted(name),
-            problem,
+            problem: cut(problem),
         }
+    }
+}
+
+/// A sentence of a message, of at most 800 characters: what a file lists, such as the extents of a tensor of a thousand axes, may be longer.
+fn cut(problem: String) -> String {
+    const LONGEST: usize = 800;
+    match problem.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}...", &problem[..end]),
+        None => problem,
     }
 }
 
@@ -100,6 +110,20 @@ pub fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_file_lists_is_cut() {
+        let long = format!("extents {:?}", vec![10; 1000]);
+        for error in [Error::onnx(long.clone()), Error::node("n", long)] {
+            let text = error.to_string();
+            assert!(text.len() < 900 && text.ends_with("..."), "{text}");
+        }
+        assert!(
+            Error::onnx("short".to_owned())
+                .to_string()
+                .ends_with("short")
+        );
+    }
 
     #[test]
     fn text_from_a_file_stays_on_one_short_line() {
