@@ -17,7 +17,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// The shipped experiment on the shipped model, from a folder that has no results yet.
+/// The shipped experiment on the shipped model, from a folder that has no results yet and stands for the project's.
 fn sweep(folder: &Path, arguments: &[&str]) -> Output {
     quantlab("sweep")
         .current_dir(folder)
@@ -25,6 +25,7 @@ fn sweep(folder: &Path, arguments: &[&str]) -> Output {
         .arg("--data")
         .arg(root().join("data"))
         .args(arguments)
+        .env("QUANTLAB_HOME", folder)
         .env_remove("QUANTLAB_RESULTS")
         .env_remove("QUANTLAB_REFERENCE")
         .stdin(Stdio::null())
