@@ -4,11 +4,15 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::error::Error;
 
 /// Ending of a folder or a file that is being filled.
 pub(crate) const TEMPORARY: &str = ".tmp";
+
+/// Number of the next such name.
+static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// What `make` makes under a name that nobody else has, `.<name>.<process>-<n>.tmp`, and where.
 ///
@@ -19,15 +23,16 @@ pub(crate) fn temporary<T>(
     name: &OsStr,
     make: impl Fn(&Path) -> io::Result<T>,
 ) -> Result<(PathBuf, T), (PathBuf, io::Error)> {
-    let mut n = 0u32;
     loop {
+        // Never the same again in this process: a name that somebody cleared away must not be made by another while its first owner fills it.
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
         let mut own = OsString::from(".");
         own.push(name);
         own.push(format!(".{}-{n}{TEMPORARY}", std::process::id()));
         let path = parent.join(own);
         match make(&path) {
             Ok(made) => return Ok((path, made)),
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => n += 1,
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
             Err(e) => return Err((path, e)),
         }
     }

@@ -40,6 +40,9 @@ pub const PUBLISHED_FILE: &str = "published.csv";
 /// File of an experiment with what other tools come to.
 pub const PEERS_FILE: &str = "peers.csv";
 
+/// How often a run that cannot be read is looked at before it counts as damaged.
+const LOOKS: u32 = 8;
+
 /// How often one who waits for a run looks.
 const POLL: Duration = Duration::from_millis(200);
 
@@ -159,10 +162,18 @@ impl Store {
     /// # Errors
     /// Everything that [`Store::read_row`] gives: a damaged folder is an error and not an absence.
     pub fn is_complete(&self, experiment: &str, run_id: &str) -> Result<bool, Error> {
-        if !self.run_dir(experiment, run_id)?.exists() {
-            return Ok(false);
+        // One that another process moves away or puts in place just now is looked at again; damage stays.
+        for look in 1.. {
+            if !self.run_dir(experiment, run_id)?.exists() {
+                break;
+            }
+            match self.read_row(experiment, run_id) {
+                Ok(row) => return Ok(row.status == Status::Ok),
+                Err(error) if look == LOOKS => return Err(error),
+                Err(_) => std::thread::sleep(Duration::from_millis(2)),
+            }
         }
-        Ok(self.read_row(experiment, run_id)?.status == Status::Ok)
+        Ok(false)
     }
 
     /// The run row alone, with the check that it belongs where it lies and that the other files are there.
