@@ -29,12 +29,16 @@ impl Hold {
         self.end()
     }
 
-    /// Ends the process, if there is one; another may start.
+    /// Ends the process, if there is one; another may start. The lock is kept to the end: whoever asks at the same time, and then leaves the
+    /// program, leaves no process behind that is dying still.
     fn end(&self) -> Option<String> {
-        let mut child = self.0.lock().ok()?.child.take()?;
+        let mut held = self.0.lock().ok()?;
+        let mut child = held.child.take()?;
         // It fails where the process has ended already.
         let _ = child.kill();
-        child.wait().ok().map(|status| status.to_string())
+        let status = child.wait().ok().map(|status| status.to_string());
+        drop(held);
+        status
     }
 
     /// Starts the process. Nobody can come between its start and the hold on it.
@@ -175,4 +179,35 @@ fn last_line(stderr: ChildStderr) -> String {
         }
     }
     last
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::sync::Barrier;
+
+    use super::*;
+
+    #[test]
+    fn whoever_ends_a_process_finds_it_gone() {
+        for _ in 0..50 {
+            let hold = Hold::default();
+            let mut sleep = Command::new("sleep");
+            sleep.arg("600").stdin(Stdio::piped());
+            sleep.stdout(Stdio::piped()).stderr(Stdio::piped());
+            let _pipes = hold.start(&mut sleep).unwrap();
+            let id = hold.0.lock().unwrap().child.as_ref().unwrap().id();
+            let process = Path::new("/proc").join(id.to_string());
+            assert!(process.exists());
+            let both = Barrier::new(2);
+            std::thread::scope(|scope| {
+                for _ in 0..2 {
+                    scope.spawn(|| {
+                        both.wait();
+                        hold.end();
+                        assert!(!process.exists(), "it is dying still");
+                    });
+                }
+            });
+        }
+    }
 }
