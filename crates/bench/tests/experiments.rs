@@ -42,7 +42,10 @@ fn planned(data: &Path, ending: &str) -> Vec<(Experiment, Vec<PlannedRun>)> {
     let mut sources = Sources::new(registry, scratch.path(), false, Box::new(|_, _| {}));
     let on = |experiment: &Experiment| match experiment.fixed.get("model.name") {
         Some(Scalar::Text(name)) => name.ends_with(ending),
-        _ => false,
+        // Of those that vary the network all are of one set.
+        _ => experiment
+            .name
+            .starts_with(&format!("{}-", ending.trim_start_matches('-'))),
     };
     let mut found = Vec::new();
     for experiment in experiments().into_iter().filter(on) {
@@ -121,6 +124,9 @@ fn experiments_on_cifar10_plan_and_their_checks_have_runs() {
     for name in [
         "activations",
         "allocation",
+        "grid-activations",
+        "grid-rounding",
+        "grid-weights",
         "sensitivity",
         "shortcut",
         "arithmetic",

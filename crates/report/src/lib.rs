@@ -1,8 +1,8 @@
 //! Run folders to tables and pictures. Imports `results` alone; reads the long files with polars and draws with plotters.
 //!
 //! In reading order: [`stats`] (Wilson's interval, McNemar's test), `load` (run folders in, with everything that is
-//! refused), `apart` (names of their own for what has the same name), `axes` (what varies), `order` (of rows and words), [`AccuracyTable`] (the rows), `columns`, `wide` and
-//! `notes` (what is printed of them), `render` (as Markdown, CSV and LaTeX), the plots on `canvas` and `frame`
+//! refused), `apart` (names of their own for what has the same name), `axes` (what varies), `order` (of rows and words), [`AccuracyTable`] (the rows), `columns`, `wide`,
+//! `draws` and `notes` (what is printed of them), `render` (as Markdown, CSV and LaTeX), the plots on `canvas` and `frame`
 //! ([`layer_plot`] is about speed and no experiment), [`splice`] (into a README), [`write_all`], which makes the
 //! files, and [`page`], which puts an experiment into one HTML file.
 //!
@@ -20,6 +20,7 @@ mod canvas;
 mod category_plot;
 mod columns;
 mod cost_plot;
+mod draws;
 mod epoch_plot;
 mod error;
 mod frame;

@@ -68,8 +68,8 @@ impl Output {
     }
 }
 
-/// The table of an experiment and its files: `table.md`, `table.csv`, `table.tex`, `accuracy.svg`, `sqnr.svg`, where runs were
-/// trainings `epochs.svg`, where other tools stand beside them `cost.svg`, and where bits were allocated the fronts of accuracy and
+/// The table of an experiment and its files: `table.md`, `table.csv`, `table.tex`, `accuracy.svg`, `sqnr.svg`, where runs are
+/// draws of one configuration `draws.md` and `draws.csv`, where they were trainings `epochs.svg`, where other tools stand beside them `cost.svg`, and where bits were allocated the fronts of accuracy and
 /// cost (`pareto.md`, `pareto.svg`) and how well that was predicted (`predictors.md`, `predictors.svg`).
 ///
 /// # Errors
@@ -90,6 +90,8 @@ pub fn outputs(
         ("table.md", Some(table.markdown())),
         ("table.csv", Some(table.csv())),
         ("table.tex", Some(table.latex())),
+        ("draws.md", table.draws_markdown()),
+        ("draws.csv", table.draws_csv()),
         ("accuracy.svg", accuracy_plot(&table)),
         ("sqnr.svg", sqnr_plot(&table, &loaded)),
         ("epochs.svg", epoch_plot(&table, &loaded)),

@@ -201,7 +201,7 @@ fn fitting(mut grid: Grid, dispensable: &[&str], width: usize) -> Grid {
     grid
 }
 
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     if text.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", text.replace('"', "\"\""))
     } else {

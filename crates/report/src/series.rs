@@ -44,6 +44,14 @@ impl Across {
         }
     }
 
+    /// What it is, in words.
+    pub fn title(self) -> &'static str {
+        match self {
+            Across::Bits => "bits",
+            Across::Axis(axis) => axis.title,
+        }
+    }
+
     /// Where a row stands.
     pub fn label(self, table: &AccuracyTable, row: &TableRow) -> String {
         match self {

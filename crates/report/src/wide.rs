@@ -1,7 +1,8 @@
 //! The wide table, as papers print it: schemes down, bits across.
 
 use crate::accuracy::{AccuracyTable, TableRow};
-use crate::columns::number;
+use crate::axes::Axis;
+use crate::columns::{FAILED, number};
 use crate::grid::Grid;
 use crate::series::Across;
 
@@ -17,42 +18,60 @@ impl AccuracyTable {
     /// would be one row or one column.
     pub(crate) fn wide(&self) -> Option<Wide> {
         let across = Across::of(self, false);
-        let (axes, labels) = (across.others(self), across.labels(self));
-        let series = self.series(&axes);
-        if series.len() < 2 || labels.len() < 2 {
-            return None;
-        }
-        let (title, unit) = match across {
-            Across::Bits if self.activations => ("bits", ""),
-            Across::Bits => ("bits", " bit"),
-            Across::Axis(axis) => (axis.title, ""),
+        let grid = self.wide_grid(across, &across.others(self), |rows| cell(rows[0]));
+        // Words, the float run, and what goes across.
+        let columns = grid.heads.len() - grid.text_columns - 1;
+        (grid.rows.len() > 1 && columns > 1).then(|| Wide {
+            title: format!("Top-1 % against {}", across.title()),
+            grid,
+        })
+    }
+
+    /// A row for each value of `axes`, the float run and what goes `across`; `cell` is what stands there of the runs that agree in
+    /// both, at least one.
+    pub(crate) fn wide_grid(
+        &self,
+        across: Across,
+        axes: &[&'static Axis],
+        of: impl Fn(&[&TableRow]) -> String,
+    ) -> Grid {
+        let labels = across.labels(self);
+        let unit = match across {
+            Across::Bits if !self.activations => " bit",
+            _ => "",
         };
         let mut heads: Vec<String> = axes.iter().map(|axis| axis.title.to_string()).collect();
         let text_columns = heads.len();
         heads.push("float".into());
         heads.extend(labels.iter().map(|label| format!("{label}{unit}")));
-        let cell = |row: &TableRow| match row.failed {
-            Some(_) => "failed".into(),
-            None => number(row.top1_percent(), 2),
-        };
+        let series = self.series(axes);
         let rows = series.iter().map(|series| {
             let axes = axes.iter().map(|axis| axis.value(&series.first().config));
             let float = self.float_of(series).map(cell).unwrap_or_default();
             let cells = labels.iter().map(|label| {
-                let mut rows = series.rows.iter();
-                rows.find(|row| across.label(self, row) == *label)
-                    .map(|row| cell(row))
-                    .unwrap_or_default()
+                let rows = series.rows.iter().copied();
+                let rows: Vec<&TableRow> = rows
+                    .filter(|row| across.label(self, row) == *label)
+                    .collect();
+                match rows.is_empty() {
+                    true => String::new(),
+                    false => of(&rows),
+                }
             });
             axes.chain([float]).chain(cells).collect()
         });
-        Some(Wide {
-            title: format!("Top-1 % against {title}"),
-            grid: Grid {
-                heads,
-                text_columns,
-                rows: rows.collect(),
-            },
-        })
+        Grid {
+            heads,
+            text_columns,
+            rows: rows.collect(),
+        }
+    }
+}
+
+/// Top-1 of a run.
+fn cell(row: &TableRow) -> String {
+    match row.failed {
+        Some(_) => FAILED.into(),
+        None => number(row.top1_percent(), 2),
     }
 }

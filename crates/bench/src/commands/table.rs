@@ -25,8 +25,8 @@ pub struct Arguments {
     )]
     results: PathBuf,
     /// Put each table between `<!-- EXPERIMENT:begin -->` and `<!-- EXPERIMENT:end -->` of these pages, or its wide form
-    /// alone between `<!-- EXPERIMENT/wide:begin -->` and `<!-- EXPERIMENT/wide:end -->`; a folder stands for its `.md`
-    /// files. An experiment that was named must have its markers in one of them; of the others, those without are left out.
+    /// alone between `<!-- EXPERIMENT/wide:begin -->` and `<!-- EXPERIMENT/wide:end -->`; `draws`, `pareto` and `predictors` in
+    /// place of `wide` are the other tables beside the runs. A folder stands for its `.md` files. An experiment that was named must have its markers in one of them; of the others, those without are left out.
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pages: Vec<PathBuf>,
     /// Write nothing; fail when a file or a page is not up to date.

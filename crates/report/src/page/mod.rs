@@ -306,11 +306,14 @@ impl Page {
         };
         let wide = self.table.wide();
         let wide = wide.map(|wide| titled("wide", &wide.title, wide.grid));
+        let draws = self.table.draws();
+        let draws = draws.map(|grid| titled("draws", "Draws: median (highest less lowest)", grid));
         let fronts = pareto(&self.table, &self.loaded);
         let fronts = fronts.map(|(grid, _)| titled("pareto", "Fronts of accuracy and cost", grid));
         let said = predictors(&self.table, &self.loaded);
         let said = said.map(|(grid, _)| titled("predictors", "How well it was predicted", grid));
-        wide.into_iter().chain(fronts).chain(said).collect()
+        let first = wide.into_iter().chain(draws);
+        first.chain(fronts).chain(said).collect()
     }
 }
 
