@@ -84,15 +84,28 @@ fn tensor(out: &mut Vec<u8>, shape: &[usize]) {
     out.extend(b"t\x89ccollections\nOrderedDict\n)RtR");
 }
 
-/// Every tensor of a network, by its name.
+/// Every tensor of a whole network, by its name: torchvision's ResNet-18, pruned to one channel a layer and two classes.
+fn shapes() -> Vec<(String, Vec<usize>)> {
+    let arch = Arch::parse("resnet18").expect("an architecture");
+    let pruned = |(name, mut shape): (String, Vec<usize>)| {
+        let is_first = name == "conv1.weight";
+        if let Some(outputs) = shape.get_mut(0) {
+            *outputs = if name.starts_with("fc.") { 2 } else { 1 };
+        }
+        if let Some(inputs) = shape.get_mut(1).filter(|_| !is_first) {
+            *inputs = 1;
+        }
+        (name, shape)
+    };
+    arch.expected().into_iter().map(pruned).collect()
+}
+
 fn network() -> Vec<u8> {
-    let arch = Arch::parse("cifar-resnet20").expect("an architecture");
-    let expected = arch.expected();
-    let all: Vec<(&str, &[usize])> = expected
+    let shapes = shapes();
+    let all = shapes
         .iter()
-        .map(|(name, shape)| (name.as_str(), &shape[..]))
-        .collect();
-    tensors(&all)
+        .map(|(name, shape)| (name.as_str(), &shape[..]));
+    tensors(&all.collect::<Vec<_>>())
 }
 
 /// A whole model: two modules, one within the other.
@@ -116,7 +129,7 @@ fn module() -> Vec<u8> {
     out
 }
 
-/// Files of a few tensors.
+/// A whole network, and files of a few tensors.
 pub fn safetensors() -> Vec<Vec<u8>> {
     let file = |tensors: &[(&str, &str, &str, usize)]| {
         let mut data = 0;
@@ -131,7 +144,17 @@ pub fn safetensors() -> Vec<Vec<u8>> {
         );
         safetensors::whole(header.as_bytes(), &vec![0; data])
     };
+    let shapes = shapes();
+    let text: Vec<String> = shapes
+        .iter()
+        .map(|(_, shape)| format!("{shape:?}"))
+        .collect();
+    let whole = shapes.iter().zip(&text).map(|((name, shape), text)| {
+        let numbers = shape.iter().product::<usize>();
+        (name.as_str(), "F32", text.as_str(), 4 * numbers)
+    });
     vec![
+        file(&whole.collect::<Vec<_>>()),
         file(&[("weight", "F32", "[2,2]", 16), ("bias", "F32", "[2]", 8)]),
         file(&[
             ("conv1.weight", "F16", "[1,1,3,3]", 18),
@@ -178,4 +201,29 @@ pub fn quantizers() -> Result<Vec<Vec<u8>>> {
     all.iter()
         .map(|stored| Ok(resnet::to_safetensors(stored.tensors(), &BTreeMap::new())?))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::readers::{self, Verdict};
+
+    #[test]
+    fn readers_of_checkpoints_begin_with_a_network_that_they_take() {
+        let seeds = [
+            ("pth-zip", zips().unwrap()),
+            ("pth-legacy", legacy().unwrap()),
+            ("safetensors", safetensors()),
+        ];
+        for (name, seeds) in seeds {
+            let reader = readers::READERS
+                .iter()
+                .find(|reader| reader.name == name)
+                .unwrap();
+            let place = tempfile::tempdir().unwrap();
+            let verdicts = seeds.iter().map(|seed| (reader.read)(place.path(), seed));
+            let verdicts: Vec<Verdict> = verdicts.collect();
+            assert!(verdicts.contains(&Verdict::Taken), "{name}: {verdicts:?}");
+        }
+    }
 }
