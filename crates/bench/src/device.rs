@@ -7,7 +7,7 @@ use burn::tensor::Device;
 
 /// What a program without the feature `burn` says when it is asked to train or for a device of burn's.
 pub const WITHOUT_BURN: &str = "this program was built without training and burn's devices; `cargo sweep-all` is `sweep` with \
-     them, `cargo run --release --bin NAME --` any other";
+     them, `cargo run --release --bin quantlab -- COMMAND` any other";
 
 /// The CPU engine or one of burn's devices.
 #[derive(Clone, Debug)]

@@ -43,6 +43,13 @@ enum Command {
     Export(export::Arguments),
     #[cfg(feature = "burn")]
     Train(train::Arguments),
+    /// Says which build trains.
+    #[cfg(not(feature = "burn"))]
+    #[command(hide = true, disable_help_flag = true)]
+    Train {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        _any: Vec<std::ffi::OsString>,
+    },
     Fetch(fetch::Arguments),
     Throughput(throughput::Arguments),
     /// Print what completes these commands in a shell: `source <(quantlab completions bash)`.
@@ -68,6 +75,8 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Export(arguments) => export::run(arguments),
         #[cfg(feature = "burn")]
         Command::Train(arguments) => train::run(arguments),
+        #[cfg(not(feature = "burn"))]
+        Command::Train { .. } => anyhow::bail!("train: {}", crate::device::WITHOUT_BURN),
         Command::Fetch(arguments) => fetch::run(arguments),
         Command::Throughput(arguments) => throughput::run(arguments),
         Command::Completions { shell } => {
