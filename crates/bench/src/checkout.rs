@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
+use crate::misspelt;
 use crate::papers::PAPERS;
 
 /// The folder that has `experiments`, `data` and `results/reference`.
@@ -50,6 +51,22 @@ pub fn experiment(said: &Path) -> PathBuf {
     ];
     let found = places.into_iter().find(|place| place.is_file());
     found.unwrap_or_else(|| said.to_owned())
+}
+
+/// What may have been meant by a name of which [`experiment`] found nothing: the project's own experiments that are called nearly so.
+pub fn meant(said: &Path) -> Vec<String> {
+    let name = said.file_stem().unwrap_or_default().to_string_lossy();
+    let own = root().join("experiments");
+    let folders = [own.clone(), own.join(PAPERS)];
+    let entries = folders.iter().flat_map(std::fs::read_dir).flatten();
+    let files = entries.flatten().map(|entry| entry.path());
+    let named = files.filter(|path| path.extension().is_some_and(|ending| ending == "toml"));
+    let mut known: Vec<String> = named
+        .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
+        .collect();
+    known.sort();
+    let slips = |known: &String| strsim::damerau_levenshtein(&name, known);
+    misspelt::nearest(&name, known.into_iter().map(|known| (slips(&known), known)))
 }
 
 /// The data folder where nobody names one.

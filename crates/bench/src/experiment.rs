@@ -46,6 +46,7 @@ use results::PeerRow;
 use toml::de::{DeTable, DeValue};
 
 use crate::checkout;
+use crate::misspelt;
 use crate::settings::{self, Settings};
 use check::parse_check;
 use leaves::{in_file_order, leaves, line_of};
@@ -112,8 +113,14 @@ impl Experiment {
     /// Reads an experiment file. Errors name the file, the key and its line.
     pub fn read(path: &Path) -> Result<Self> {
         let path = &checkout::experiment(path);
-        let text =
-            read(path).with_context(|| format!("cannot read the experiment {}", path.display()))?;
+        let text = read(path).with_context(|| {
+            let question = match path.exists() {
+                true => None,
+                false => misspelt::question(&checkout::meant(path)),
+            };
+            let question = question.map_or_else(String::new, |question| format!(" ({question})"));
+            format!("cannot read the experiment {}{question}", path.display())
+        })?;
         let name = path
             .file_stem()
             .and_then(|stem| stem.to_str())

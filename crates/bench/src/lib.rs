@@ -26,6 +26,7 @@ pub mod home;
 pub mod input;
 pub mod inspect;
 pub mod measure;
+mod misspelt;
 pub mod observe;
 pub mod page;
 pub mod papers;

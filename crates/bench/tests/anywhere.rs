@@ -54,6 +54,11 @@ fn it_finds_its_experiments_networks_and_reference_and_writes_where_it_is() {
         "{said}"
     );
     assert_eq!(said.lines().count(), 1, "{said}");
+    let (_, _, said) = within(&["sweep", "wieght-bit"], here);
+    assert!(
+        said.contains("cannot read the experiment wieght-bit (did you mean weight-bits?)"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -3,10 +3,10 @@
 use anyhow::{Result, bail};
 use results::setting;
 
+use crate::misspelt::{self, question};
+
 /// Columns of a terminal that the help keeps to.
 const WIDTH: usize = 80;
-/// Most keys that a message about an unknown one names.
-const MOST_NAMED: usize = 5;
 
 /// Every key, in the order of the columns.
 fn keys() -> impl Iterator<Item = &'static str> + Clone {
@@ -37,13 +37,9 @@ pub fn check_key(key: &str) -> Result<()> {
     if setting::setting(key).is_some() {
         return Ok(());
     }
-    match nearest(key).as_slice() {
-        [] => bail!("unknown key `{key}`; `sweep --help` lists all keys"),
-        [one] => bail!("unknown key `{key}`; did you mean {one}?"),
-        [most @ .., last] => bail!(
-            "unknown key `{key}`; did you mean {} or {last}?",
-            most.join(", ")
-        ),
+    match question(&nearest(key)) {
+        Some(question) => bail!("unknown key `{key}`; {question}"),
+        None => bail!("unknown key `{key}`; `sweep --help` lists all keys"),
     }
 }
 
@@ -55,13 +51,7 @@ fn nearest(key: &str) -> Vec<&'static str> {
         let whole = strsim::damerau_levenshtein(key, known);
         whole.min(1 + strsim::damerau_levenshtein(key, end))
     };
-    let allowed = (key.chars().count() / 3).clamp(1, 4);
-    let all = keys().map(|known| (slips(known), known));
-    let Some(least) = all.clone().map(|(slips, _)| slips).min() else {
-        return Vec::new();
-    };
-    let near = all.filter(|(slips, _)| *slips == least && least <= allowed);
-    near.map(|(_, known)| known).take(MOST_NAMED).collect()
+    misspelt::nearest(key, keys().map(|known| (slips(known), known)))
 }
 
 /// `text` in lines of at most `width` columns, broken between words; a longer word has a line of its own.
