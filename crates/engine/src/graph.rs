@@ -167,6 +167,13 @@ impl Clip {
         low: f32::NEG_INFINITY,
         high: f32::INFINITY,
     };
+
+    /// Of one value; a NaN stays one.
+    #[inline(always)]
+    pub(crate) fn of(self, x: f32) -> f32 {
+        let x = if x < self.low { self.low } else { x };
+        if x > self.high { self.high } else { x }
+    }
 }
 
 /// One step.

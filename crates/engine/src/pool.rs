@@ -225,9 +225,12 @@ pub(crate) fn clip_each<T: Copy + PartialOrd>(
     output: (&mut [T], &Layout),
 ) {
     identity(images, input, None, output, |own, _, out| {
-        for ((out, &x), &[low, high]) in out.iter_mut().zip(own).zip(ends) {
-            let above = if x < low { low } else { x };
-            *out = if above > high { high } else { above };
+        let pixels = out.chunks_mut(ends.len()).zip(own.chunks(ends.len()));
+        for (out, own) in pixels {
+            for ((out, &x), &[low, high]) in out.iter_mut().zip(own).zip(ends) {
+                let above = if x < low { low } else { x };
+                *out = if above > high { high } else { above };
+            }
         }
     });
 }
@@ -359,7 +362,7 @@ pub(crate) fn multiply<D: Domain>(
     }
 }
 
-/// `combine(input, added, output)` for the channels of every pixel.
+/// `combine(input, added, output)` for the channels of every pixel, those of a whole row at once where nothing lies between its pixels.
 pub(crate) fn identity<T: Copy>(
     images: usize,
     (input, from): (&[T], &Layout),
@@ -367,15 +370,75 @@ pub(crate) fn identity<T: Copy>(
     (output, to): (&mut [T], &Layout),
     combine: impl Fn(&[T], Option<&[T]>, &mut [T]),
 ) {
-    let channels = to.shape.channels;
+    let Shape {
+        channels,
+        height,
+        width,
+    } = to.shape;
+    let layouts = [from, to].into_iter().chain(add.map(|(_, layout)| layout));
+    let run = match layouts.into_iter().all(|layout| layout.pitch == channels) {
+        true => width,
+        false => 1,
+    };
     for image in 0..images {
-        for y in 0..to.shape.height {
-            for x in 0..to.shape.width {
+        for y in 0..height {
+            for x in (0..width).step_by(run) {
                 let at = |layout: &Layout| image * layout.image() + layout.pixel(y, x);
-                let out = &mut output[at(to)..][..channels];
-                let own = &input[at(from)..][..channels];
-                let added = add.map(|(added, layout)| &added[at(layout)..][..channels]);
+                let out = &mut output[at(to)..][..run * channels];
+                let own = &input[at(from)..][..run * channels];
+                let added = add.map(|(added, layout)| &added[at(layout)..][..run * channels]);
                 combine(own, added, out);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_adds_pixel_by_pixel_whatever_lies_between_them() {
+        // With 512 channels a line lies between pixels, with 3 nothing does; borders differ as well.
+        for channels in [3, 512] {
+            let shape = Shape::new(channels, 2, 3);
+            let bordered = |border: usize, extra: usize| {
+                let mut layout = Layout::new(shape, size_of::<f32>());
+                layout.border = Padding {
+                    top: border,
+                    bottom: 0,
+                    left: border,
+                    right: 1,
+                };
+                layout.pitch += extra;
+                layout
+            };
+            for extra in [0, 5] {
+                let [from, add, to] = [bordered(1, 0), bordered(0, extra), bordered(2, 0)];
+                let values = |layout: &Layout, seed: usize| -> Vec<f32> {
+                    (0..2 * layout.image())
+                        .map(|i| ((i * 37 + seed) % 101) as f32)
+                        .collect()
+                };
+                let (own, added) = (values(&from, 3), values(&add, 71));
+                let mut out = vec![-1.0; 2 * to.image()];
+                let sum = |own: &[f32], added: Option<&[f32]>, out: &mut [f32]| {
+                    let pairs = own.iter().zip(added.unwrap());
+                    for (out, (own, added)) in out.iter_mut().zip(pairs) {
+                        *out = own + added;
+                    }
+                };
+                identity(2, (&own, &from), Some((&added, &add)), (&mut out, &to), sum);
+                let mut expected = vec![-1.0; out.len()];
+                for (image, y, x, c) in (0..2).flat_map(|image| {
+                    (0..2).flat_map(move |y| {
+                        (0..3).flat_map(move |x| (0..channels).map(move |c| (image, y, x, c)))
+                    })
+                }) {
+                    let at = |layout: &Layout| image * layout.image() + layout.pixel(y, x) + c;
+                    expected[at(&to)] = own[at(&from)] + added[at(&add)];
+                }
+                assert!(out == expected, "{channels} channels, {extra}");
             }
         }
     }

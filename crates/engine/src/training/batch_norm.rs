@@ -18,6 +18,7 @@ use rayon::prelude::*;
 use super::images_per_task;
 use crate::error::Error;
 use crate::error::expect;
+use crate::graph::Clip;
 
 /// Values whose sum is made in float32.
 const RUN: usize = 1024;
@@ -271,8 +272,7 @@ impl BatchNorm {
 /// 0 for what is below it; a NaN stays one.
 #[inline(always)]
 pub fn clipped(y: f32, [low, high]: [f32; 2]) -> f32 {
-    let y = if y < low { low } else { y };
-    if y > high { high } else { y }
+    Clip { low, high }.of(y)
 }
 
 /// The gradient before a clipping that was given `y` or made it.
