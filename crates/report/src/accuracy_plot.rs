@@ -1,10 +1,12 @@
-//! Accuracy against weight bits: one line a scheme, the 95 % interval as a band. With quantized activations bits are
+//! Accuracy against weight bits: one line a scheme, the 95 % interval as a band; of draws of one configuration through the medians, with a
+//! mark for each. With quantized activations bits are
 //! pairs and no scale: see [`category_plot`].
 
 use crate::accuracy::{AccuracyTable, TableRow};
 use crate::axes::{Axis, scheme_label};
 use crate::canvas::{Canvas, GREY, categorical};
 use crate::category_plot::category_plot;
+use crate::draws::{medians, without_seed};
 use crate::frame::{Frame, Sample, ticks};
 use crate::panel::{Panel, names, panels, panels_picture};
 use crate::series::{Across, Series};
@@ -16,14 +18,15 @@ pub(crate) fn accuracy_plot(table: &AccuracyTable) -> Option<String> {
     if table.activations {
         return category_plot(table);
     }
-    let panels = panels(table, Across::Bits, &table.axes);
+    let axes = without_seed(&table.axes);
+    let panels = panels(table, Across::Bits, &axes);
     let rows = || {
         let series = panels.iter().flat_map(|panel| &panel.series);
         series.flat_map(|series| &series.rows)
     };
     let bits = || rows().map(|row| row.config.weights_bits());
     let (few, many) = (bits().min()?, bits().max()?);
-    let names = names(&panels, &table.axes);
+    let names = names(&panels, &axes);
     let mut entries: Vec<(Sample, String)> = names
         .iter()
         .enumerate()
@@ -32,7 +35,7 @@ pub(crate) fn accuracy_plot(table: &AccuracyTable) -> Option<String> {
     entries.push((Sample::Filled(GREY, 0.25), "95 % interval".into()));
     let x = (f64::from(few) - 0.35, f64::from(many) + 0.35);
     let draw = |canvas: &mut Canvas<'_>, frame: &Frame, panel: &Panel<'_>| {
-        draw(canvas, frame, panel, (&names, &table.axes), (few, many));
+        draw(canvas, frame, panel, (&names, &axes), (few, many));
     };
     Some(panels_picture(&panels, entries, WIDTH, x, draw))
 }
@@ -51,8 +54,8 @@ fn draw(
     frame.x_axis(canvas, &bits, "weight bits", false);
     panel.draw_chance(canvas, frame);
     // From few bits to many, where rows go from many to few.
-    let points = |series: &Series<'_>, value: fn(&TableRow) -> Option<f64>| -> Vec<(f64, f64)> {
-        let rows = series.rows.iter().rev();
+    let points = |rows: &[&TableRow], value: fn(&TableRow) -> Option<f64>| -> Vec<(f64, f64)> {
+        let rows = rows.iter().rev();
         let points =
             rows.filter_map(|row| Some((f64::from(row.config.weights_bits()), value(row)?)));
         points.map(|(x, y)| frame.at(x, y)).collect()
@@ -63,9 +66,10 @@ fn draw(
         i.unwrap_or_default()
     };
     for series in &panel.series {
-        let mut band = points(series, |row| row.interval.map(|(low, _)| low * 100.0));
+        let rows = course(series);
+        let mut band = points(&rows, |row| row.interval.map(|(low, _)| low * 100.0));
         band.extend(
-            points(series, |row| row.interval.map(|(_, high)| high * 100.0))
+            points(&rows, |row| row.interval.map(|(_, high)| high * 100.0))
                 .into_iter()
                 .rev(),
         );
@@ -74,14 +78,19 @@ fn draw(
     panel.draw_float(canvas, frame);
     for series in &panel.series {
         canvas.line(
-            &points(series, TableRow::top1_percent),
+            &points(&course(series), TableRow::top1_percent),
             categorical(style(series)),
             2.0,
         );
     }
     for series in &panel.series {
-        for point in points(series, TableRow::top1_percent) {
+        for point in points(&series.rows, TableRow::top1_percent) {
             canvas.marker(point, style(series), categorical(style(series)));
         }
     }
+}
+
+/// What the line of a series goes through.
+fn course<'a>(series: &Series<'a>) -> Vec<&'a TableRow> {
+    medians(&series.rows, |row| row.config.weights_bits())
 }

@@ -1,11 +1,12 @@
 //! Accuracy where bits are pairs: `W8A8` and its like stand side by side, and in each the series do, a point with its
-//! 95 % interval each. Lines from pair to pair would show a course that there is none of.
+//! 95 % interval each; draws of one configuration stand above each other. Lines from pair to pair would show a course that there is none of.
 //!
 //! Where all runs have the same bits, the axis with the most values takes their place.
 
 use crate::accuracy::AccuracyTable;
 use crate::axes::{Axis, scheme_label};
 use crate::canvas::{Canvas, GREY, LIGHT, categorical};
+use crate::draws::without_seed;
 use crate::frame::{Frame, Sample, ticks};
 use crate::panel::{Panel, names, panels, panels_picture};
 use crate::series::{Across, Series};
@@ -26,7 +27,7 @@ pub(crate) struct Style {
 /// The picture, or `None` without a single quantized run that succeeded.
 pub(crate) fn category_plot(table: &AccuracyTable) -> Option<String> {
     let across = Across::of(table, true);
-    let axes = across.others(table);
+    let axes = without_seed(&across.others(table));
     let places = across.labels(table);
     let panels = panels(table, across, &axes);
     if panels.is_empty() {

@@ -48,6 +48,34 @@ impl<'a> Draws<'a> {
     }
 }
 
+/// Those of `axes` that say what a run is a draw of, for pictures, in which draws are marks of one series.
+pub(crate) fn without_seed(axes: &[&'static Axis]) -> Vec<&'static Axis> {
+    let others = axes.iter().copied().filter(|axis| !axis.is_of(SEED));
+    others.collect()
+}
+
+/// Which draw a run is.
+pub(crate) fn seed(row: &TableRow) -> &str {
+    row.config.text(SEED)
+}
+
+/// Of rows that are draws at several places the median of each place, the places in the order of their first rows.
+pub(crate) fn medians<'a, P: PartialEq>(
+    rows: &[&'a TableRow],
+    place: impl Fn(&TableRow) -> P,
+) -> Vec<&'a TableRow> {
+    let mut places: Vec<(P, Vec<&TableRow>)> = Vec::new();
+    for &row in rows {
+        let own = place(row);
+        match places.iter_mut().find(|(known, _)| *known == own) {
+            Some((_, draws)) => draws.push(row),
+            None => places.push((own, vec![row])),
+        }
+    }
+    let draws = places.iter().filter_map(|(_, draws)| Draws::of(draws));
+    draws.map(|draws| draws.median).collect()
+}
+
 /// `91.45 (0.14)`: median and spread, and how many failed.
 fn cell(rows: &[&TableRow]) -> String {
     let Some(draws) = Draws::of(rows) else {
@@ -67,10 +95,9 @@ impl AccuracyTable {
     /// The axes that say what a run is a draw of; `None` where nothing was drawn more than once.
     fn drawn(&self) -> Option<(Across, Vec<&'static Axis>)> {
         let across = Across::of(self, false);
-        let mut axes = across.others(self);
-        let all = axes.len();
-        axes.retain(|axis| !axis.is_of(SEED));
-        (axes.len() < all).then_some((across, axes))
+        let all = across.others(self);
+        let axes = without_seed(&all);
+        (axes.len() < all.len()).then_some((across, axes))
     }
 
     /// A row a configuration, what goes across as in the wide table, median and spread of the draws in each cell. `None` where no

@@ -4,6 +4,7 @@
 use crate::accuracy::{AccuracyTable, TableRow};
 use crate::axes::{Axis, scheme_label, subject as subject_of};
 use crate::canvas::{At, BLACK, Canvas, GREY, SMALL, picture};
+use crate::draws::seed;
 use crate::frame::{Frame, LEGEND_STEP, Sample, legend, legend_width, nice_step};
 use crate::series::{Across, Series};
 
@@ -19,8 +20,8 @@ pub(crate) struct Panel<'a> {
     pub chance: f64,
 }
 
-/// The panels of a table, of series that differ in `axes`: one row for each place across, and at least one that did not
-/// fail.
+/// The panels of a table, of series that differ in `axes`: one row for each place across and each draw, and at least one that did
+/// not fail.
 pub(crate) fn panels<'a>(
     table: &'a AccuracyTable,
     across: Across,
@@ -33,7 +34,7 @@ pub(crate) fn panels<'a>(
         }
         let mut places = Vec::new();
         series.rows.retain(|row| {
-            let place = across.label(table, row);
+            let place = (across.label(table, row), seed(row));
             let first = !places.contains(&place);
             places.push(place);
             first

@@ -2,7 +2,7 @@
 
 mod made_up;
 
-use made_up::{failed, first_right, float, quantized, run, write};
+use made_up::{failed, first_right, float, linear, quantized, run, write};
 use report::outputs;
 use results::Run;
 
@@ -92,4 +92,21 @@ fn one_draw_each_has_no_such_table() {
     runs.retain(|run| run.row.config.text("seed") != "1" && run.row.config.text("seed") != "2");
     assert_eq!(text(&runs, "draws.md"), None);
     assert_eq!(text(&runs, "draws.csv"), None);
+}
+
+#[test]
+fn pictures_show_draws_as_marks_of_one_series() {
+    let svg = text(&runs(), "accuracy.svg").unwrap();
+    assert!(svg.contains("minmax") && !svg.contains("seed"), "{svg}");
+    // Weights alone: a line through the medians, a mark for each draw.
+    let mut alone = vec![run(E, float(10), &first_right(10, 9))];
+    for (seed, hits) in [(0_u64, 9), (1, 3), (2, 6)] {
+        for bits in [8, 4] {
+            let config = linear(10, bits).with("seed", seed);
+            alone.push(run(E, config, &first_right(10, hits)));
+        }
+    }
+    let svg = text(&alone, "accuracy.svg").unwrap();
+    // A mark is two circles, and one stands in the legend.
+    assert_eq!(svg.matches("<circle").count(), 2 * (3 * 2 + 1), "{svg}");
 }

@@ -10,6 +10,7 @@ use crate::accuracy::{AccuracyTable, TableRow};
 use crate::axes::{Axis, scheme_label};
 use crate::canvas::{categorical, hex, sequential};
 use crate::category_plot::styles;
+use crate::draws::{medians, without_seed};
 use crate::load::Loaded;
 use crate::panel::{Panel, names, panels, shows};
 use crate::pareto::pareto;
@@ -252,8 +253,9 @@ fn accuracy(series: Vec<Style>, frames: Vec<Frame>) -> Plot {
 
 /// As [`crate::accuracy_plot`].
 fn by_bits(table: &AccuracyTable) -> Option<Plot> {
-    let panels = panels(table, Across::Bits, &table.axes);
-    let names = names(&panels, &table.axes);
+    let axes = without_seed(&table.axes);
+    let panels = panels(table, Across::Bits, &axes);
+    let names = names(&panels, &axes);
     let rows = || {
         let series = panels.iter().flat_map(|panel| &panel.series);
         series.flat_map(|series| &series.rows)
@@ -270,8 +272,9 @@ fn by_bits(table: &AccuracyTable) -> Option<Plot> {
         };
         let mut frame = Frame::of_panel(panel, x, panels.len() > 1);
         for series in &panel.series {
-            let mut points = Points::of(named(series, &names, &table.axes));
-            for row in series.rows.iter().rev() {
+            let mut points = Points::of(named(series, &names, &axes));
+            let course = medians(&series.rows, |row| row.config.weights_bits());
+            for row in course.into_iter().rev() {
                 points.add_row(table, row, f64::from(row.config.weights_bits()));
             }
             frame.points.push(points);
@@ -290,7 +293,7 @@ fn by_bits(table: &AccuracyTable) -> Option<Plot> {
 /// As [`crate::category_plot`].
 fn by_category(table: &AccuracyTable) -> Option<Plot> {
     let across = Across::of(table, true);
-    let axes = across.others(table);
+    let axes = without_seed(&across.others(table));
     let places = across.labels(table);
     let panels = panels(table, across, &axes);
     let names = names(&panels, &axes);
