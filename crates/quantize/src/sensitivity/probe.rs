@@ -54,6 +54,11 @@ impl What {
             Self::Rounded(place, _) => *place,
         }
     }
+
+    /// The number of that value, the images being 0.
+    fn number(&self) -> usize {
+        self.place().map_or(0, |node| node + 1)
+    }
 }
 
 /// Told what gathers, which change, the number of the first image and the logits.
@@ -263,23 +268,33 @@ impl Probe {
         let program = &self.program;
         let count = program.enter(prefix, images)?;
         let mut order: Vec<usize> = (0..self.changes.len()).collect();
-        order.sort_by_key(|&number| self.changes[number].what.place());
-        // The value of `place` is made or rounded next.
-        let mut next: usize = 0;
+        order.sort_by_key(|&number| self.shared(&self.changes[number].what));
+        // The value of this number is made next.
+        let mut next = 0;
         for number in order {
             let what = &self.changes[number].what;
-            let place = what.place().map_or(0, |node| node + 1);
-            while next < place {
+            let shared = self.shared(what);
+            while next < shared {
                 self.make(prefix, (next, count), None)?;
                 next += 1;
             }
-            // The node that makes the value is the first to differ; of images, it is the value itself.
-            program.hand_over(prefix, suffix, (place.saturating_sub(1), count))?;
-            let logits = self.rest(suffix, (place, count), Some(what))?;
+            program.hand_over(prefix, suffix, (shared.saturating_sub(1), count))?;
+            if let (What::Rounded(place, code), true) = (what, shared > what.number()) {
+                self.round(suffix, (*place, count), *code)?;
+            }
+            let logits = self.rest(suffix, (shared, count), Some(what))?;
             show(Some(number), &logits);
         }
         show(None, &self.rest(prefix, (next, count), None)?);
         Ok(())
+    }
+
+    /// How many values, the images first, a change has in common with the network itself: those before its own, and that one, too, where
+    /// the network does not round it and the change is what it is rounded to.
+    fn shared(&self, what: &What) -> usize {
+        let number = what.number();
+        let is_made = matches!(what, What::Rounded(..)) && self.base[number].is_none();
+        number + usize::from(is_made)
     }
 
     /// Makes all values from number `place` on, the images being number 0: the logits.
@@ -316,8 +331,18 @@ impl Probe {
             Some(What::Rounded(_, code)) => *code,
             _ => self.base[place],
         };
+        self.round(workspace, (node, count), code)
+    }
+
+    /// Rounds a value where it lies, if there is something to round it to.
+    fn round(
+        &self,
+        workspace: &mut Workspace,
+        value: (Place, usize),
+        code: Option<QParams>,
+    ) -> Result<(), Error> {
         if let Some(code) = code {
-            self.program.revise(workspace, (node, count), &mut |some| {
+            self.program.revise(workspace, value, &mut |some| {
                 some.copy_from_slice(&code.fake_quant_all(some, Rounding::HalfEven));
             })?;
         }
