@@ -94,7 +94,10 @@ fn cell(rows: &[&TableRow]) -> String {
 impl AccuracyTable {
     /// The axes that say what a run is a draw of; `None` where nothing was drawn more than once.
     fn drawn(&self) -> Option<(Across, Vec<&'static Axis>)> {
-        let across = Across::of(self, false);
+        let across = match Across::of(self, false) {
+            Across::Axis(axis) if axis.is_of(SEED) => Across::Bits,
+            across => across,
+        };
         let all = across.others(self);
         let axes = without_seed(&all);
         (axes.len() < all.len()).then_some((across, axes))

@@ -95,6 +95,21 @@ fn one_draw_each_has_no_such_table() {
 }
 
 #[test]
+fn draws_of_one_number_of_bits_are_drawn_over_the_seed_all_the_same() {
+    let mut runs = runs();
+    runs.retain(|run| run.row.config.weights_bits() != 4 && run.row.config.text("seed") != "2");
+    let markdown = text(&runs, "draws.md").unwrap();
+    assert!(
+        markdown.contains("| calibration | float | W8A8 |"),
+        "{markdown}"
+    );
+    assert!(
+        markdown.contains("| minmax | 90.00 | 70.00 (20.00) |"),
+        "{markdown}"
+    );
+}
+
+#[test]
 fn pictures_show_draws_as_marks_of_one_series() {
     let svg = text(&runs(), "accuracy.svg").unwrap();
     assert!(svg.contains("minmax") && !svg.contains("seed"), "{svg}");
