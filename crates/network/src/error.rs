@@ -77,34 +77,34 @@ impl Error {
     }
 }
 
-/// A sentence of a message, of at most 800 characters: what a file lists, such as the extents of a tensor of a thousand axes, may be longer.
+/// A sentence of a message: one line, whatever words of a file it repeats, cut after 800 characters, since what a file lists, such as the
+/// extents of a tensor of a thousand axes, may be longer.
 fn cut(problem: String) -> String {
     const LONGEST: usize = 800;
-    match problem.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}...", &problem[..end]),
-        None => problem,
+    one_line(&problem, LONGEST)
+}
+
+/// The first `longest` characters of `text`, those escaped that are no part of a line, and dots if there are more.
+fn one_line(text: &str, longest: usize) -> String {
+    let mut out = String::new();
+    for c in text.chars().take(longest) {
+        let breaks =
+            c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}');
+        match breaks {
+            true => out.extend(c.escape_default()),
+            false => out.push(c),
+        }
     }
+    if text.chars().nth(longest).is_some() {
+        out.push_str("...");
+    }
+    out
 }
 
 /// `text` in single quotes for a one-line message: control characters escaped, cut after 80 characters.
 pub fn quoted(text: &str) -> String {
     const LONGEST: usize = 80;
-    let mut out = String::from("'");
-    out.extend(text.chars().take(LONGEST).flat_map(|c| {
-        let escape =
-            c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}');
-        let escaped: Box<dyn Iterator<Item = char>> = if escape {
-            Box::new(c.escape_default())
-        } else {
-            Box::new(std::iter::once(c))
-        };
-        escaped
-    }));
-    if text.chars().nth(LONGEST).is_some() {
-        out.push_str("...");
-    }
-    out.push('\'');
-    out
+    format!("'{}'", one_line(text, LONGEST))
 }
 
 #[cfg(test)]
@@ -130,5 +130,10 @@ mod tests {
         assert_eq!(quoted("conv1.weight"), "'conv1.weight'");
         assert_eq!(quoted("a\nb\u{1b}[2J"), "'a\\nb\\u{1b}[2J'");
         assert_eq!(quoted(&"x".repeat(1000)).len(), 80 + 5);
+        let text = Error::node("n", "mode \u{f}\0\n; ROUND is read".to_owned()).to_string();
+        assert!(
+            text.ends_with("mode \\u{f}\\u{0}\\n; ROUND is read"),
+            "{text}"
+        );
     }
 }
