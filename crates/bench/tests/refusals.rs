@@ -67,6 +67,12 @@ fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
+/// What a person reads last; before an error may stand what was assumed.
+fn last_line(output: &Output) -> String {
+    let text = stderr(output);
+    text.lines().last().unwrap_or_default().to_owned()
+}
+
 /// The one line of a refusal.
 fn refusal(output: &Output) -> String {
     let text = stderr(output);
@@ -267,11 +273,7 @@ fn a_full_disk_and_a_folder_that_cannot_be_written_end_in_one_line_and_lose_noth
     let other = ["--results", "results", "--set", "weights.bits=4"];
     let output = behind(full, &place, &other);
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
-    let last = stderr(&output)
-        .lines()
-        .last()
-        .unwrap_or_default()
-        .to_owned();
+    let last = last_line(&output);
     assert!(last.starts_with("error: cannot "), "{}", stderr(&output));
     assert_eq!(place.all("run.csv"), before);
     assert!(behind(":", &place, &other).status.success());
@@ -285,7 +287,7 @@ fn a_full_disk_and_a_folder_that_cannot_be_written_end_in_one_line_and_lose_noth
         let text = stderr(&nowhere);
         assert_eq!(nowhere.status.code(), Some(1), "{text}");
         // What was assumed of the images may stand before it.
-        let last = text.lines().last().unwrap_or_default();
+        let last = last_line(&nowhere);
         assert!(
             last.starts_with("error: cannot create /proc/results"),
             "{text}"
@@ -309,11 +311,7 @@ fn a_run_of_a_later_version_is_refused_in_one_line_and_kept() {
     let before = place.all("run.csv");
     let output = place.sweep(&arguments);
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
-    let last = stderr(&output)
-        .lines()
-        .last()
-        .unwrap_or_default()
-        .to_owned();
+    let last = last_line(&output);
     assert!(
         last.contains("schema version `3`, this version reads 2"),
         "{}",

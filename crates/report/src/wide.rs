@@ -27,7 +27,7 @@ impl AccuracyTable {
         })
     }
 
-    /// A row for each value of `axes`, the float run and what goes `across`; `cell` is what stands there of the runs that agree in
+    /// A row for each value of `axes`, the float run and what goes `across`; `of` makes a cell of the runs that agree in
     /// both, at least one.
     pub(crate) fn wide_grid(
         &self,
