@@ -1,9 +1,7 @@
 //! The tensor twin: equations (1) and (2) on a burn tensor, by the operations of its device, with the values of the slice version
 //! element for element (tested on the portable CPU device; a GPU's division may be rounded otherwise).
 //!
-//! No straight-through gradient: on an autodiff device the derivative of rounding is 0. [`flex`] has one that trains.
-
-pub mod flex;
+//! No straight-through gradient: on an autodiff device the derivative of rounding is 0. [`crate::qat::fake_quant`] has one that trains.
 
 use burn::tensor::{Tensor, TensorData};
 

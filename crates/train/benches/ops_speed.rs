@@ -11,9 +11,10 @@ use burn::tensor::{Device, Distribution, Tensor, s};
 use clock::{now, seconds};
 use engine::training::{BatchNorm, Conv2d};
 use engine::{Shape, Window};
-use quant_core::qat::{Grid, Learns, fake_quant};
+use quant_core::qat::{Grid, Learns};
 use resnet::Arch;
-use train::{Tensors, forward_float, ops};
+use train::ops::{self, fake_quant};
+use train::{Tensors, forward_float};
 
 /// Images, of a shard of a usual batch.
 const IMAGES: usize = 32;

@@ -11,8 +11,8 @@
 //! PyTorch's learnable fake-quantize does: a value up to half a step past the last code still is inside. Equation 3 of the paper
 //! is inside for -Q_N < v < Q_P alone.
 //!
-//! The flex device has one operation for all of it ([`flex::fake_quant`]); the operations of burn below are every other device's,
-//! and its twin.
+//! These are operations of burn, for every device. A device with one operation for all of it, as training has on the CPU, is held to
+//! them.
 //!
 //! Two identities keep the values exact where autodiff is made to see another derivative: `v + (round(v) - v)` is round(v) in
 //! float32, since the difference is exact (Sterbenz for |v| >= 1/2, trivial below), and `c + (t - c) f` is c where c = t.
@@ -20,7 +20,6 @@
 use burn::tensor::{Bool, Tensor, TensorData};
 
 use super::Stays;
-use crate::tensor::flex;
 
 /// Which derivative the scale has.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -57,29 +56,6 @@ pub struct Grid {
 /// The fake-quantized `x`. On a plain device the values alone; on an autodiff device with the gradients of the header. The
 /// grid's tensors live on `x`'s device.
 pub fn fake_quant<const D: usize>(x: Tensor<D>, grid: &Grid) -> Tensor<D> {
-    flex::fake_quant(&x, grid, None).unwrap_or_else(|| by_operations(x, grid))
-}
-
-/// [`fake_quant`] of those numbers that do not stay as they are.
-pub fn fake_quant_in_part<const D: usize>(x: Tensor<D>, grid: &Grid, stays: Stays) -> Tensor<D> {
-    flex::fake_quant(&x, grid, Some(stays)).unwrap_or_else(|| in_part_by_operations(x, grid, stays))
-}
-
-/// [`fake_quant_in_part`] on any device.
-pub(crate) fn in_part_by_operations<const D: usize>(
-    x: Tensor<D>,
-    grid: &Grid,
-    stays: Stays,
-) -> Tensor<D> {
-    let mut mask = vec![false; x.dims().iter().product()];
-    stays.each(0, mask.len(), |i, stays| mask[i] = stays);
-    let device = x.clone().inner().device();
-    let mask = Tensor::<D, Bool>::from_data(TensorData::new(mask, x.dims()), &device);
-    by_operations(x.clone(), grid).mask_where(mask, x)
-}
-
-/// [`fake_quant`] on any device.
-pub(crate) fn by_operations<const D: usize>(x: Tensor<D>, grid: &Grid) -> Tensor<D> {
     let mut shape = [1; D];
     shape[0] = grid.scale.dims()[0];
     let (low, high) = (grid.quant_min as f32, grid.quant_max as f32);
@@ -113,6 +89,15 @@ pub(crate) fn by_operations<const D: usize>(x: Tensor<D>, grid: &Grid) -> Tensor
             clipped * scale.clone() + (slow - scale) * ends
         }
     }
+}
+
+/// [`fake_quant`] of those numbers that do not stay as they are.
+pub fn fake_quant_in_part<const D: usize>(x: Tensor<D>, grid: &Grid, stays: Stays) -> Tensor<D> {
+    let mut mask = vec![false; x.dims().iter().product()];
+    stays.each(0, mask.len(), |i, stays| mask[i] = stays);
+    let device = x.clone().inner().device();
+    let mask = Tensor::<D, Bool>::from_data(TensorData::new(mask, x.dims()), &device);
+    fake_quant(x.clone(), grid).mask_where(mask, x)
 }
 
 /// `q - z`.

@@ -33,8 +33,6 @@ mod tests;
 
 #[cfg(feature = "tensor")]
 pub use fake_quant::{Grid, Learns, fake_quant, fake_quant_in_part};
-#[cfg(all(test, feature = "tensor"))]
-pub(crate) use fake_quant::{by_operations, in_part_by_operations};
 pub use method::Method;
 pub use stays::Stays;
 

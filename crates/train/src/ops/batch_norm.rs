@@ -10,8 +10,8 @@ use engine::training::{BatchNorm, Statistics};
 
 use super::clip::{Ends, burns};
 
-use quant_core::tensor::flex::pool;
-use quant_core::tensor::flex::{Argument, apply, into_values, recycle, tensor, values};
+use super::flex::pool;
+use super::flex::{Argument, apply, into_values, recycle, tensor, values};
 
 const LENGTHS: &str = "slices are as long as the shapes that they were made from";
 

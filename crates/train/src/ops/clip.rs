@@ -15,7 +15,7 @@ use burn::tensor::{Tensor, TensorData, activation};
 use engine::training::{clipped, masked};
 use rayon::prelude::*;
 
-use quant_core::tensor::flex::{Argument, apply, into_values, recycle, tensor, values};
+use super::flex::{Argument, apply, into_values, recycle, tensor, values};
 
 /// Values that a thread takes at once.
 const RUN: usize = 32 << 10;

@@ -11,8 +11,8 @@ use burn::tensor::ops::ConvOptions;
 use engine::training::Conv2d;
 use engine::{Shape, Window};
 
-use quant_core::tensor::flex::pool;
-use quant_core::tensor::flex::{Argument, apply, recycle, tensor, values};
+use super::flex::pool;
+use super::flex::{Argument, apply, recycle, tensor, values};
 
 const LENGTHS: &str = "slices are as long as the shapes that they were made from";
 

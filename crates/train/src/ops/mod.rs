@@ -7,8 +7,8 @@
 //!
 //! | file | is |
 //! |---|---|
-//! | `conv`, `batch_norm`, `clip` | an operation each: values, gradients, the function that chooses |
-//! | [`quant_core::tensor::flex`] | tensors to slices and back, and which tensors are on flex; fake quantization |
+//! | `conv`, `batch_norm`, `clip`, `fake_quant` | an operation each: values, gradients, the function that chooses |
+//! | `flex` | tensors to slices and back, and which tensors are on flex |
 //!
 //! An operation that alone holds its operand overwrites it. Gradients are consumed one after another and most have one reader,
 //! so backward passes run in place; forward passes do where nobody has kept the operand for a backward of its own.
@@ -16,9 +16,14 @@
 mod batch_norm;
 mod clip;
 mod conv;
+mod fake_quant;
+#[cfg(test)]
+mod fake_quant_tests;
+mod flex;
 #[cfg(test)]
 mod tests;
 
 pub use batch_norm::{Normalized, batch_norm_train};
 pub use clip::{Ends, RELU, add_clip, clip, clip_each};
 pub use conv::conv2d;
+pub use fake_quant::{fake_quant, fake_quant_in_part};

@@ -4,9 +4,9 @@ use burn::backend::Flex;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Distribution, Tensor, activation, module};
 
+use super::flex::Argument;
 use super::*;
 use engine::Window;
-use quant_core::tensor::flex::Argument;
 
 fn random<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
     let plain = device.clone().inner();
@@ -216,4 +216,19 @@ fn constants_get_no_gradient_and_what_is_not_for_flex_is_burns() {
     assert!(Argument::of(&x).is_none());
     let y = conv2d(x.clone(), w, None, Window::square(3, 1, 1), 1);
     assert!(x.grad(&y.sum().backward()).is_some());
+}
+
+#[test]
+fn values_are_moved_out_of_a_tensor_that_is_alone_and_copied_out_of_any_other() {
+    let x: Vec<f32> = (0..12).map(|i| i as f32).collect();
+    let place = x.as_ptr();
+    let alone = flex::tensor(x.clone(), [3, 4]);
+    let shared = alone.clone();
+    let copy = flex::into_values(alone);
+    assert_ne!(copy.as_ptr(), flex::values(&shared).as_ptr());
+    let turned = shared.transpose(0, 1);
+    drop(shared);
+    assert_eq!(flex::into_values(turned)[..4], [0.0, 4.0, 8.0, 1.0]);
+    let again = flex::into_values(flex::tensor(x, [12]));
+    assert_eq!((again.as_ptr(), again[11]), (place, 11.0));
 }

@@ -1,13 +1,14 @@
 //! The network's forward pass with its quantizers, on any device.
 
 use burn::tensor::Tensor;
-use quant_core::qat::{Grid, Learns, Method, fake_quant, lsq, lsq_plus, minmax, pact};
+use quant_core::qat::{Grid, Learns, Method, lsq, lsq_plus, minmax, pact};
 use quant_core::{QParams, Values, parameters};
 
 use super::{Qat, unit};
 use crate::error::Error;
 use crate::float::linear;
 use crate::forward::{Hooks, Tapped, clipped, forward};
+use crate::ops::fake_quant;
 use crate::tensors::{Measured, Probe, Read, Tensors};
 use network::{Op, StateDict, Topology};
 use quantize::Unit;

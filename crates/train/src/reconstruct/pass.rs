@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 use burn::tensor::Tensor;
 use network::{StateDict, Topology};
 use quant_core::QParams;
-use quant_core::qat::{Learns, Stays, fake_quant, fake_quant_in_part};
+use quant_core::qat::{Learns, Stays};
 use quantize::{Unit, names};
 
 use crate::error::Error;
 use crate::float::layer;
 use crate::forward::{Hooks, Tapped, clipped, forward};
+use crate::ops::{fake_quant, fake_quant_in_part};
 use crate::qat::{constant, vector};
 use crate::tensors::Tensors;
 

@@ -10,7 +10,7 @@ use burn::tensor::{DType, Tensor, TensorData};
 use super::pool;
 
 /// A tensor under autodiff.
-pub type Tracked = FloatTensor<Autodiff<Flex>>;
+pub(super) type Tracked = FloatTensor<Autodiff<Flex>>;
 
 /// An argument of an operation, on the flex device.
 #[derive(Clone, Debug)]

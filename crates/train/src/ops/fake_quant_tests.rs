@@ -2,9 +2,10 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::*;
-use crate::qat::{Grid, Learns, Stays, by_operations, in_part_by_operations};
-use crate::{QParams, Rounding, uniform};
+use quant_core::qat::{self, Grid, Learns, Stays};
+use quant_core::{QParams, Rounding, uniform};
+
+use super::fake_quant::on_flex as fake_quant;
 
 /// Ties, both zeros, whole numbers and numbers far outside.
 fn sample(n: usize) -> Vec<f32> {
@@ -98,8 +99,8 @@ fn gradients_are_those_of_the_composition() {
                     let y = match ours {
                         true => fake_quant(&x, &grid, stays).unwrap(),
                         false => match stays {
-                            None => by_operations(x.clone(), &grid),
-                            Some(stays) => in_part_by_operations(x.clone(), &grid, stays),
+                            None => qat::fake_quant(x.clone(), &grid),
+                            Some(stays) => qat::fake_quant_in_part(x.clone(), &grid, stays),
                         },
                     };
                     let outer = Tensor::from_inner(leaf(&weight, shape).inner());
@@ -191,19 +192,4 @@ fn halves_go_to_the_even_neighbour_and_large_numbers_stay() {
         let expected = x.round_ties_even().clamp(i32::MIN as f32, i32::MAX as f32);
         assert_eq!(y, expected, "{x}");
     }
-}
-
-#[test]
-fn values_are_moved_out_of_a_tensor_that_is_alone_and_copied_out_of_any_other() {
-    let x: Vec<f32> = (0..12).map(|i| i as f32).collect();
-    let place = x.as_ptr();
-    let alone = tensor(x.clone(), [3, 4]);
-    let shared = alone.clone();
-    let copy = into_values(alone);
-    assert_ne!(copy.as_ptr(), values(&shared).as_ptr());
-    let turned = shared.transpose(0, 1);
-    drop(shared);
-    assert_eq!(into_values(turned)[..4], [0.0, 4.0, 8.0, 1.0]);
-    let again = into_values(tensor(x, [12]));
-    assert_eq!((again.as_ptr(), again[11]), (place, 11.0));
 }

@@ -13,7 +13,7 @@
 //! (2) is the straight-through estimator (Bengio et al. 2013, arXiv 1308.3432), (3) equation 3 of Esser et al. 2020
 //! (arXiv 1902.08153), (4) equation 2 of Choi et al. 2018 (arXiv 1805.06085) by the chain rule.
 //!
-//! Rounding is half to even and the values are those of [`crate::QParams::fake_quant`] bit for bit. An infinite x gives NaN, as
+//! Rounding is half to even and the values are those of [`quant_core::QParams::fake_quant`] bit for bit. An infinite x gives NaN, as
 //! in `v + (round(v) - v)`, so that a training that has left float32 shows it. Sums over x are made in float32 within 1024
 //! values, in sixteen interleaved parts, and in float64 from there on, in order: they do not depend on the number of threads.
 
@@ -25,9 +25,10 @@ use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::{Tensor, TensorData};
 use rayon::prelude::*;
 
-use super::apply::{Argument, apply, into_values, recycle, values};
-use super::pool;
-use crate::qat::{Grid, Learns, Stays};
+use quant_core::qat::{self, Grid, Learns, Stays};
+
+use super::flex::pool;
+use super::flex::{Argument, apply, into_values, recycle, values};
 
 /// Values that a thread takes at once.
 const TASK: usize = 16 << 10;
@@ -36,10 +37,20 @@ const RUN: usize = 1024;
 /// Interleaved parts of it.
 const LANES: usize = 16;
 
+/// The fake-quantized `x`: [`qat::fake_quant`].
+pub fn fake_quant<const D: usize>(x: Tensor<D>, grid: &Grid) -> Tensor<D> {
+    on_flex(&x, grid, None).unwrap_or_else(|| qat::fake_quant(x, grid))
+}
+
+/// [`fake_quant`] of those numbers that do not stay as they are: [`qat::fake_quant_in_part`].
+pub fn fake_quant_in_part<const D: usize>(x: Tensor<D>, grid: &Grid, stays: Stays) -> Tensor<D> {
+    on_flex(&x, grid, Some(stays)).unwrap_or_else(|| qat::fake_quant_in_part(x, grid, stays))
+}
+
 /// Equation (1) with its gradients, for `x` on the flex device; `None` where it is on another, or the shapes do not fit.
 /// Scale and zero point have one value each, or one for each channel of x's axis 0; the scale is above 0. A number that stays as it is
 /// has y = x, dy/dx = 1 and no other gradient.
-pub fn fake_quant<const D: usize>(
+pub(super) fn on_flex<const D: usize>(
     x: &Tensor<D>,
     grid: &Grid,
     stays: Option<Stays>,
