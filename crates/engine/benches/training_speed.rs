@@ -7,8 +7,9 @@ mod clock;
 use std::time::Duration;
 
 use clock::seconds;
-use engine::training::{BatchNorm, Conv2d};
+use engine::training::{BatchNorm, Conv2d, FakeQuant, StepGrid};
 use engine::{Isa, Shape, Window, peak};
+use quant_core::qat::Learns;
 
 fn main() {
     let images = 32;
@@ -46,30 +47,68 @@ fn main() {
             );
         }
         for (channels, side) in [(16, 32), (32, 16), (64, 8)] {
-            let norm = BatchNorm {
-                images,
-                channels,
-                pixels: side * side,
-                epsilon: 1e-5,
-                ends: Some([0.0, f32::INFINITY]),
-            };
-            let x = vec![0.5; images * channels * side * side];
-            let (mut y, mut dy) = (x.clone(), x.clone());
-            let ones = vec![1.0; channels];
-            let mut statistics = None;
-            let forward = seconds(|| {
-                statistics = norm.forward(&x, &ones, &ones, &mut y).ok();
-            });
-            let statistics = statistics.unwrap();
-            let backward = seconds(|| {
-                norm.backward(&x, &ones, &ones, &statistics, &mut dy).unwrap();
-            });
-            let each = |seconds: f64| seconds * 1e9 / x.len() as f64;
-            println!(
-                "normalisation of {channels:2} at {side:2}: forward {:.2}, backward {:.2} ns a value",
-                each(forward),
-                each(backward)
-            );
+            layer_by_parts(images, channels, side);
         }
     });
+}
+
+/// Milliseconds for a 3x3 convolution, its normalisation with ReLU and a quantizer.
+fn layer_by_parts(images: usize, channels: usize, side: usize) {
+    let shape = Shape::new(channels, side, side);
+    let conv = Conv2d::new(shape, channels, Window::square(3, 1, 1)).unwrap();
+    let norm = BatchNorm {
+        images,
+        channels,
+        pixels: side * side,
+        epsilon: 1e-5,
+        ends: Some([0.0, f32::INFINITY]),
+    };
+    let quant = FakeQuant {
+        grids: vec![StepGrid {
+            scale: 0.1,
+            zero_point: 0.0,
+        }],
+        low: 0.0,
+        high: 15.0,
+        learns: Learns::Step { factor: 0.01 },
+        stays: None,
+    };
+    let x: Vec<f32> = (0..images * shape.len())
+        .map(|i| (i * 7919 % 1009) as f32 / 504.0)
+        .collect();
+    let weight: Vec<f32> = (0..conv.weights())
+        .map(|i| (i * 31 % 17) as f32 / 8.0 - 1.0)
+        .collect();
+    let ones = vec![1.0; channels];
+    let (mut z, mut y, mut rounded) = (x.clone(), x.clone(), x.clone());
+    let mut statistics = None;
+    let times = [
+        seconds(|| conv.forward(&x, &weight, None, &mut z).unwrap()),
+        seconds(|| statistics = norm.forward(&z, &ones, &ones, &mut y).ok()),
+        seconds(|| quant.forward(&y, &mut rounded).unwrap()),
+    ];
+    let statistics = statistics.unwrap();
+    let (mut dy, mut dx, mut dw) = (x.clone(), x.clone(), weight.clone());
+    let back = [
+        seconds(|| drop(quant.backward(&y, &mut dy).unwrap())),
+        seconds(|| {
+            drop(
+                norm.backward(&z, &ones, &ones, &statistics, &mut dy)
+                    .unwrap(),
+            )
+        }),
+        seconds(|| conv.weight_gradient(&x, &dy, &mut dw).unwrap()),
+        seconds(|| conv.input_gradient(&weight, &dy, &mut dx).unwrap()),
+    ];
+    let shown = |times: &[f64]| {
+        let each: Vec<_> = times.iter().map(|t| format!("{:.2}", 1e3 * t)).collect();
+        format!(
+            "{} = {:.2}",
+            each.join(" + "),
+            1e3 * times.iter().sum::<f64>()
+        )
+    };
+    println!("{channels} at {side}, milliseconds:");
+    println!("  forward  {}", shown(&times));
+    println!("  backward {}", shown(&back));
 }

@@ -8,7 +8,7 @@ use crate::epilogue::Surroundings;
 use crate::error::{Error, expect};
 use crate::gather::Gather;
 use crate::graph::{Clip, Code, Conv, Graph, Op, Placed};
-use crate::kernel::{Convolution, Geometry, Isa, Kernels, wide};
+use crate::kernel::{Body, Convolution, Geometry, Isa, Kernels, wide};
 use crate::layout::{Layout, Table};
 use crate::plan::{self, Plan, plan};
 use crate::pool::{self, Counts, Map, Part};
@@ -251,9 +251,14 @@ impl<D: Domain> Typed<D> {
         if self.plan.clear[0] {
             fill_border(to, layout, which.count, D::zero(code));
         }
-        wide(self.isa, || {
-            layout.read_planar(which.count, images, to, |x| D::enter(code, x));
-        });
+        let enter = Enter::<D> {
+            layout,
+            code,
+            count: which.count,
+            images,
+            to,
+        };
+        wide(self.isa, enter);
     }
 
     /// Runs some nodes on some images.
@@ -517,9 +522,15 @@ impl<D: Domain> Typed<D> {
                 let add = add.map(|(value, places)| (read(value).0, places.offsets()));
                 conv.run(images, input.0, output.0, sums, D::post(finish, add));
             }
-            Work::MaxPool(window) => wide(self.isa, || {
-                pool::max_pool::<D>(window, images, input, output);
-            }),
+            Work::MaxPool(window) => {
+                let pool = MaxPool::<D> {
+                    window,
+                    images,
+                    input,
+                    output,
+                };
+                wide(self.isa, pool);
+            }
             Work::AvgPool(window, counts) => {
                 pool::avg_pool::<D>(finish, (window, counts, zero), images, input, output);
             }
@@ -700,5 +711,43 @@ fn fill_border<T: Copy>(values: &mut [T], layout: &Layout, images: usize, zero: 
             row[..left * pitch].fill(zero);
             row[(left + width) * pitch..].fill(zero);
         }
+    }
+}
+
+/// Planar images into a layout.
+struct Enter<'a, D: Domain> {
+    layout: &'a Layout,
+    code: Option<Code>,
+    count: usize,
+    images: &'a [f32],
+    to: &'a mut [D::In],
+}
+
+impl<D: Domain> Body for Enter<'_, D> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let code = self.code;
+        let map = |x| D::enter(code, x);
+        self.layout
+            .read_planar(self.count, self.images, self.to, map);
+    }
+}
+
+/// [`pool::max_pool`].
+struct MaxPool<'a, D: Domain> {
+    window: &'a Window,
+    images: usize,
+    input: (&'a [D::In], &'a Layout),
+    output: (&'a mut [D::In], &'a Layout),
+}
+
+impl<D: Domain> Body for MaxPool<'_, D> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run(self) {
+        pool::max_pool::<D>(self.window, self.images, self.input, self.output);
     }
 }

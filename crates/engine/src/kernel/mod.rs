@@ -38,4 +38,4 @@ pub use peak::peak;
 pub(crate) use simulated::{Simulated, SimulatedPost, simulated};
 pub(crate) use tile::{Added, Arithmetic, At, DepthwiseJob, Job, Kernels, Lanes, Segment};
 pub(crate) use transpose::{Strides, transpose_blocks};
-pub(crate) use wide::wide;
+pub(crate) use wide::{Body, wide};

@@ -9,21 +9,19 @@
 //!
 //! for each channel (Ioffe and Szegedy 2015, arXiv 1502.03167, section 3). The variance is the biased one.
 //!
-//! Sums: in float32 within 1024 values of a plane, in sixteen interleaved parts; in float64 from there on, in the order of
-//! images. A plane's squares are taken from the plane's own mean and then moved (Chan, Golub and LeVeque 1983, equation 2.1),
+//! Sums are those of `sums.rs` within a plane, and in float64 from there on, in the order of images. A plane's squares are taken from the plane's own mean and then moved (Chan, Golub and LeVeque 1983, equation 2.1),
 //! so that a mean that is large beside the deviation costs no digits. What was cut off is found by computing (1) again.
+
+use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::clip::{clipped, masked};
 use super::images_per_task;
+use super::sums::{sum_of, sums_of};
 use crate::error::Error;
 use crate::error::expect;
-use crate::graph::Clip;
-
-/// Values whose sum is made in float32.
-const RUN: usize = 1024;
-/// Interleaved parts of it.
-const LANES: usize = 16;
+use crate::kernel::{Body, Isa, wide};
 
 /// Batch normalisation of `[images, channels, pixels]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -91,6 +89,7 @@ impl BatchNorm {
         if x.is_empty() {
             return Ok(Statistics::default());
         }
+        let isa = Isa::best();
         let statistics = self.statistics(x);
         let channels = self.channels(&statistics, gamma, beta);
         let image = self.channels * self.pixels;
@@ -99,15 +98,8 @@ impl BatchNorm {
             .zip(x.par_chunks(task))
             .for_each(|(y, x)| {
                 let planes = y.chunks_mut(self.pixels).zip(x.chunks(self.pixels));
-                for ((y, x), channel) in planes.zip(channels.iter().cycle()) {
-                    let channel = *channel;
-                    let values = y.iter_mut().zip(x);
-                    match self.ends {
-                        Some(ends) => {
-                            values.for_each(|(y, &x)| *y = clipped(channel.apply(x), ends));
-                        }
-                        None => values.for_each(|(y, &x)| *y = channel.apply(x)),
-                    }
+                for ((y, x), &channel) in planes.zip(channels.iter().cycle()) {
+                    wide(isa, (self, Work::Normalize(channel, x, y)));
                 }
             });
         Ok(statistics)
@@ -133,29 +125,15 @@ impl BatchNorm {
                 beta: vec![0.0; self.channels],
             });
         }
+        let isa = Isa::best();
         let channels = self.channels(statistics, gamma, beta);
-        let sums = self.each_plane(x, Some(gradient), |channel, x, dy| {
-            let channel = channels[channel];
-            let dy = dy.unwrap_or_default();
-            // The two cases are two loops, each of which compiles to vectors.
-            let center = channel.mean;
-            match self.ends {
-                Some(ends) => {
-                    let masked = |x: f32, dy: f32| masked(channel.apply(x), dy, ends);
-                    [
-                        sum_of(x, dy, masked),
-                        sum_of(x, dy, |x, dy| masked(x, dy) * (x - center)),
-                    ]
-                }
-                None => [
-                    sum_of(x, dy, |_, dy| dy),
-                    sum_of(x, dy, |x, dy| dy * (x - center)),
-                ],
-            }
+        let sums = self.each_plane(|channel, range| {
+            let (x, dy) = (&x[range.clone()], &gradient[range]);
+            wide(isa, (self, Work::Sums(channels[channel], x, dy)))
         });
         let m = (self.images * self.pixels) as f64;
         let mut gradients = BatchNormGradients::default();
-        // dx = scale dy + slope (x - mean) + constant
+        // Slope and constant of dx = scale dy + slope (x - mean) + constant.
         let mut lines = Vec::with_capacity(self.channels);
         for (c, channel) in channels.iter().enumerate() {
             let [mut dbeta, mut products] = [0.0_f64; 2];
@@ -177,33 +155,68 @@ impl BatchNorm {
             .zip(x.par_chunks(task))
             .for_each(|(dy, x)| {
                 let planes = dy.chunks_mut(self.pixels).zip(x.chunks(self.pixels));
-                for ((dy, x), (channel, line)) in planes.zip(channels.iter().zip(&lines).cycle()) {
-                    let (channel, (slope, constant)) = (*channel, *line);
-                    let dx = |x: f32, dy: f32| {
-                        channel.scale * dy + slope * (x - channel.mean) + constant
-                    };
-                    let values = dy.iter_mut().zip(x);
-                    match self.ends {
-                        Some(ends) => values
-                            .for_each(|(dy, &x)| *dy = dx(x, masked(channel.apply(x), *dy, ends))),
-                        None => values.for_each(|(dy, &x)| *dy = dx(x, *dy)),
-                    }
+                for ((dy, x), (&channel, &line)) in planes.zip(channels.iter().zip(&lines).cycle())
+                {
+                    wide(isa, (self, Work::Back(channel, line, x, dy)));
                 }
             });
         Ok(gradients)
     }
 
+    /// Equation (1) of a plane.
+    #[inline(always)]
+    fn normalize(&self, channel: Channel, x: &[f32], y: &mut [f32]) {
+        let values = y.iter_mut().zip(x);
+        match self.ends {
+            Some(ends) => values.for_each(|(y, &x)| *y = clipped(channel.apply(x), ends)),
+            None => values.for_each(|(y, &x)| *y = channel.apply(x)),
+        }
+    }
+
+    /// A plane's part of the sums of (2), the second without r.
+    #[inline(always)]
+    fn sums(&self, channel: Channel, x: &[f32], dy: &[f32]) -> [f64; 2] {
+        let center = channel.mean;
+        // The two cases are two loops, each of which compiles to vectors.
+        match self.ends {
+            Some(ends) => sums_of(x, dy, |x, dy| {
+                let dy = masked(channel.apply(x), dy, ends);
+                [dy, dy * (x - center)]
+            }),
+            None => sums_of(x, dy, |x, dy| [dy, dy * (x - center)]),
+        }
+    }
+
+    /// Equation (3) of a plane, as scale dy + slope (x - mean) + constant.
+    #[inline(always)]
+    fn back(&self, channel: Channel, (slope, constant): (f32, f32), x: &[f32], dy: &mut [f32]) {
+        let dx = |x: f32, dy: f32| channel.scale * dy + slope * (x - channel.mean) + constant;
+        let values = dy.iter_mut().zip(x);
+        match self.ends {
+            Some(ends) => {
+                values.for_each(|(dy, &x)| *dy = dx(x, masked(channel.apply(x), *dy, ends)));
+            }
+            None => values.for_each(|(dy, &x)| *dy = dx(x, *dy)),
+        }
+    }
+
+    /// A plane's mean, and the sum of squares around it.
+    #[inline(always)]
+    fn moments(&self, x: &[f32]) -> [f64; 2] {
+        let pixels = self.pixels as f64;
+        let mean = sum_of(x, |x| x) / pixels;
+        let center = mean as f32;
+        // Second term: what the rounding of the center costs.
+        let offset = mean - f64::from(center);
+        let squares = sum_of(x, |x| (x - center) * (x - center));
+        [mean, (squares - pixels * offset * offset).max(0.0)]
+    }
+
     /// Mean and biased variance of every channel.
     fn statistics(&self, x: &[f32]) -> Statistics {
         let pixels = self.pixels as f64;
-        let planes = self.each_plane(x, None, |_, x, _| {
-            let mean = sum(x) / pixels;
-            let center = mean as f32;
-            // Second term: what the rounding of the center costs.
-            let offset = mean - f64::from(center);
-            let squares = sum_of(x, x, |x, _| (x - center) * (x - center));
-            [mean, (squares - pixels * offset * offset).max(0.0)]
-        });
+        let isa = Isa::best();
+        let planes = self.each_plane(|_, range| wide(isa, (self, Work::Moments(&x[range]))));
         let mut statistics = Statistics::default();
         for c in 0..self.channels {
             let of_channel = || planes.chunks(self.channels).map(|image| image[c]);
@@ -218,12 +231,10 @@ impl BatchNorm {
         statistics
     }
 
-    /// What `measure` says of each plane (its channel, its values, those of `other`), in the order of images and channels.
+    /// What `measure` says of each plane (its channel, its values' places), in the order of images and channels.
     fn each_plane(
         &self,
-        x: &[f32],
-        other: Option<&[f32]>,
-        measure: impl Fn(usize, &[f32], Option<&[f32]>) -> [f64; 2] + Sync,
+        measure: impl Fn(usize, Range<usize>) -> [f64; 2] + Sync,
     ) -> Vec<[f64; 2]> {
         let mut planes = vec![[0.0; 2]; self.images * self.channels];
         let task = images_per_task(self.images) * self.channels;
@@ -233,9 +244,8 @@ impl BatchNorm {
             .for_each(|(k, planes)| {
                 for (i, plane) in planes.iter_mut().enumerate() {
                     let place = (k * task + i) * self.pixels;
-                    let range = place..place + self.pixels;
-                    let other = other.map(|other| &other[range.clone()]);
-                    *plane = measure((k * task + i) % self.channels, &x[range], other);
+                    let channel = (k * task + i) % self.channels;
+                    *plane = measure(channel, place..place + self.pixels);
                 }
             });
         planes
@@ -269,41 +279,28 @@ impl BatchNorm {
     }
 }
 
-/// 0 for what is below it; a NaN stays one.
-#[inline(always)]
-pub fn clipped(y: f32, [low, high]: [f32; 2]) -> f32 {
-    Clip { low, high }.of(y)
+/// What is done with a plane.
+enum Work<'a> {
+    /// Equation (1).
+    Normalize(Channel, &'a [f32], &'a mut [f32]),
+    Moments(&'a [f32]),
+    Sums(Channel, &'a [f32], &'a [f32]),
+    /// Equation (3).
+    Back(Channel, (f32, f32), &'a [f32], &'a mut [f32]),
 }
 
-/// The gradient before a clipping that was given `y` or made it.
-#[inline(always)]
-pub fn masked(y: f32, dy: f32, [low, high]: [f32; 2]) -> f32 {
-    // Both compared: a short circuit would be a branch.
-    if (y > low) & (y < high) { dy } else { 0.0 }
-}
+impl Body for (&BatchNorm, Work<'_>) {
+    type Out = [f64; 2];
 
-/// The sum of `x`, as the module's header says.
-pub(super) fn sum(x: &[f32]) -> f64 {
-    sum_of(x, x, |x, _| x)
-}
-
-/// The sum of `term` over pairs, likewise.
-#[inline(always)]
-fn sum_of(x: &[f32], y: &[f32], term: impl Fn(f32, f32) -> f32) -> f64 {
-    let mut total = 0.0;
-    for (x, y) in x.chunks(RUN).zip(y.chunks(RUN)) {
-        let mut lanes = [0.0_f32; LANES];
-        let (xs, ys) = (x.chunks_exact(LANES), y.chunks_exact(LANES));
-        let rest = xs.remainder().iter().zip(ys.remainder());
-        for (x, y) in xs.zip(ys) {
-            for i in 0..LANES {
-                lanes[i] += term(x[i], y[i]);
-            }
+    #[inline(always)]
+    fn run(self) -> [f64; 2] {
+        let (norm, work) = self;
+        match work {
+            Work::Normalize(channel, x, y) => norm.normalize(channel, x, y),
+            Work::Moments(x) => return norm.moments(x),
+            Work::Sums(channel, x, dy) => return norm.sums(channel, x, dy),
+            Work::Back(channel, line, x, dy) => norm.back(channel, line, x, dy),
         }
-        for (lane, (&x, &y)) in lanes.iter_mut().zip(rest) {
-            *lane += term(x, y);
-        }
-        total += lanes.iter().map(|&lane| f64::from(lane)).sum::<f64>();
+        [0.0; 2]
     }
-    total
 }

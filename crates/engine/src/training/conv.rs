@@ -10,6 +10,7 @@
 use rayon::prelude::*;
 
 use super::images_per_task;
+use super::sums::sum_of;
 use crate::buffer::Buffer;
 use crate::error::Error;
 use crate::error::expect;
@@ -143,9 +144,10 @@ impl Conv2d {
         let images = dy.len() / self.to.len();
         expect("the output's gradient", dy.len(), images * self.to.len())?;
         let pixels = self.to.height * self.to.width;
+        let sum = |plane: &[f32]| sum_of(plane, |x| x);
         db.par_iter_mut().enumerate().for_each(|(o, db)| {
             let planes = (0..images).map(|n| &dy[(n * self.to.channels + o) * pixels..][..pixels]);
-            *db = planes.map(super::batch_norm::sum).sum::<f64>() as f32;
+            *db = planes.map(sum).sum::<f64>() as f32;
         });
         Ok(())
     }

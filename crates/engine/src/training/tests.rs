@@ -1,6 +1,8 @@
 //! Every function beside a plain loop in double precision, over shapes that have every kind of edge, on every instruction
 //! set that the processor has.
 
+use quant_core::qat::{Learns, Stays};
+
 use super::*;
 use crate::kernel::Isa;
 use crate::shape::{Padding, Shape, Window};
@@ -347,4 +349,48 @@ fn what_does_not_fit_is_refused_and_no_images_are_no_error() {
     let mut gradient = vec![1.0; weight.len()];
     conv.weight_gradient(&[], &[], &mut gradient).unwrap();
     assert!(gradient.iter().all(|&g| g == 0.0));
+}
+
+/// Bits, so that NaN and signed zeros count.
+fn bits(x: &[f32]) -> Vec<u32> {
+    x.iter().map(|x| x.to_bits()).collect()
+}
+
+fn quant(learns: Learns, zero_point: f32) -> FakeQuant {
+    FakeQuant {
+        grids: vec![StepGrid {
+            scale: 0.3,
+            zero_point,
+        }],
+        low: -4.0,
+        high: 3.0,
+        learns,
+        stays: None,
+    }
+}
+
+#[test]
+fn all_instruction_sets_give_the_same_fake_quantization() {
+    let x = values(40_000, 6);
+    let mut some = quant(Learns::Step { factor: 0.2 }, 1.0);
+    some.grids.push(StepGrid {
+        scale: 0.01,
+        zero_point: -3.0,
+    });
+    some.stays = Some(Stays::new(0.25, 1, 5));
+    for quant in [some, quant(Learns::Clip { factor: 0.2 }, 0.0)] {
+        let run = |isa: Isa| {
+            let (mut y, mut g) = (vec![0.0; x.len()], values(x.len(), 7));
+            quant.forward_by(isa, &x, &mut y).unwrap();
+            let of_grids = quant.backward_by(isa, &x, &mut g).unwrap();
+            let of_grids: Vec<_> = of_grids.iter().map(|of| bits(of)).collect();
+            (bits(&y), bits(&g), of_grids)
+        };
+        let plain = run(Isa::Portable);
+        for isa in Isa::available() {
+            assert!(run(isa) == plain, "{}", isa.name());
+        }
+    }
+    let mut y = vec![0.0; 3];
+    assert!(quant(Learns::Nothing, 0.0).forward(&x, &mut y).is_err());
 }

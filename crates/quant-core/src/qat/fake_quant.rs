@@ -19,24 +19,7 @@
 
 use burn::tensor::{Bool, Tensor, TensorData};
 
-use super::Stays;
-
-/// Which derivative the scale has.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Learns {
-    /// None: scale and zero point are constants.
-    Nothing,
-    /// Equations (4) and (6).
-    Step {
-        /// What the gradients of scale and zero point are multiplied by.
-        factor: f32,
-    },
-    /// Equations (5) and (6).
-    Clip {
-        /// As above.
-        factor: f32,
-    },
-}
+use super::{Learns, Stays};
 
 /// The codes and the numbers they stand for, as tensors.
 #[derive(Debug, Clone)]

@@ -22,6 +22,7 @@
 
 #[cfg(feature = "tensor")]
 mod fake_quant;
+mod learns;
 pub mod lsq;
 pub mod lsq_plus;
 mod method;
@@ -32,7 +33,8 @@ mod stays;
 mod tests;
 
 #[cfg(feature = "tensor")]
-pub use fake_quant::{Grid, Learns, fake_quant, fake_quant_in_part};
+pub use fake_quant::{Grid, fake_quant, fake_quant_in_part};
+pub use learns::Learns;
 pub use method::Method;
 pub use stays::Stays;
 

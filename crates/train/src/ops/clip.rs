@@ -1,10 +1,5 @@
-//! min(max(x, low), high), of a value and of a sum, in place where nobody else has the operand, with the gradient
-//!
-//! ```text
-//! dx = dy where low < y < high, else 0
-//! ```
-//!
-//! which needs y alone: the operation behind it keeps that anyway. A NaN stays one.
+//! min(max(x, low), high), of a value and of a sum, in place where nobody else has the operand; the gradient is that of
+//! [`engine::training::clip_gradient`], which needs the result alone: the operation behind it keeps that anyway.
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::grads::Gradients;
@@ -12,13 +7,9 @@ use burn::backend::autodiff::ops::{Backward, Ops};
 use burn::backend::flex::FlexTensor;
 use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::{Tensor, TensorData, activation};
-use engine::training::{clipped, masked};
-use rayon::prelude::*;
+use engine::training;
 
 use super::flex::{Argument, apply, into_values, recycle, tensor, values};
-
-/// Values that a thread takes at once.
-const RUN: usize = 32 << 10;
 
 /// What values are cut off at, below and above.
 pub type Ends = [f32; 2];
@@ -34,8 +25,7 @@ pub fn clip(x: Tensor<4>, ends: Ends) -> Tensor<4> {
             apply([operand], Clip, |[x], tracked| {
                 let shape: [usize; 4] = x.shape().dims();
                 let mut y = into_values(x);
-                y.par_chunks_mut(RUN)
-                    .for_each(|y| y.iter_mut().for_each(|y| *y = clipped(*y, ends)));
+                training::clip(&mut y, ends);
                 let y = tensor(y, shape);
                 (y.clone(), tracked.then_some((y, ends)), ())
             })
@@ -54,12 +44,7 @@ pub fn add_clip(a: Tensor<4>, b: Tensor<4>, ends: Ends) -> Tensor<4> {
                 let shape: [usize; 4] = a.shape().dims();
                 let b = b.to_contiguous();
                 let mut y = into_values(a);
-                y.par_chunks_mut(RUN)
-                    .zip(values(&b).par_chunks(RUN))
-                    .for_each(|(y, b)| {
-                        let pairs = y.iter_mut().zip(b);
-                        pairs.for_each(|(y, b)| *y = clipped(*y + b, ends));
-                    });
+                training::add_clip(&mut y, values(&b), ends);
                 recycle(b);
                 let y = tensor(y, shape);
                 (y.clone(), tracked.then_some((y, ends)), ())
@@ -100,14 +85,7 @@ impl<const N: usize> Backward<Flex, N> for Clip {
         let mut gradient = into_values(grads.consume::<Flex>(&ops.node));
         let (y, ends) = ops.state;
         let shape: [usize; 4] = y.shape().dims();
-        gradient
-            .par_chunks_mut(RUN)
-            .zip(values(&y).par_chunks(RUN))
-            .for_each(|(dy, y)| {
-                for (dy, y) in dy.iter_mut().zip(y) {
-                    *dy = masked(*y, *dy, ends);
-                }
-            });
+        training::clip_gradient(values(&y), &mut gradient, ends);
         recycle(y);
         let gradient = tensor(gradient, shape);
         for node in ops.parents.iter().flatten() {
