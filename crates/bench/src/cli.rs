@@ -113,7 +113,7 @@ pub fn exit_code(result: Result<ExitCode>) -> ExitCode {
 /// An error with its causes as the one line that is shown, whatever words of files it repeats.
 pub fn line(error: &anyhow::Error) -> String {
     const LONGEST: usize = 1500;
-    results::one_line_of(format!("{error:#}").replace('\n', " "), LONGEST)
+    message::one_line(format!("{error:#}").replace('\n', " "), LONGEST)
 }
 
 /// A line on stderr; on a terminal it is broken at spaces where the terminal ends.

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 const RULES: &[(&str, &[&str], &[&str])] = &[
     ("quant-core", &[], &["burn"]),
     ("engine", &["quant-core"], &[]),
-    ("network", &["engine"], &["prost"]),
+    ("message", &[], &[]),
+    ("network", &["engine", "message"], &["prost"]),
     (
         "quantize",
         &["quant-core", "engine", "network"],
@@ -20,17 +21,18 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "resnet",
-        &["quant-core", "engine", "network", "quantize"],
+        &["quant-core", "engine", "message", "network", "quantize"],
         &["burn", "safetensors"],
     ),
-    ("dataset", &[], &["mozjpeg", "png"]),
-    ("results", &[], &["csv"]),
+    ("dataset", &["message"], &["mozjpeg", "png"]),
+    ("results", &["message"], &["csv"]),
     ("report", &["results"], &["polars", "plotters"]),
     (
         "bench",
         &[
             "quant-core",
             "engine",
+            "message",
             "network",
             "quantize",
             "train",

@@ -176,22 +176,9 @@ impl Error {
     }
 }
 
-/// `text` on one line, for names and words that come from files: control characters and those that turn the direction of writing
-/// escaped, cut after 800 characters.
+/// `text` on one line of at most 800 characters, for names and words that come from files.
 fn line(text: impl std::fmt::Display) -> String {
-    const LONGEST: usize = 800;
-    let text = text.to_string();
-    let mut out = String::new();
-    for c in text.chars().take(LONGEST) {
-        match c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}') {
-            true => out.extend(c.escape_default()),
-            false => out.push(c),
-        }
-    }
-    if text.chars().nth(LONGEST).is_some() {
-        out.push_str("...");
-    }
-    out
+    message::one_line(text, 800)
 }
 
 #[cfg(test)]

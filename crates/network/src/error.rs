@@ -3,6 +3,8 @@
 //! Every message is one line that names the node or the tensor, what was found and what was allowed. Text that comes out of a file
 //! is untrusted: it enters a message only through [`quoted`].
 
+use message::one_line;
+
 /// The error of this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -81,24 +83,7 @@ impl Error {
 /// extents of a tensor of a thousand axes, may be longer.
 fn cut(problem: String) -> String {
     const LONGEST: usize = 800;
-    one_line(&problem, LONGEST)
-}
-
-/// The first `longest` characters of `text`, those escaped that are no part of a line, and dots if there are more.
-fn one_line(text: &str, longest: usize) -> String {
-    let mut out = String::new();
-    for c in text.chars().take(longest) {
-        let breaks =
-            c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}');
-        match breaks {
-            true => out.extend(c.escape_default()),
-            false => out.push(c),
-        }
-    }
-    if text.chars().nth(longest).is_some() {
-        out.push_str("...");
-    }
-    out
+    one_line(problem, LONGEST)
 }
 
 /// `text` in single quotes for a one-line message: control characters escaped, cut after 80 characters.

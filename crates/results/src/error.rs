@@ -122,26 +122,9 @@ impl Error {
     }
 }
 
-/// `text` on one line, for words that come from a file: control characters and those that turn the direction of writing escaped, cut
-/// after 400 characters.
+/// `text` on one line of at most 400 characters, for words that come from a file: [`message::one_line`].
 pub fn one_line(text: impl std::fmt::Display) -> String {
-    one_line_of(text, 400)
-}
-
-/// The same, cut after `longest` characters.
-pub fn one_line_of(text: impl std::fmt::Display, longest: usize) -> String {
-    let text = text.to_string();
-    let mut out = String::new();
-    for c in text.chars().take(longest) {
-        match c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}') {
-            true => out.extend(c.escape_default()),
-            false => out.push(c),
-        }
-    }
-    if text.chars().nth(longest).is_some() {
-        out.push_str("...");
-    }
-    out
+    message::one_line(text, 400)
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ pub use calibration::{
 };
 pub use claim::{Holder, INTERVAL, MISSED};
 pub use config::{Config, FLOAT_BITS, Field, METHOD_FLOAT, run_id};
-pub use error::{Error, one_line, one_line_of};
+pub use error::{Error, one_line};
 pub use file::{read_rows, rows_text, write_rows};
 pub use latency::{LatencyRow, read_latencies};
 pub use lock::{FileLock, Wait};

@@ -158,16 +158,7 @@ fn is_contiguous(shape: &[usize], stride: &[usize]) -> bool {
 
 /// Another library's message, which may quote the file at any length.
 pub(super) fn one_line(message: &str) -> String {
-    const LONGEST: usize = 240;
-    let mut line: String = message
-        .chars()
-        .take(LONGEST)
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
-    if message.chars().nth(LONGEST).is_some() {
-        line.push_str("...");
-    }
-    line
+    message::one_line(message, 240)
 }
 
 #[cfg(test)]
