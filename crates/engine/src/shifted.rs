@@ -9,9 +9,10 @@
 //!
 //! with `n > 32` and `f` below 2^31, so with `M < 1/4`; steeper nodes have their sums shifted to the left first, and `M` is less by
 //! as much. `>>` rounding down. Rounding down twice is rounding down once, so (1) is `floor(s M + 1/2) + z`: half up, which is half to
-//! even wherever no `s M` lies in the middle between two integers. With `f = odd 2^k` it does so for multiples of
-//! `2^(n-1-k)` alone, and a channel whose sums can be one has no such form. Float64, for its part, makes no error where
-//! `|s M| < 2^9` ([`quant_core::FixedPoint::exact`]), and beyond both are clamped to the same end.
+//! even wherever no `s M` lies in the middle between two integers. With `f = odd 2^k` it does so for odd multiples of
+//! `2^(n-1-k)` alone, where it is as many times `odd / 2`. A channel whose sums can be one has no such form, but where
+//! `odd / 2 > 255`: no code is so far from its zero point, and either neighbour is clamped to the same end. Float64, for its
+//! part, makes no error where `|s M| < 2^9` ([`quant_core::FixedPoint::exact`]), and beyond both are clamped to the same end.
 //!
 //! An addition of codes `v M_own + (q - z_add) M_add`, with `M_own = a 2^-n` and `M_add = b 2^-n`, takes two 16-bit products of
 //! each summand, `a = 2^16 a_high + a_low` and `b` likewise:
@@ -74,6 +75,8 @@ pub(crate) struct Stored {
 const HALF: i32 = 32;
 /// Results of up to so many bits are not clamped.
 const RESULT_BITS: i32 = 9;
+/// The largest distance of a code from its zero point, and of the ends of `v`.
+const FARTHEST: i64 = 255;
 
 impl Shifted {
     /// The same arithmetic as `epilogue`, if it has this form in every channel.
@@ -114,8 +117,9 @@ const STEEPEST: i32 = 8;
 /// Factor, addend and shift of a channel with the multiplier `m`, whose sums are shifted to the left by `before` bits.
 fn channel((m, before): (f64, i32), largest: f64, zero: i32) -> Option<[i32; 3]> {
     let (odd, n) = whole(m)?;
-    // No sum in the middle between two integers.
-    if odd != 0 && (n < 1 || largest >= 2f64.powi(n - 1)) {
+    // No sum in the middle between two integers that are not clamped alike.
+    let has_middle = largest >= 2f64.powi(n - 1) && odd.abs() <= 2 * FARTHEST;
+    if odd != 0 && (n < 1 || has_middle) {
         return None;
     }
     // No error in float64 below the clamp.
@@ -165,7 +169,7 @@ impl Sum {
             let sum = i64::from(v) * a + (q - add_zero) * b;
             sum.rem_euclid(2 * middle) == middle
         };
-        if first.iter().any(|end| end.abs() > 255)
+        if first.iter().any(|&end| i64::from(end).abs() > FARTHEST)
             || (first[0]..=first[1]).any(|v| (0..=255).any(|q| is_middle(v, q)))
         {
             return None;
@@ -266,7 +270,10 @@ mod tests {
     #[test]
     fn every_sum_has_the_code_that_float64_gives_it() {
         let mut forms = 0;
-        for m in multipliers().flat_map(|m| [m, -m]) {
+        // Those with few digits have sums in the middle, too, all of which are clamped.
+        let few = [(511, 17), (513, 12), (1189, 17), (875, 20), (18_087, 25)];
+        let few = few.map(|(odd, n)| f64::from(odd) * 2f64.powi(-n));
+        for m in multipliers().chain(few).flat_map(|m| [m, -m]) {
             for (largest, zero) in [(70_000, 3), (5_000_000, 128), (1 << 30, 255)] {
                 let stored = Stored {
                     largest: f64::from(largest),
@@ -338,6 +345,9 @@ mod tests {
         let form = |m: f64, add| Shifted::new(&epilogue(m, add, last), stored);
         assert!(form(2f64.powi(-9), None).is_none());
         assert!(form(2f64.powi(-11), None).is_some());
+        // 509 halves are a code's distance from its zero point, 511 halves none.
+        assert!(form(509.0 * 2f64.powi(-9), None).is_none());
+        assert!(form(511.0 * 2f64.powi(-9), None).is_some());
         let add = |own: f64| {
             let other = 1.0;
             Some((Add { own, other }, last))
