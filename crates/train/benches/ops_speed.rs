@@ -1,5 +1,5 @@
 //! Where the time of a ResNet-20's training step goes, with burn's operations and with [`train::ops`], by kind:
-//! `cargo bench -p resnet --bench ops_speed`.
+//! `cargo bench -p train --features burn --bench ops_speed`.
 
 #[path = "../../../testing/clock.rs"]
 mod clock;

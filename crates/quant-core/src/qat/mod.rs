@@ -16,9 +16,9 @@
 //! | [`Method::LsqPlus`] | learned | of activations: learned, from an offset | [`lsq_plus`] |
 //! | [`Method::Pact`] | activations: learned, from a clipping bound; weights: as `MinMax` | as calibrated | [`pact`] |
 //!
-//! Every method ends in a `Grid`, and `fake_quant` is the one function that applies it: a device with an operation of its own
-//! for it needs no other place. Those two are tensors' and come with the feature `tensor`; what a method begins and ends with is
-//! plain numbers.
+//! Every method ends in a `Grid`, and `fake_quant` applies it on any device. Those two are tensors' and come with the feature
+//! `tensor`; what a method begins and ends with is plain numbers. On the CPU training has one operation for all of it, which is held
+//! to this one.
 
 #[cfg(feature = "tensor")]
 mod fake_quant;
