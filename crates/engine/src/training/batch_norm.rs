@@ -9,8 +9,9 @@
 //!
 //! for each channel (Ioffe and Szegedy 2015, arXiv 1502.03167, section 3). The variance is the biased one.
 //!
-//! Sums are those of `sums.rs` within a plane, and in float64 from there on, in the order of images. A plane's squares are taken from the plane's own mean and then moved (Chan, Golub and LeVeque 1983, equation 2.1),
-//! so that a mean that is large beside the deviation costs no digits. What was cut off is found by computing (1) again.
+//! Sums are those of `sums.rs` within a plane, and in float64 from there on, in the order of images. A plane's squares are taken
+//! from the plane's own mean and then moved (Chan, Golub and LeVeque 1983, equation 2.1), so that a mean that is large beside the
+//! deviation costs no digits. What was cut off is found by computing (1) again.
 
 use std::ops::Range;
 

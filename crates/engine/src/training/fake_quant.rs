@@ -14,13 +14,13 @@
 //! (arXiv 1902.08153), (4) equation 2 of Choi et al. 2018 (arXiv 1805.06085) by the chain rule.
 //!
 //! Rounding is half to even and the values are those of [`quant_core::QParams::fake_quant`] bit for bit. An infinite x gives NaN,
-//! as in `v + (round(v) - v)`, so that a training that has left float32 shows it. Sums over x are those of
-//! `sums.rs`: they do not depend on the number of threads.
+//! as in `v + (round(v) - v)`, so that a training that has left float32 shows it. Sums over x are those of `sums.rs`: they do not
+//! depend on the number of threads.
 
 use quant_core::qat::{Learns, Stays};
 use rayon::prelude::*;
 
-use super::sums::{Lanes, RUN};
+use super::sums::{RUN, sum_of};
 use crate::error::{Error, expect};
 use crate::kernel::{Body, Isa, wide};
 
@@ -196,11 +196,7 @@ impl FakeQuant {
             *outside = if inside { 0.0 } else { *g };
             *g = if inside { *g } else { 0.0 };
         }
-        [scale, outside].map(|terms| {
-            let mut lanes = Lanes::new();
-            lanes.add(terms, |term| term);
-            lanes.total()
-        })
+        [sum_of(scale, |term| term), sum_of(outside, |term| term)]
     }
 
     /// The gradients of scale and zero point from every grid's sums.

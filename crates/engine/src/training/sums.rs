@@ -9,17 +9,17 @@ const PART: usize = 64;
 
 /// The interleaved parts of a run's sum.
 #[derive(Clone, Copy)]
-pub(super) struct Lanes([f32; LANES]);
+struct Lanes([f32; LANES]);
 
 impl Lanes {
     #[inline(always)]
-    pub fn new() -> Self {
+    fn new() -> Self {
         Self([0.0; LANES])
     }
 
     /// Adds the terms of some values, whose number is a multiple of sixteen but for the last.
     #[inline(always)]
-    pub fn add(&mut self, x: &[f32], term: impl Fn(f32) -> f32) {
+    fn add(&mut self, x: &[f32], term: impl Fn(f32) -> f32) {
         let whole = x.chunks_exact(LANES);
         let rest = whole.remainder();
         for values in whole {
@@ -33,7 +33,7 @@ impl Lanes {
     }
 
     #[inline(always)]
-    pub fn total(self) -> f64 {
+    fn total(self) -> f64 {
         self.0.iter().map(|&lane| f64::from(lane)).sum()
     }
 }
@@ -50,8 +50,8 @@ pub(super) fn sum_of(x: &[f32], term: impl Fn(f32) -> f32) -> f64 {
     total
 }
 
-/// The sums of some terms over pairs, likewise. The terms are put aside first: a loop that chooses between values and sums them does not
-/// compile to vectors.
+/// The sums of some terms over pairs, likewise. The terms are put aside first: a loop that chooses between values and sums them does
+/// not compile to vectors.
 #[inline(always)]
 pub(super) fn sums_of<const N: usize>(
     x: &[f32],

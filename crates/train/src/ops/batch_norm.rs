@@ -11,9 +11,7 @@ use engine::training::{BatchNorm, Statistics};
 use super::clip::{Ends, burns};
 
 use super::flex::pool;
-use super::flex::{Argument, apply, into_values, recycle, tensor, values};
-
-const LENGTHS: &str = "slices are as long as the shapes that they were made from";
+use super::flex::{Argument, LENGTHS, apply, into_values, recycle, tensor, values};
 
 /// A batch and what it was normalised by.
 #[derive(Clone, Debug)]

@@ -12,9 +12,7 @@ use engine::training::Conv2d;
 use engine::{Shape, Window};
 
 use super::flex::pool;
-use super::flex::{Argument, apply, recycle, tensor, values};
-
-const LENGTHS: &str = "slices are as long as the shapes that they were made from";
+use super::flex::{Argument, LENGTHS, apply, recycle, tensor, values};
 
 /// `[n, c, h, w]` convolved with `weight`, `[out, c / groups, k, k']`, plus `bias`, `[out]`: `[n, out, h', w']`. As many zeros as
 /// `window` says around the map.

@@ -10,9 +10,7 @@ use engine::training::{self, StepGrid};
 use quant_core::qat::{self, Grid, Learns, Stays};
 
 use super::flex::pool;
-use super::flex::{Argument, apply, into_values, recycle, tensor, values};
-
-const LENGTHS: &str = "slices are as long as the shapes that they were made from";
+use super::flex::{Argument, LENGTHS, apply, into_values, recycle, tensor, values};
 
 /// The fake-quantized `x`: [`qat::fake_quant`].
 pub fn fake_quant<const D: usize>(x: Tensor<D>, grid: &Grid) -> Tensor<D> {
@@ -39,57 +37,21 @@ pub(super) fn on_flex<const D: usize>(
     if !fits {
         return None;
     }
-    let codes = Codes {
-        low: grid.quant_min as f32,
-        high: grid.quant_max as f32,
-        learns: grid.learns,
-        stays,
-    };
     Some(match zero_point {
         None => {
             apply([x, s], FakeQuant, |[x, s], tracked| {
-                forward(codes, x, s, None, tracked)
+                forward((grid, stays), x, s, None, tracked)
             })
             .0
         }
         Some(z) => {
             let z = Argument::of(z)?;
             apply([x, s, z], FakeQuant, |[x, s, z], tracked| {
-                forward(codes, x, s, Some(z), tracked)
+                forward((grid, stays), x, s, Some(z), tracked)
             })
             .0
         }
     })
-}
-
-/// What all grids have in common.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Codes {
-    low: f32,
-    high: f32,
-    learns: Learns,
-    stays: Option<Stays>,
-}
-
-impl Codes {
-    fn with(self, scale: &FlexTensor, zero_point: Option<&FlexTensor>) -> training::FakeQuant {
-        let scale = scale.to_contiguous();
-        let zero_point = zero_point.map(FlexTensor::to_contiguous);
-        let zero_points = zero_point.as_ref().map(values);
-        let scales = values(&scale).iter().enumerate();
-        training::FakeQuant {
-            grids: scales
-                .map(|(group, &scale)| StepGrid {
-                    scale,
-                    zero_point: zero_points.map_or(0.0, |z| z[group]),
-                })
-                .collect(),
-            low: self.low,
-            high: self.high,
-            learns: self.learns,
-            stays: self.stays,
-        }
-    }
 }
 
 #[derive(Clone, Debug)]
@@ -99,14 +61,28 @@ struct State {
 }
 
 fn forward(
-    codes: Codes,
+    (grid, stays): (&Grid, Option<Stays>),
     x: FlexTensor,
     scale: FlexTensor,
     zero_point: Option<FlexTensor>,
     tracked: bool,
 ) -> (FlexTensor, Option<State>, ()) {
-    let x = x.to_contiguous();
-    let quant = codes.with(&scale, zero_point.as_ref());
+    let (x, scale) = (x.to_contiguous(), scale.to_contiguous());
+    let zero_point = zero_point.map(|z| z.to_contiguous());
+    let zero_points = zero_point.as_ref().map(values);
+    let scales = values(&scale).iter().enumerate();
+    let quant = training::FakeQuant {
+        grids: scales
+            .map(|(group, &scale)| StepGrid {
+                scale,
+                zero_point: zero_points.map_or(0.0, |z| z[group]),
+            })
+            .collect(),
+        low: grid.quant_min as f32,
+        high: grid.quant_max as f32,
+        learns: grid.learns,
+        stays,
+    };
     let mut y = pool::take(values(&x).len());
     quant.forward(values(&x), &mut y).expect(LENGTHS);
     let y = FlexTensor::from_data(TensorData::new(y, x.shape()));

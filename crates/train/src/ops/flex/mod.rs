@@ -11,4 +11,7 @@
 mod apply;
 pub mod pool;
 
+/// Why operations on slices do not fail here.
+pub const LENGTHS: &str = "slices are as long as the shapes that they were made from";
+
 pub use apply::{Argument, apply, into_values, recycle, tensor, values};
