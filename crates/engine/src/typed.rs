@@ -8,7 +8,7 @@ use crate::epilogue::Surroundings;
 use crate::error::{Error, expect};
 use crate::gather::Gather;
 use crate::graph::{Clip, Code, Conv, Graph, Op, Placed};
-use crate::kernel::{Body, Convolution, Geometry, Isa, Kernels, wide};
+use crate::kernel::{Body, Convolution, Convolve, Geometry, Isa, Kernels, wide};
 use crate::layout::{Layout, Table};
 use crate::plan::{self, Plan, plan};
 use crate::pool::{self, Counts, Map, Part};
@@ -51,7 +51,7 @@ pub(crate) struct Step<D: Domain> {
 }
 
 enum Work<D: Domain> {
-    Conv(Box<Convolution<D>>),
+    Conv(Box<dyn Convolve<D>>),
     MaxPool(Window),
     AvgPool(Window, Counts),
     Subsample {

@@ -29,7 +29,26 @@ pub(crate) struct Geometry {
     pub window: Window,
 }
 
-/// A convolution ready to run.
+/// A convolution ready to run, by whichever algorithm.
+pub(crate) trait Convolve<A: Arithmetic>: Send + Sync {
+    /// Sums that [`Convolve::run`] needs room for.
+    fn scratch(&self) -> usize;
+
+    /// Multiplications and additions for one image, two for each weight and output pixel.
+    fn operations(&self) -> u64;
+
+    /// Computes `images` images. Panics where a slice is too short for the layouts that it was made for.
+    fn run<'a>(
+        &'a self,
+        images: usize,
+        input: &[A::In],
+        output: &mut [A::In],
+        sums: &mut [A::Sum],
+        post: A::Post<'a>,
+    );
+}
+
+/// A convolution by its definition: each output is one sum over all taps.
 pub(crate) struct Convolution<A: Arithmetic> {
     kernels: &'static Kernels<A>,
     geometry: Geometry,
@@ -159,16 +178,66 @@ impl<A: Arithmetic> Convolution<A> {
         conv
     }
 
-    /// Sums that [`Convolution::run`] needs room for.
-    pub fn scratch(&self) -> usize {
+    /// Output channels of a group, filled up to whole vectors.
+    fn filled(&self) -> usize {
+        (self.geometry.outputs / self.geometry.groups).next_multiple_of(self.kernels.lanes)
+    }
+
+    /// `[group][chunk][panel][step][vector][lane][STEP]`, zeros where there is no weight.
+    fn pack(
+        &self,
+        elements: &[Element],
+        runs: &[Range<usize>],
+        at: impl Fn(usize, Source) -> A::Weight,
+    ) -> Buffer<A::Weight> {
+        let (lanes, step) = (self.kernels.lanes, self.kernels.step);
+        let makes = self.geometry.outputs / self.geometry.groups;
+        // The element that each place of K stands for: segments are filled up to whole steps.
+        let mut sources = Vec::new();
+        let mut rest = elements;
+        for run in runs {
+            let (now, later) = rest.split_at(run.len());
+            rest = later;
+            sources.extend(now.iter().map(|element| Some(element.source)));
+            sources.resize(sources.len().next_multiple_of(step), None);
+        }
+        let mut packed = Buffer::new(self.geometry.groups * sources.len() * self.filled());
+        let mut places = packed.as_mut().iter_mut();
+        for group in 0..self.geometry.groups {
+            let mut chunk_sources = sources.as_slice();
+            for chunk in &self.chunks {
+                let (now, later) = chunk_sources.split_at(chunk.steps * step);
+                chunk_sources = later;
+                for panel in &self.panels {
+                    for sources in now.chunks_exact(step) {
+                        for lane in 0..panel.vectors * lanes {
+                            for source in sources {
+                                let Some(place) = places.next() else {
+                                    return packed;
+                                };
+                                if let (Some(source), true) = (source, lane < panel.channels) {
+                                    let output = group * makes + panel.channel + lane;
+                                    *place = at(output, *source);
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        packed
+    }
+}
+
+impl<A: Arithmetic> Convolve<A> for Convolution<A> {
+    fn scratch(&self) -> usize {
         match self.chunks.len() {
             0 | 1 => 0,
             _ => self.block * self.filled(),
         }
     }
 
-    /// Multiplications and additions for one image, two for each weight and output pixel.
-    pub fn operations(&self) -> u64 {
+    fn operations(&self) -> u64 {
         let Geometry {
             inputs,
             outputs,
@@ -179,8 +248,7 @@ impl<A: Arithmetic> Convolution<A> {
         2 * (self.pixels * outputs * (inputs / groups) * taps) as u64
     }
 
-    /// Computes `images` images. Panics where a slice is too short for the layouts given to [`Convolution::new`].
-    pub fn run<'a>(
+    fn run<'a>(
         &'a self,
         images: usize,
         input: &[A::In],
@@ -255,56 +323,6 @@ impl<A: Arithmetic> Convolution<A> {
                 }
             }
         }
-    }
-
-    /// Output channels of a group, filled up to whole vectors.
-    fn filled(&self) -> usize {
-        (self.geometry.outputs / self.geometry.groups).next_multiple_of(self.kernels.lanes)
-    }
-
-    /// `[group][chunk][panel][step][vector][lane][STEP]`, zeros where there is no weight.
-    fn pack(
-        &self,
-        elements: &[Element],
-        runs: &[Range<usize>],
-        at: impl Fn(usize, Source) -> A::Weight,
-    ) -> Buffer<A::Weight> {
-        let (lanes, step) = (self.kernels.lanes, self.kernels.step);
-        let makes = self.geometry.outputs / self.geometry.groups;
-        // The element that each place of K stands for: segments are filled up to whole steps.
-        let mut sources = Vec::new();
-        let mut rest = elements;
-        for run in runs {
-            let (now, later) = rest.split_at(run.len());
-            rest = later;
-            sources.extend(now.iter().map(|element| Some(element.source)));
-            sources.resize(sources.len().next_multiple_of(step), None);
-        }
-        let mut packed = Buffer::new(self.geometry.groups * sources.len() * self.filled());
-        let mut places = packed.as_mut().iter_mut();
-        for group in 0..self.geometry.groups {
-            let mut chunk_sources = sources.as_slice();
-            for chunk in &self.chunks {
-                let (now, later) = chunk_sources.split_at(chunk.steps * step);
-                chunk_sources = later;
-                for panel in &self.panels {
-                    for sources in now.chunks_exact(step) {
-                        for lane in 0..panel.vectors * lanes {
-                            for source in sources {
-                                let Some(place) = places.next() else {
-                                    return packed;
-                                };
-                                if let (Some(source), true) = (source, lane < panel.channels) {
-                                    let output = group * makes + panel.channel + lane;
-                                    *place = at(output, *source);
-                                }
-                            }
-                        }
-                    }
-                }
-            }
-        }
-        packed
     }
 }
 

@@ -28,7 +28,7 @@ mod tile;
 mod transpose;
 mod wide;
 
-pub(crate) use conv::{Convolution, Geometry};
+pub(crate) use conv::{Convolution, Convolve, Geometry};
 pub(crate) use float::{Float32, Post, VECTOR, float32};
 pub use integer::Accumulator;
 pub(crate) use integer::{Integer, IntegerPost, Rule, RuleArithmetic, integer};

@@ -15,7 +15,9 @@ use crate::buffer::Buffer;
 use crate::error::Error;
 use crate::error::expect;
 use crate::graph::Clip;
-use crate::kernel::{Convolution, Float32, Geometry, Isa, Kernels, Post, VECTOR, float32};
+use crate::kernel::{
+    Convolution, Convolve, Float32, Geometry, Isa, Kernels, Post, VECTOR, float32,
+};
 use crate::layout::{Layout, Table};
 use crate::planar::{to_channels_last, to_planar};
 use crate::shape::{Shape, Window};
