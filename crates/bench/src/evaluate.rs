@@ -265,6 +265,7 @@ fn check_finite(
 #[cfg(all(test, feature = "burn"))]
 mod tests {
     use burn::tensor::Device;
+    use engine::Options;
     use network::StateDict;
     use resnet::Arch;
 
@@ -294,7 +295,7 @@ mod tests {
     fn net(target: &Target, classes: usize) -> Executable {
         let (arch, state) = weights(classes);
         let network = resnet::network(&arch, state).unwrap();
-        Executable::new(target, network, [32, 32]).unwrap()
+        Executable::new(target, network, [32, 32], Options::default()).unwrap()
     }
 
     static RUNNING: AtomicBool = AtomicBool::new(false);
@@ -402,7 +403,7 @@ mod tests {
         let data = images(71);
         for target in [Target::Engine, Target::Burn(Device::flex())] {
             let network = resnet::network(&arch, state.clone()).unwrap();
-            let net = Executable::new(&target, network, [32, 32]).unwrap();
+            let net = Executable::new(&target, network, [32, 32], Options::default()).unwrap();
             for threads in [1, 2, 8] {
                 let error = evaluate(&net, &data, threads, &|_, _| (), &RUNNING).unwrap_err();
                 let EvaluateError::NotFinite { image, layer, .. } = &error else {

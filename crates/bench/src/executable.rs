@@ -11,7 +11,7 @@
 #[cfg(feature = "burn")]
 mod on_burn;
 
-use engine::{Executed, Execution, Options, Program};
+use engine::{Executed, Options, Program};
 use network::Network;
 use quantize::{Epilogue, QuantizedNet};
 #[cfg(feature = "burn")]
@@ -57,17 +57,22 @@ enum Hands<'a> {
 }
 
 impl Executable {
-    /// `network` for images `[c, height, width]`. The engine keeps a BatchNorm that is still there as scale and shift; on a
-    /// burn device it is folded.
+    /// `network` for images `[c, height, width]`, compiled as `options` say where it runs on the engine. That keeps a BatchNorm that
+    /// is still there as scale and shift; on a burn device it is folded.
     ///
     /// # Errors
     /// As [`quantize::lower`]: images too small.
-    pub fn new(target: &Target, network: Network, size: [usize; 2]) -> Result<Self, Error> {
+    pub fn new(
+        target: &Target,
+        network: Network,
+        size: [usize; 2],
+        options: Options,
+    ) -> Result<Self, Error> {
         let classes = network.topology().classes();
         let place = match target {
             Target::Engine => {
                 let graph = quantize::lower(network, size, Epilogue::Fused)?;
-                Place::Engine(Box::new(Program::new(graph, Options::default())?))
+                Place::Engine(Box::new(Program::new(graph, options)?))
             }
             #[cfg(feature = "burn")]
             Target::Burn(device) => {
@@ -79,8 +84,7 @@ impl Executable {
         Ok(Self { place, classes })
     }
 
-    /// A quantized network, its activations in `execution` where they are quantized. On a burn device they are rounded
-    /// between layers that run in float.
+    /// A quantized network, likewise. On a burn device activations are rounded between layers that run in float.
     ///
     /// # Errors
     /// As [`Executable::new`], and [`engine::Error::Code`] for what integers cannot do.
@@ -88,16 +92,12 @@ impl Executable {
         target: &Target,
         net: QuantizedNet,
         size: [usize; 2],
-        execution: Execution,
+        options: Options,
     ) -> Result<Self, Error> {
         let classes = net.topology.classes();
         let place = match target {
             Target::Engine => {
                 let graph = quantize::lower_quantized(net, size, Epilogue::Fused)?;
-                let options = Options {
-                    execution,
-                    ..Options::default()
-                };
                 Place::Engine(Box::new(Program::new(graph, options)?))
             }
             #[cfg(feature = "burn")]

@@ -13,7 +13,7 @@ use std::time::{Instant, SystemTime};
 #[cfg(feature = "burn")]
 use anyhow::Context;
 use anyhow::{Result, anyhow};
-use engine::Execution;
+use engine::{Execution, Options};
 use quantize::{Decision, Margins, QuantizedNet, SiteStatistics};
 use resnet::Checkpoint;
 use results::{EpochRow, ManifestRow, PredictionRow, Run, RunRow, Status};
@@ -117,12 +117,16 @@ impl Bench<'_> {
         let data = &run.set.data;
         let size = [data.height(), data.width()];
         let mut course = Course::default();
+        let options = Options {
+            convolution: run.cell.convolution,
+            ..Options::default()
+        };
         let (net, manifest) = match &run.cell.quantization {
             None => {
                 let network = &checkpoint.network;
                 metrics.float(network.tensors());
                 let manifest = quantize::float_manifest(network);
-                let net = Executable::new(self.target, network.clone(), size)?;
+                let net = Executable::new(self.target, network.clone(), size, options)?;
                 (net, manifest)
             }
             Some(how) => {
@@ -143,7 +147,15 @@ impl Bench<'_> {
                     )?;
                     metrics.agreement(&agreement);
                 }
-                let net = Executable::quantized(self.target, quantized, size, how.execution)?;
+                let net = Executable::quantized(
+                    self.target,
+                    quantized,
+                    size,
+                    Options {
+                        execution: how.execution,
+                        ..options
+                    },
+                )?;
                 (net, manifest)
             }
         };
@@ -230,7 +242,12 @@ impl Bench<'_> {
         }
         let data = &run.set.data;
         let size = [data.height(), data.width()];
-        let net = Executable::new(self.target, checkpoint.network.clone(), size)?;
+        let net = Executable::new(
+            self.target,
+            checkpoint.network.clone(),
+            size,
+            Options::default(),
+        )?;
         let logits = logits(&net, data, self.threads, &|_| (), self.cancelled)?;
         let labels = (0..data.len()).map(|i| data.label(i)).collect();
         let margins = Arc::new(Margins::new(logits, labels));

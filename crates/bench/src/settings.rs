@@ -22,7 +22,7 @@ mod training;
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, anyhow, bail};
-use engine::Execution;
+use engine::{Algorithm, Execution};
 use quant_core::{Bits, Granularity};
 use quantize::{
     ActivationQuantization, Allocation, BiasCorrection, BiasPolicy, BnMode, Choice, Equalization,
@@ -181,6 +181,8 @@ pub struct Cell {
     pub input: Input,
     /// What to quantize; absent for the float run.
     pub quantization: Option<Quantization>,
+    /// How real numbers are convolved.
+    pub convolution: Algorithm,
     /// The result columns. Model, dataset and image count are filled in once the files are open.
     pub config: Config,
 }
@@ -196,7 +198,7 @@ impl Cell {
     pub fn baseline(&self) -> Self {
         Self {
             quantization: None,
-            config: float_config(self.config.text("device")),
+            config: float_config(self.config.text("device"), self.convolution),
             ..self.clone()
         }
     }
@@ -210,6 +212,12 @@ impl Cell {
         let input = read.input()?;
         let seed = read.value("seed")?;
         let device: String = read.value("device")?;
+        let asked: Algorithm = read.value("convolution")?;
+        if asked != Algorithm::Direct && device != "engine" {
+            does_not_apply!(
+                "convolution = {asked}: device = {device} convolves in its own way; set device = engine"
+            );
+        }
         let bits: u32 = read.value("weights.bits")?;
         let method: String = read.value("method")?;
         let bn: Option<BnMode> = read.given("bn")?;
@@ -244,6 +252,12 @@ impl Cell {
             check_key(key)?;
             does_not_apply!("{key} does not apply here; leave it out");
         }
+        let is_float = method == "float" || (scheme.is_none() && activations.is_none());
+        // Sums of codes are exact, and made by definition alone.
+        let convolution = match is_float || (activations.is_none() && method != "stored") {
+            true => asked,
+            false => Algorithm::Direct,
+        };
         let (quantization, mut config) = if method == "stored" {
             if equalization.is_some()
                 || bias_correction != BiasCorrection::None
@@ -278,10 +292,16 @@ impl Cell {
                     "execution = integer: device = {device} computes in float; set device = engine"
                 );
             }
-            let config = quantized_config(&quantization, &method, seed, &device, &read.said);
+            let config = quantized_config(
+                &quantization,
+                &method,
+                seed,
+                (&device, convolution),
+                &read.said,
+            );
             (Some(quantization), config)
-        } else if method == "float" || (scheme.is_none() && activations.is_none()) {
-            (None, float_config(&device))
+        } else if is_float {
+            (None, float_config(&device, convolution))
         } else {
             let quantized = activations.is_some();
             let is_corrected = bias_correction != BiasCorrection::None;
@@ -353,7 +373,13 @@ impl Cell {
                 source,
             };
             check_integer(&quantization, &device).context("execution = integer")?;
-            let config = quantized_config(&quantization, &method, seed, &device, &read.said);
+            let config = quantized_config(
+                &quantization,
+                &method,
+                seed,
+                (&device, convolution),
+                &read.said,
+            );
             (Some(quantization), config)
         };
         config.set("images", images);
@@ -363,6 +389,7 @@ impl Cell {
             images,
             input,
             quantization,
+            convolution,
             config,
         })
     }

@@ -8,11 +8,13 @@ use crate::error::Error;
 use crate::gemmlowp::Gemmlowp;
 use crate::graph::{Clip, Code, Conv, Node, Op, code_error, ends};
 use crate::kernel::{
-    Accumulator, Added, Arithmetic, Float32, Integer, IntegerPost, Isa, Kernels, Post, Rule,
-    RuleArithmetic, Simulated, SimulatedPost, VECTOR, float32, integer, simulated,
+    Accumulator, Added, Algorithm, Arithmetic, Convolution, Convolve, Float32, Geometry, Integer,
+    IntegerPost, Isa, Kernels, Maps, Post, Rule, RuleArithmetic, Simulated, SimulatedPost, VECTOR,
+    Winograd, fits_winograd, float32, integer, simulated,
 };
 use crate::ort::OnnxRuntime;
 use crate::pool::Counts;
+use crate::shape::Shape;
 use crate::shifted::{Shifted, Stored};
 
 /// How sums become codes in integer execution.
@@ -54,6 +56,23 @@ pub(crate) trait Domain: Arithmetic {
     type Finish: Send + Sync;
 
     fn kernels(isa: Isa, arithmetic: IntegerArithmetic) -> &'static Kernels<Self>;
+    /// What a convolution between such shapes is computed by where `asked` says how. By its definition, unless these are real
+    /// numbers.
+    fn algorithm(asked: Algorithm, conv: &Conv, from: Shape, to: Shape) -> Algorithm {
+        let _ = (asked, conv, from, to);
+        Algorithm::Direct
+    }
+    /// A convolution by an algorithm that [`Domain::algorithm`] named.
+    fn convolution(
+        kernels: (&'static Kernels<Self>, Isa),
+        algorithm: Algorithm,
+        geometry: Geometry,
+        weights: &[Vec<Self::Weight>],
+        maps: Maps<'_>,
+    ) -> Box<dyn Convolve<Self>> {
+        debug_assert_eq!(algorithm, Algorithm::Direct);
+        Box::new(Convolution::new(kernels.0, geometry, weights, maps))
+    }
     /// # Errors
     /// [`Error::Code`] where the node cannot be computed in these numbers.
     fn finish(
@@ -104,6 +123,28 @@ impl Domain for Float32 {
 
     fn kernels(isa: Isa, _: IntegerArithmetic) -> &'static Kernels<Self> {
         &float32(isa).kernels
+    }
+
+    fn algorithm(asked: Algorithm, conv: &Conv, from: Shape, to: Shape) -> Algorithm {
+        match asked {
+            Algorithm::Winograd if fits_winograd(conv, from, to) => asked,
+            _ => Algorithm::Direct,
+        }
+    }
+
+    fn convolution(
+        (kernels, isa): (&'static Kernels<Self>, Isa),
+        algorithm: Algorithm,
+        geometry: Geometry,
+        weights: &[Vec<f32>],
+        maps: Maps<'_>,
+    ) -> Box<dyn Convolve<Self>> {
+        match (algorithm, weights) {
+            (Algorithm::Winograd, [weights]) => {
+                Box::new(Winograd::new(float32(isa), weights, geometry.window, maps))
+            }
+            _ => Box::new(Convolution::new(kernels, geometry, weights, maps)),
+        }
     }
 
     fn finish(around: Surroundings<'_>, _: IntegerArithmetic) -> Result<FloatFinish, Error> {

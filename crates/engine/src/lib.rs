@@ -42,7 +42,7 @@ pub use error::Error;
 pub use function::Function;
 pub use gather::{Axis, Gather};
 pub use graph::{Clip, Code, Conv, Graph, INPUT, Linear, Node, Op};
-pub use kernel::{Accumulator, Isa, peak};
+pub use kernel::{Accumulator, Algorithm, Isa, peak};
 pub use moments::{Moments, Products};
 pub use product::{product, transposed};
 pub use program::{

@@ -16,7 +16,7 @@ use crate::domain::{Domain, IntegerArithmetic};
 use crate::error::Error;
 use crate::exact;
 use crate::graph::Graph;
-use crate::kernel::{Float32, Integer, Isa, Simulated};
+use crate::kernel::{Algorithm, Float32, Integer, Isa, Simulated};
 use crate::shape::Shape;
 use crate::typed::{Memory, Seen, Typed};
 pub use variant::Variant;
@@ -40,6 +40,8 @@ pub struct Options {
     pub large: usize,
     /// What a graph with codes runs in; no matter to one without.
     pub execution: Execution,
+    /// How a graph without codes convolves; no matter to one with.
+    pub convolution: Algorithm,
 }
 
 /// What a graph with codes runs in.
@@ -75,6 +77,7 @@ impl Default for Options {
             group: 0,
             large: LARGE,
             execution: Execution::Simulate,
+            convolution: Algorithm::Direct,
         }
     }
 }
@@ -152,17 +155,18 @@ impl Program {
             group => group,
         };
         let group = (group, options.large);
+        let kernels = (isa, options.convolution);
         let exact = IntegerArithmetic::default();
         let numbers = match options.execution {
-            _ if !graph.is_quantized() => Numbers::Float(Typed::new(graph, isa, group, exact)?),
+            _ if !graph.is_quantized() => Numbers::Float(Typed::new(graph, kernels, group, exact)?),
             Execution::Auto if exact::check(&graph).is_ok() => {
-                Numbers::Integer(Typed::new(graph, isa, group, exact)?)
+                Numbers::Integer(Typed::new(graph, kernels, group, exact)?)
             }
             Execution::Simulate | Execution::Auto => {
-                Numbers::Simulated(Typed::new(graph, isa, group, exact)?)
+                Numbers::Simulated(Typed::new(graph, kernels, group, exact)?)
             }
             Execution::Integer(arithmetic) => {
-                Numbers::Integer(Typed::new(graph, isa, group, arithmetic)?)
+                Numbers::Integer(Typed::new(graph, kernels, group, arithmetic)?)
             }
         };
         Ok(Self { isa, numbers })

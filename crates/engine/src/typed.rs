@@ -8,7 +8,7 @@ use crate::epilogue::Surroundings;
 use crate::error::{Error, expect};
 use crate::gather::Gather;
 use crate::graph::{Clip, Code, Conv, Graph, Op, Placed};
-use crate::kernel::{Body, Convolution, Convolve, Geometry, Isa, Kernels, wide};
+use crate::kernel::{Algorithm, Body, Convolve, Geometry, Isa, Kernels, Maps, whole_tiles, wide};
 use crate::layout::{Layout, Table};
 use crate::plan::{self, Plan, plan};
 use crate::pool::{self, Counts, Map, Part};
@@ -21,6 +21,7 @@ pub(crate) struct Typed<D: Domain> {
     pub output: Shape,
     pub group: usize,
     isa: Isa,
+    algorithm: Algorithm,
     /// Nodes that run image by image.
     early: usize,
     layouts: Vec<Layout>,
@@ -93,12 +94,12 @@ impl<D: Domain> Typed<D> {
     /// for one. The weights are copied into packed form and the graph's own freed one by one.
     pub fn new(
         graph: Graph,
-        isa: Isa,
+        (isa, algorithm): (Isa, Algorithm),
         (group, large): (usize, usize),
         arithmetic: IntegerArithmetic,
     ) -> Result<Self, Error> {
-        let kernels = D::kernels(isa, arithmetic);
-        let layouts = layouts(&graph, size_of::<D::In>());
+        let kernels = (D::kernels(isa, arithmetic), isa);
+        let layouts = layouts::<D>(&graph, algorithm);
         for (value, layout) in layouts.iter().enumerate() {
             let elements = layout.image().checked_mul(group);
             if elements.is_none_or(|n| n > u32::MAX as usize - SLACK) {
@@ -136,6 +137,7 @@ impl<D: Domain> Typed<D> {
         for (node, placed) in graph.nodes.into_iter().enumerate() {
             let context = Context {
                 kernels,
+                algorithm,
                 layouts: &layouts,
                 codes: &codes,
                 images: if node < early { 1 } else { group },
@@ -156,6 +158,7 @@ impl<D: Domain> Typed<D> {
             output,
             group,
             isa,
+            algorithm,
             early,
             layouts,
             codes,
@@ -380,7 +383,7 @@ impl<D: Domain> Typed<D> {
         nodes: &Range<usize>,
         all_behind: bool,
     ) -> Result<Vec<Option<Code>>, Error> {
-        let renewed = layouts(graph, size_of::<D::In>());
+        let renewed = layouts::<D>(graph, self.algorithm);
         let codes: Vec<_> = (0..renewed.len()).map(|value| graph.code(value)).collect();
         let fits = |(value, (new, old)): (usize, (&Option<Code>, &Option<Code>))| {
             let is_like = new.is_some() == old.is_some() && D::zero(*new) == D::zero(*old);
@@ -416,7 +419,8 @@ impl<D: Domain> Typed<D> {
     ) -> Result<Vec<(usize, Step<D>)>, Error> {
         let arithmetic = IntegerArithmetic::default();
         let context = Context {
-            kernels: D::kernels(isa, arithmetic),
+            kernels: (D::kernels(isa, arithmetic), isa),
+            algorithm: self.algorithm,
             layouts: &self.layouts,
             codes: &self.codes,
             images: self.group,
@@ -597,13 +601,18 @@ impl<D: Domain> Seen<'_, D> {
 }
 
 /// Every value's layout, its border as wide as its readers need.
-fn layouts(graph: &Graph, bytes: usize) -> Vec<Layout> {
+fn layouts<D: Domain>(graph: &Graph, algorithm: Algorithm) -> Vec<Layout> {
     let mut layouts: Vec<Layout> = (0..=graph.nodes.len())
-        .map(|value| Layout::new(graph.shape(value), bytes))
+        .map(|value| Layout::new(graph.shape(value), size_of::<D::In>()))
         .collect();
     for placed in &graph.nodes {
         if let Op::Conv(conv) = &placed.node.op {
-            layouts[placed.input].cover(&conv.window, placed.shape);
+            let layout = &mut layouts[placed.input];
+            let makes = match D::algorithm(algorithm, conv, layout.shape, placed.shape) {
+                Algorithm::Direct => placed.shape,
+                Algorithm::Winograd => whole_tiles(placed.shape),
+            };
+            layout.cover(&conv.window, makes);
         }
     }
     layouts
@@ -611,7 +620,8 @@ fn layouts(graph: &Graph, bytes: usize) -> Vec<Layout> {
 
 /// What a step is made of besides its node.
 struct Context<'a, D: Domain> {
-    kernels: &'static Kernels<D>,
+    kernels: (&'static Kernels<D>, Isa),
+    algorithm: Algorithm,
     layouts: &'a [Layout],
     codes: &'a [Option<Code>],
     /// Images at once.
@@ -652,9 +662,19 @@ impl<D: Domain> Context<'_, D> {
                     groups: conv.groups,
                     window: conv.window,
                 };
-                let conv =
-                    Convolution::new(self.kernels, geometry, &weights, from, to, self.images);
-                Work::Conv(Box::new(conv))
+                let algorithm = D::algorithm(self.algorithm, conv, from.shape, to.shape);
+                let maps = Maps {
+                    from,
+                    to,
+                    group: self.images,
+                };
+                Work::Conv(D::convolution(
+                    self.kernels,
+                    algorithm,
+                    geometry,
+                    &weights,
+                    maps,
+                ))
             }
             Op::MaxPool(window) => Work::MaxPool(*window),
             Op::AvgPool { window, counted } => {

@@ -1,5 +1,6 @@
 //! `sensitivity`: which layers and activation sites bear few bits.
 
+use engine::Options;
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -148,7 +149,7 @@ fn float_hits(run: &PlannedRun, threads: usize, cancelled: &AtomicBool) -> Resul
     let target = crate::device::Target::Engine;
     let size = [data.height(), data.width()];
     let network = run.model.checkpoint.network.clone();
-    let net = crate::executable::Executable::new(&target, network, size)?;
+    let net = crate::executable::Executable::new(&target, network, size, Options::default())?;
     let outcomes = crate::evaluate::evaluate(&net, data, threads, &|_, _| (), cancelled)?;
     let hits = outcomes.iter().enumerate();
     Ok(hits

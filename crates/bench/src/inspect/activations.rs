@@ -204,7 +204,11 @@ impl Subject<'_> {
         progress: &(dyn Fn(usize) + Sync),
     ) -> Result<Vec<f32>> {
         let size = [data.height(), data.width()];
-        let net = Executable::quantized(self.target, net, size, Execution::Auto)?;
+        let options = Options {
+            execution: Execution::Auto,
+            ..Options::default()
+        };
+        let net = Executable::quantized(self.target, net, size, options)?;
         Ok(logits(&net, data, self.threads, progress, &RUNNING)?)
     }
 }

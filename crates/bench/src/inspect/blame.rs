@@ -2,6 +2,7 @@
 //! layer has its quantized weights and bias and everything else is float. It is what decides: a layer whose weights are
 //! close to the float ones by the decibel can still ruin the network, where one channel is a thousand times the others.
 
+use engine::Options;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::Result;
@@ -65,7 +66,7 @@ impl Blame<'_> {
     ) -> Result<Vec<f32>> {
         let size = [data.height(), data.width()];
         let network = Network::new(self.float.topology().clone(), state)?;
-        let net = Executable::new(self.target, network, size)?;
+        let net = Executable::new(self.target, network, size, Options::default())?;
         Ok(logits(&net, data, self.threads, progress, &RUNNING)?)
     }
 }

@@ -1,6 +1,6 @@
 //! The result columns of a cell: of what was read, the subjects that apply to it.
 
-use engine::Execution;
+use engine::{Algorithm, Execution};
 use quant_core::Rounding;
 use quant_core::qat::Method;
 use quantize::{BiasCorrection, Choice};
@@ -13,13 +13,15 @@ const TRAINING_REVISION: u64 = 2;
 
 /// The columns of a float run: nothing that could vary without changing the numbers. `execution` is whose numbers they are: the
 /// simulation's, too, where integers have computed them.
-pub(super) fn float_config(device: &str) -> Config {
+pub(super) fn float_config(device: &str, convolution: Algorithm) -> Config {
+    let is_direct = convolution == Algorithm::Direct;
     Config::default()
         .with("weights_bits", results::FLOAT_BITS)
         .with("activations_bits", results::FLOAT_BITS)
         .with("execution", "simulate")
         .with("method", results::METHOD_FLOAT)
         .with("device", device)
+        .with("convolution", (!is_direct).then(|| convolution.to_string()))
 }
 
 /// Those of a run that quantizes, of all that was `said`, defaults included. What is known only once files are open (names, numbers of
@@ -28,7 +30,7 @@ pub(super) fn quantized_config(
     how: &Quantization,
     method: &str,
     seed: u64,
-    device: &str,
+    (device, convolution): (&str, Algorithm),
     said: &Config,
 ) -> Config {
     let weights = &how.weights;
@@ -41,7 +43,7 @@ pub(super) fn quantized_config(
     };
     let is_integer = matches!(how.execution, Execution::Integer(_));
     let has_activations = how.activations.is_some();
-    let mut config = float_config(device)
+    let mut config = float_config(device, convolution)
         .with("first_bits", weights.first_bits.map(|bits| bits.get()))
         .with("last_bits", weights.last_bits.map(|bits| bits.get()))
         .with("bias", weights.bias.to_string())

@@ -45,6 +45,48 @@ fn every_float_cell_is_the_same_run_whatever_else_it_says() {
 }
 
 #[test]
+fn winograd_is_another_run_where_real_numbers_are_convolved_and_none_elsewhere() {
+    let winograd = ("convolution", text("winograd"));
+    let eight = ("activations.bits", Scalar::Integer(8));
+    for said in [
+        vec![bits(32)],
+        vec![bits(4)],
+        vec![bits(4), ("bn", text("folded"))],
+    ] {
+        let direct = cell(&said).unwrap();
+        let word = ("convolution", text("direct"));
+        let as_said = cell(&[said.clone(), vec![word]].concat()).unwrap();
+        assert_eq!(as_said.config, direct.config);
+        assert_eq!(direct.config.text("convolution"), "");
+        assert_eq!(direct.convolution, Algorithm::Direct);
+        let other = cell(&[said, vec![winograd.clone()]].concat()).unwrap();
+        assert_eq!(other.convolution, Algorithm::Winograd);
+        assert_eq!(other.config.text("convolution"), "winograd");
+        assert_eq!(
+            other.baseline().config,
+            direct.baseline().config.with("convolution", "winograd")
+        );
+    }
+    // Sums of codes are exact: the same run, beside the same float run.
+    for bits_of in [4, 32].map(bits) {
+        let codes = cell(&[bits_of.clone(), eight.clone()]).unwrap();
+        let other = cell(&[bits_of, eight.clone(), winograd.clone()]).unwrap();
+        assert_eq!(other.config, codes.config);
+        assert_eq!(other.convolution, Algorithm::Direct);
+        assert_eq!(other.baseline().config, codes.baseline().config);
+    }
+    let float = cell(&[("method", text("float")), eight, winograd.clone()]).unwrap();
+    assert_eq!(float.convolution, Algorithm::Winograd);
+    let wrong = error(&[bits(4), winograd, ("device", text("flex"))]);
+    assert!(wrong.contains("set device = engine"), "{wrong}");
+    let wrong = error(&[bits(4), ("convolution", text("fft"))]);
+    assert!(
+        wrong.contains("direct") && wrong.contains("winograd"),
+        "{wrong}"
+    );
+}
+
+#[test]
 fn linear_is_the_original_method() {
     let cell = cell(&[bits(5), ("method", text("linear"))]).unwrap();
     let how = cell.quantization.unwrap();

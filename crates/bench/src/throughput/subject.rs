@@ -1,7 +1,7 @@
 //! A network to be timed, compiled.
 
 use anyhow::Result;
-use engine::{Execution, IntegerArithmetic, Isa, Options, Program, Shape};
+use engine::{Algorithm, Execution, IntegerArithmetic, Isa, Options, Program, Shape};
 use network::Network;
 use quant_core::{
     ActivationRange, ActivationScheme, Bits, CodeRange, Granularity, Mapping, RangeMethod,
@@ -22,18 +22,21 @@ pub(super) const SEED: u64 = 1;
 pub enum Precision {
     /// 32-bit floating point throughout.
     Float32,
+    /// The same, 3x3 convolutions by Winograd's algorithm.
+    Float32Winograd,
     /// 8-bit integers, summed in 32 bits.
     Int8,
 }
 
 impl Precision {
     /// Those that are timed.
-    pub const OURS: [Self; 2] = [Self::Float32, Self::Int8];
+    pub const OURS: [Self; 3] = [Self::Float32, Self::Float32Winograd, Self::Int8];
 
     /// Its name in tables and files.
     pub fn name(self) -> &'static str {
         match self {
             Self::Float32 => "float32",
+            Self::Float32Winograd => "float32-winograd",
             Self::Int8 => "int8",
         }
     }
@@ -58,7 +61,9 @@ impl Subject {
         let network = model.network()?;
         let size = [model.input.height, model.input.width];
         let graph = match precision {
-            Precision::Float32 => quantize::lower(network, size, Epilogue::Fused)?,
+            Precision::Float32 | Precision::Float32Winograd => {
+                quantize::lower(network, size, Epilogue::Fused)?
+            }
             Precision::Int8 => {
                 let net = eight_bits(&network)?;
                 quantize::lower_quantized(net, size, Epilogue::Fused)?
@@ -69,6 +74,10 @@ impl Subject {
             Options {
                 isa,
                 execution: Execution::Integer(IntegerArithmetic::default()),
+                convolution: match precision {
+                    Precision::Float32Winograd => Algorithm::Winograd,
+                    Precision::Float32 | Precision::Int8 => Algorithm::Direct,
+                },
                 ..Options::default()
             },
         )?;

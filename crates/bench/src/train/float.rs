@@ -1,6 +1,7 @@
 //! A network in float as a [`Learner`].
 
 use burn::tensor::Device;
+use engine::Options;
 use network::StateDict;
 use network::{Network, Topology};
 use train::{Tensors, forward_float};
@@ -43,7 +44,7 @@ impl Learner for FloatNet {
         size: [usize; 2],
     ) -> Result<Executable, TrainError> {
         let network = Network::new(self.0.clone(), weights.clone())?;
-        Ok(Executable::new(target, network, size)?)
+        Ok(Executable::new(target, network, size, Options::default())?)
     }
 
     fn not_finite(

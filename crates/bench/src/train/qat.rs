@@ -9,7 +9,7 @@
 
 use burn::tensor::activation::{log_softmax, softmax};
 use burn::tensor::{Device, Tensor};
-use engine::Execution;
+use engine::{Execution, Options};
 use network::Network;
 use network::StateDict;
 use train::qat::{Phase, Qat};
@@ -122,7 +122,11 @@ impl Learner for QatNet {
         size: [usize; 2],
     ) -> Result<Executable, TrainError> {
         let net = self.qat.finish(weights)?;
-        Ok(Executable::quantized(target, net, size, Execution::Auto)?)
+        let options = Options {
+            execution: Execution::Auto,
+            ..Options::default()
+        };
+        Ok(Executable::quantized(target, net, size, options)?)
     }
 
     fn constrain(&self, weights: &mut StateDict) {

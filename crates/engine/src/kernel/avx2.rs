@@ -9,6 +9,7 @@ use crate::kernel::float::{CHUNK, FloatKernels, Floats, peak_rounds};
 use crate::kernel::integer::{Constants, Integers, Whole, kernels};
 use crate::kernel::simulated::{self, Simulate};
 use crate::kernel::tile::{depthwise_fn, panel_fn};
+use crate::kernel::winograd::transforms;
 use crate::kernel::{Integer, Kernels, Simulated};
 use crate::shifted::Sum;
 
@@ -136,6 +137,12 @@ unsafe fn peak(rounds: u64) -> f32 {
     unsafe { peak_rounds::<Avx2, 12>(rounds) }
 }
 
+transforms!(
+    #[target_feature(enable = "avx2,fma")]
+    WINOGRAD,
+    Avx2
+);
+
 pub(super) static FLOAT32: FloatKernels = FloatKernels {
     kernels: Kernels {
         lanes: 8,
@@ -146,6 +153,7 @@ pub(super) static FLOAT32: FloatKernels = FloatKernels {
         panels: &[panel_1, panel_2],
         depthwise,
     },
+    winograd: &WINOGRAD,
     peak,
     peak_operations: 12 * 8 * 2,
 };

@@ -10,6 +10,7 @@ use crate::kernel::integer::{Constants, Integers, Whole, kernels};
 use crate::kernel::quarters;
 use crate::kernel::simulated::{self, Simulate};
 use crate::kernel::tile::{depthwise_fn, panel_fn};
+use crate::kernel::winograd::transforms;
 use crate::kernel::{Integer, Kernels, Simulated};
 use crate::shifted::Sum;
 
@@ -146,6 +147,12 @@ unsafe fn peak(rounds: u64) -> f32 {
 /// sums wait less often.
 const LONG_CHUNK: usize = 4 * CHUNK;
 
+transforms!(
+    #[target_feature(enable = "avx512f")]
+    WINOGRAD,
+    Avx512
+);
+
 pub(super) static FLOAT32: FloatKernels = FloatKernels {
     kernels: Kernels {
         lanes: 16,
@@ -156,6 +163,7 @@ pub(super) static FLOAT32: FloatKernels = FloatKernels {
         panels: &[panel_1, panel_2],
         depthwise,
     },
+    winograd: &WINOGRAD,
     peak,
     peak_operations: 24 * 16 * 2,
 };

@@ -29,6 +29,28 @@ pub(crate) struct Geometry {
     pub window: Window,
 }
 
+/// How convolutions of real numbers are computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Algorithm {
+    /// By their definition: every output is one sum over all taps.
+    #[default]
+    Direct,
+    /// 3x3 kernels that move by one pixel by a quarter of the products, with larger rounding errors; see `kernel/winograd.rs`. The rest
+    /// by definition, and everything that has codes, whose sums are exact.
+    Winograd,
+}
+
+quant_core::words!(Algorithm, "convolution": Direct = "direct", Winograd = "winograd");
+
+/// The maps between which a convolution computes.
+#[derive(Clone, Copy)]
+pub(crate) struct Maps<'a> {
+    pub from: &'a Layout,
+    pub to: &'a Layout,
+    /// Images at once.
+    pub group: usize,
+}
+
 /// A convolution ready to run, by whichever algorithm.
 pub(crate) trait Convolve<A: Arithmetic>: Send + Sync {
     /// Sums that [`Convolve::run`] needs room for.
@@ -85,16 +107,14 @@ struct Chunk {
 }
 
 impl<A: Arithmetic> Convolution<A> {
-    /// Packs the sum of `weights`, `[outputs, inputs / groups, rows, columns]` each, for maps laid out as `from` and `to`,
-    /// `group` images at most. `from` has a border that covers the window. More than one weight tensor is for types that
+    /// Packs the sum of `weights`, `[outputs, inputs / groups, rows, columns]` each, for these maps, whose `from`
+    /// has a border that covers the window. More than one weight tensor is for types that
     /// cannot hold their sum: the product is then as many times as long.
     pub fn new(
         kernels: &'static Kernels<A>,
         geometry: Geometry,
         weights: &[Vec<A::Weight>],
-        from: &Layout,
-        to: &Layout,
-        group: usize,
+        Maps { from, to, group }: Maps<'_>,
     ) -> Self {
         let taps = Table::first_taps(from, &geometry.window, to.shape, group);
         let places = Table::pixels(to, group);

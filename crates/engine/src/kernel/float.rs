@@ -9,6 +9,7 @@ use std::hint::black_box;
 use crate::graph::Clip;
 use crate::kernel::doubles::Doubles;
 use crate::kernel::tile::{Added, added_covers, place, prefetch_added};
+use crate::kernel::winograd::Transforms;
 use crate::kernel::{Arithmetic, At, Isa, Kernels, Lanes};
 
 /// Float32 throughout.
@@ -201,6 +202,8 @@ unsafe fn epilogue<F: Floats>(
 pub(crate) struct FloatKernels {
     /// Convolutions.
     pub kernels: Kernels<Float32>,
+    /// Around the products of `winograd.rs`.
+    pub winograd: &'static Transforms,
     /// Multiplies and adds in registers, so many rounds; see `peak.rs`.
     pub peak: unsafe fn(u64) -> f32,
     /// Floating-point operations in one round.

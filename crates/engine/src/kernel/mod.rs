@@ -27,9 +27,11 @@ mod simulated;
 mod tile;
 mod transpose;
 mod wide;
+mod winograd;
 
-pub(crate) use conv::{Convolution, Convolve, Geometry};
-pub(crate) use float::{Float32, Post, VECTOR, float32};
+pub use conv::Algorithm;
+pub(crate) use conv::{Convolution, Convolve, Geometry, Maps};
+pub(crate) use float::{Float32, FloatKernels, Post, VECTOR, float32};
 pub use integer::Accumulator;
 pub(crate) use integer::{Integer, IntegerPost, Rule, RuleArithmetic, integer};
 pub use isa::Isa;
@@ -39,3 +41,4 @@ pub(crate) use simulated::{Simulated, SimulatedPost, simulated};
 pub(crate) use tile::{Added, Arithmetic, At, DepthwiseJob, Job, Kernels, Lanes, Segment};
 pub(crate) use transpose::{Strides, transpose_blocks};
 pub(crate) use wide::{Body, wide};
+pub(crate) use winograd::{Winograd, fits_winograd, whole_tiles};

@@ -9,6 +9,7 @@ use crate::kernel::float::{CHUNK, FloatKernels, Floats, peak_rounds};
 use crate::kernel::integer::{Integers, Whole, kernels};
 use crate::kernel::simulated::{self, Simulate};
 use crate::kernel::tile::{depthwise_fn, panel_fn};
+use crate::kernel::winograd::transforms;
 use crate::kernel::{Integer, Kernels, Simulated};
 
 #[derive(Clone, Copy)]
@@ -120,6 +121,12 @@ unsafe fn peak(rounds: u64) -> f32 {
     unsafe { peak_rounds::<Neon, 24>(rounds) }
 }
 
+transforms!(
+    #[target_feature(enable = "neon")]
+    WINOGRAD,
+    Neon
+);
+
 pub(super) static FLOAT32: FloatKernels = FloatKernels {
     kernels: Kernels {
         lanes: 4,
@@ -130,6 +137,7 @@ pub(super) static FLOAT32: FloatKernels = FloatKernels {
         panels: &[panel_1, panel_2, panel_3, panel_4],
         depthwise,
     },
+    winograd: &WINOGRAD,
     peak,
     peak_operations: 24 * 4 * 2,
 };

@@ -6,6 +6,7 @@ use crate::kernel::float::{CHUNK, FloatKernels, Floats, peak_rounds};
 use crate::kernel::integer::{Integers, Whole, kernels};
 use crate::kernel::simulated::{self, Simulate};
 use crate::kernel::tile::{depthwise_fn, panel_fn};
+use crate::kernel::winograd::transforms;
 use crate::kernel::{Integer, Kernels, Simulated};
 
 #[derive(Clone, Copy)]
@@ -74,6 +75,8 @@ unsafe fn peak(rounds: u64) -> f32 {
     unsafe { peak_rounds::<Portable, 8>(rounds) }
 }
 
+transforms!(WINOGRAD, Portable);
+
 pub(super) static FLOAT32: FloatKernels = FloatKernels {
     kernels: Kernels {
         lanes: 4,
@@ -84,6 +87,7 @@ pub(super) static FLOAT32: FloatKernels = FloatKernels {
         panels: &[panel_1, panel_2],
         depthwise,
     },
+    winograd: &WINOGRAD,
     peak,
     peak_operations: 8 * 4 * 2,
 };

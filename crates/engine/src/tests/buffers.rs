@@ -19,7 +19,12 @@ fn every_number_of_threads_and_every_group_gives_the_same_codes() {
     for seed in 0..4 {
         for isa in Isa::available() {
             for execution in EXECUTIONS {
-                same_bytes(&network(seed), isa, execution());
+                let options = Options {
+                    isa,
+                    execution: execution(),
+                    ..Options::default()
+                };
+                same_bytes(&network(seed), options);
             }
         }
     }

@@ -279,7 +279,11 @@ fn fused_and_separate_epilogues_give_the_same_bits() {
 #[test]
 fn every_number_of_threads_and_every_group_gives_the_same_bytes() {
     for isa in Isa::available() {
-        same_bytes(&network(true), isa, Options::default().execution);
+        let options = Options {
+            isa,
+            ..Options::default()
+        };
+        same_bytes(&network(true), options);
     }
 }
 

@@ -10,12 +10,12 @@ mod refused;
 mod simulation;
 mod twin;
 mod variants;
+mod winograd;
 
 use std::sync::Mutex;
 
 use crate::graph::{Conv, Graph};
-use crate::kernel::Isa;
-use crate::program::{Execution, Options, Program};
+use crate::program::{Options, Program};
 use crate::shape::Window;
 
 const CHANNELS: [usize; 6] = [1, 3, 7, 16, 17, 64];
@@ -84,17 +84,16 @@ fn run(program: &Program, images: &[f32]) -> Vec<f32> {
 }
 
 /// Every group and number of threads must make the same bytes of 13 images.
-fn same_bytes(graph: &Graph, isa: Isa, execution: Execution) {
+fn same_bytes(graph: &Graph, made: Options) {
     let images = Random(6).vec(13 * graph.input().len());
     let mut seen: Option<Vec<u32>> = None;
     // All nodes on whole groups, some image by image, all image by image.
     let larges = [usize::MAX, graph.input().len(), 1, usize::MAX];
     for (group, large) in [1, 2, 5, 16].into_iter().zip(larges) {
         let options = Options {
-            isa,
             group,
             large,
-            execution,
+            ..made
         };
         let program = Program::new(graph.clone(), options).unwrap();
         let (each, makes) = (program.input().len(), program.output().len());
@@ -119,7 +118,12 @@ fn same_bytes(graph: &Graph, isa: Isa, execution: Execution) {
             });
             drop(work);
             let bits: Vec<_> = results.iter().map(|x| x.to_bits()).collect();
-            assert_eq!(seen.get_or_insert_with(|| bits.clone()), &bits, "{isa}");
+            assert_eq!(
+                seen.get_or_insert_with(|| bits.clone()),
+                &bits,
+                "{}",
+                made.isa
+            );
         }
     }
 }

@@ -21,7 +21,15 @@ const SCRIPT: Script = Script {
 };
 
 /// Columns that say which network and images it is, or what no other program could follow: hashes and machines.
-const NOT_TOLD: [&str; 6] = ["model_", "dataset", "images", "seed", "device", "execution"];
+const NOT_TOLD: [&str; 7] = [
+    "model_",
+    "dataset",
+    "images",
+    "seed",
+    "device",
+    "execution",
+    "convolution",
+];
 
 /// What a peer reads, ready.
 pub(super) struct Material {

@@ -1,6 +1,6 @@
 //! What a run is made with.
 
-use crate::setting::About::{Network, Weights};
+use crate::setting::About::{Arithmetic, Network, Weights};
 use crate::setting::entry::setting;
 use crate::setting::{Axis, Setting, Takes};
 
@@ -15,4 +15,13 @@ pub(in crate::setting) static RUN: &[Setting] = &[
         .default("engine")
         .axis(Axis::of("device", Network))
         .before("execution"),
+    // Empty where it is direct, as in all runs that are older.
+    setting!(convolution, Takes::Words(&["direct", "winograd"]))
+        .means(
+            "how real numbers are convolved, where activations stay in float: direct (each sum by its definition) or winograd (3x3 \
+             kernels by F(4x4, 3x3), a quarter of the products and 2.6 times the rounding error); sums of codes are exact and direct",
+        )
+        .default("direct")
+        .axis(Axis::of("convolution", Arithmetic).or("direct"))
+        .later(),
 ];

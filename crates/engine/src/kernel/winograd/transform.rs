@@ -1,0 +1,253 @@
+//! `B' d B` and `A' m A`, a register of channels at a time.
+
+// Constant bounds, as in `tile.rs`.
+#![allow(clippy::needless_range_loop)]
+
+use super::{A, B, PATCH, TILE};
+use crate::kernel::float::Floats;
+use crate::kernel::tile::place;
+use crate::kernel::{At, Lanes, Post};
+
+/// `B' d B` of a block of tiles.
+pub(crate) struct ToPoints<'a> {
+    /// The input map.
+    pub input: *const f32,
+    /// For each tile its first input pixel.
+    pub tiles: &'a [u32],
+    /// Distance of an input pixel to the one below it.
+    pub row: usize,
+    /// Distance of neighbouring ones.
+    pub pitch: usize,
+    /// Input channels, whole registers of them.
+    pub channels: usize,
+    /// `[point][tile][channel]`.
+    pub points: *mut f32,
+    /// Distance of a point's values to the next point's.
+    pub plane: usize,
+    /// Where each tile's channels begin in a plane.
+    pub rows: &'a [u32],
+}
+
+/// `A' m A` of a panel of a block of tiles, and the epilogue.
+pub(crate) struct FromPoints<'a> {
+    /// `[point][tile][vector][lane]`.
+    pub sums: *const f32,
+    /// Distance of a point's sums to the next point's.
+    pub plane: usize,
+    /// Number of the block's first tile, counted through (image, row, column).
+    pub first: usize,
+    /// Tiles.
+    pub count: usize,
+    /// Tiles of an image, down and across.
+    pub grid: [usize; 2],
+    /// Output pixels of an image, down and across.
+    pub size: [usize; 2],
+    /// Vectors of output channels.
+    pub vectors: usize,
+    /// The first output channel.
+    pub channel: usize,
+    /// Output channels from there on.
+    pub channels: usize,
+    /// The output map.
+    pub out: *mut f32,
+    /// For each output pixel its place there.
+    pub places: &'a [u32],
+    /// For the epilogue.
+    pub post: Post<'a>,
+}
+
+/// An instruction set's transforms. Unsafe as [`Lanes`] is, and the pointers must reach as far as the fields say.
+pub(crate) struct Transforms {
+    pub to_points: unsafe fn(&ToPoints<'_>),
+    pub from_points: unsafe fn(&FromPoints<'_>),
+}
+
+/// See [`ToPoints`].
+///
+/// # Safety
+/// See [`Transforms`].
+#[inline(always)]
+pub(in crate::kernel) unsafe fn to_points<F: Floats>(job: &ToPoints<'_>) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let by = Constants::<F>::new();
+        for (tile, &first) in job.tiles.iter().enumerate() {
+            let to = job.points.add(*job.rows.get_unchecked(tile) as usize);
+            for channel in (0..job.channels).step_by(F::LANES) {
+                let from = job.input.add(first as usize + channel);
+                let to = to.add(channel);
+                let mut half = [[F::splat(0.0); PATCH]; PATCH];
+                for x in 0..PATCH {
+                    let mut column = [F::splat(0.0); PATCH];
+                    for y in 0..PATCH {
+                        column[y] = F::load(from.add(y * job.row + x * job.pitch));
+                    }
+                    let column = by.of_inputs(column);
+                    for y in 0..PATCH {
+                        half[y][x] = column[y];
+                    }
+                }
+                for y in 0..PATCH {
+                    let row = by.of_inputs(half[y]);
+                    for x in 0..PATCH {
+                        F::store(to.add((y * PATCH + x) * job.plane), row[x]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// See [`FromPoints`].
+///
+/// # Safety
+/// See [`Transforms`].
+#[inline(always)]
+pub(in crate::kernel) unsafe fn from_points<F: Floats>(job: &FromPoints<'_>) {
+    // SAFETY: the caller's promise; pixels outside the map, of which there are none to a place, are left out.
+    unsafe {
+        let by = Constants::<F>::new();
+        let ([down, across], [height, width]) = (job.grid, job.size);
+        for tile in 0..job.count {
+            let number = job.first + tile;
+            let (image, top, left) = (
+                number / (down * across),
+                number / across % down * TILE,
+                number % across * TILE,
+            );
+            for vector in 0..job.vectors {
+                let from = job.sums.add((tile * job.vectors + vector) * F::LANES);
+                let mut half = [[F::splat(0.0); PATCH]; TILE];
+                for x in 0..PATCH {
+                    let mut column = [F::splat(0.0); PATCH];
+                    for y in 0..PATCH {
+                        column[y] = F::load(from.add((y * PATCH + x) * job.plane));
+                    }
+                    let column = by.of_sums(column);
+                    for y in 0..TILE {
+                        half[y][x] = column[y];
+                    }
+                }
+                let beside = vector * F::LANES;
+                for y in 0..TILE.min(height - top) {
+                    let row = by.of_sums(half[y]);
+                    let first = (image * height + top + y) * width + left;
+                    for x in 0..TILE {
+                        if x < width - left {
+                            let at = At {
+                                pixel: first + x,
+                                channel: job.channel + beside,
+                                count: F::LANES.min(job.channels - beside),
+                            };
+                            let out = job.out.add(place(job.places, at.pixel) + at.channel);
+                            F::finish::<true>(&job.post, row[x], std::ptr::null(), at, out);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The numbers in `B` and `A`, each in all lanes.
+struct Constants<F: Floats> {
+    a: F::Register,
+    b: F::Register,
+    minus_a: F::Register,
+    minus_b: F::Register,
+    /// a a and b b, and what is subtracted by them.
+    aa: F::Register,
+    bb: F::Register,
+    minus_aa: F::Register,
+    minus_bb: F::Register,
+    aaa: F::Register,
+    bbb: F::Register,
+    /// a a b b and -(a a + b b).
+    product: F::Register,
+    minus_sum: F::Register,
+    minus_one: F::Register,
+}
+
+impl<F: Floats> Constants<F> {
+    // SAFETY, for all of these: the caller is compiled for the instruction set.
+    #[inline(always)]
+    unsafe fn new() -> Self {
+        unsafe {
+            Self {
+                a: F::splat(A),
+                b: F::splat(B),
+                minus_a: F::splat(-A),
+                minus_b: F::splat(-B),
+                aa: F::splat(A * A),
+                bb: F::splat(B * B),
+                minus_aa: F::splat(-A * A),
+                minus_bb: F::splat(-B * B),
+                aaa: F::splat(A * A * A),
+                bbb: F::splat(B * B * B),
+                product: F::splat(A * A * B * B),
+                minus_sum: F::splat(-(A * A + B * B)),
+                minus_one: F::splat(-1.0),
+            }
+        }
+    }
+
+    /// `B' d`: the coefficients of `t (t t - a a) (t t - b b)` divided by `t - p`, for every point p.
+    #[inline(always)]
+    unsafe fn of_inputs(&self, d: [F::Register; PATCH]) -> [F::Register; PATCH] {
+        let [d0, d1, d2, d3, d4, d5] = d;
+        unsafe {
+            let outer = F::multiply_add(d2, self.minus_sum, d4);
+            let last = F::multiply_add(d3, self.minus_sum, d5);
+            // Of the points +-a and +-b: what both have, and what changes its sign.
+            let both = F::multiply_add(d2, self.minus_bb, d4);
+            let signed = F::multiply_add(d1, self.minus_bb, d3);
+            let both_b = F::multiply_add(d2, self.minus_aa, d4);
+            let signed_b = F::multiply_add(d1, self.minus_aa, d3);
+            [
+                F::multiply_add(d0, self.product, outer),
+                F::multiply_add(signed, self.a, both),
+                F::multiply_add(signed, self.minus_a, both),
+                F::multiply_add(signed_b, self.b, both_b),
+                F::multiply_add(signed_b, self.minus_b, both_b),
+                F::multiply_add(d1, self.product, last),
+            ]
+        }
+    }
+
+    /// `A' m`: the powers 0 to 3 of every point.
+    #[inline(always)]
+    unsafe fn of_sums(&self, m: [F::Register; PATCH]) -> [F::Register; TILE] {
+        let [m0, m1, m2, m3, m4, m5] = m;
+        unsafe {
+            let (even_a, odd_a) = (F::add(m1, m2), F::multiply_add(m2, self.minus_one, m1));
+            let (even_b, odd_b) = (F::add(m3, m4), F::multiply_add(m4, self.minus_one, m3));
+            let zero = F::splat(0.0);
+            [
+                F::add(m0, F::add(even_a, even_b)),
+                F::multiply_add(odd_a, self.a, F::multiply_add(odd_b, self.b, zero)),
+                F::multiply_add(even_a, self.aa, F::multiply_add(even_b, self.bb, zero)),
+                F::multiply_add(odd_a, self.aaa, F::multiply_add(odd_b, self.bbb, m5)),
+            ]
+        }
+    }
+}
+
+/// The [`Transforms`] of an instruction set, compiled for the features that the attribute names.
+macro_rules! transforms {
+    ($(#[$features:meta])? $name:ident, $floats:ty) => {
+        pub(super) static $name: $crate::kernel::winograd::Transforms = {
+            $(#[$features])?
+            unsafe fn to_points(job: &$crate::kernel::winograd::ToPoints<'_>) {
+                // SAFETY: the caller's promise, see `Transforms`.
+                unsafe { $crate::kernel::winograd::to_points::<$floats>(job) }
+            }
+            $(#[$features])?
+            unsafe fn from_points(job: &$crate::kernel::winograd::FromPoints<'_>) {
+                // SAFETY: as above.
+                unsafe { $crate::kernel::winograd::from_points::<$floats>(job) }
+            }
+            $crate::kernel::winograd::Transforms { to_points, from_points }
+        };
+    };
+}
+pub(in crate::kernel) use transforms;
