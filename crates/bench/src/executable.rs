@@ -92,13 +92,13 @@ impl Executable {
         target: &Target,
         net: QuantizedNet,
         size: [usize; 2],
-        options: Options,
+        options: impl Into<Options>,
     ) -> Result<Self, Error> {
         let classes = net.topology.classes();
         let place = match target {
             Target::Engine => {
                 let graph = quantize::lower_quantized(net, size, Epilogue::Fused)?;
-                Place::Engine(Box::new(Program::new(graph, options)?))
+                Place::Engine(Box::new(Program::new(graph, options.into())?))
             }
             #[cfg(feature = "burn")]
             Target::Burn(device) => {

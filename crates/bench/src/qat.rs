@@ -137,6 +137,7 @@ impl Job<'_> {
             seed: t.seed,
             device: device.to_owned(),
             decay: t.schedule,
+            convolution: Config::of_algorithm(t.convolution),
             qat: Some(QatConfig {
                 method: t.method.to_string(),
                 bn: t.bn.to_string(),

@@ -223,7 +223,7 @@ impl Cell {
         let bn: Option<BnMode> = read.given("bn")?;
         let bias: Option<BiasPolicy> = read.given("bias")?;
         let [first_bits, last_bits] = [read.bits("first.bits")?, read.bits("last.bits")?];
-        let training = read.training(seed, bits)?;
+        let training = read.training(seed, bits, asked)?;
         // Learned steps can leave a poor start, but at few bits they do not go far.
         let learned = method == "qat" && training.method.learns_weight_steps();
         let range = if learned { "mse" } else { "minmax" };
@@ -254,10 +254,12 @@ impl Cell {
         }
         let is_float = method == "float" || (scheme.is_none() && activations.is_none());
         // Sums of codes are exact, and made by definition alone.
-        let convolution = match is_float || (activations.is_none() && method != "stored") {
-            true => asked,
-            false => Algorithm::Direct,
+        let is_real = match method.as_str() {
+            "qat" => true,
+            "stored" => false,
+            _ => is_float || activations.is_none(),
         };
+        let convolution = if is_real { asked } else { Algorithm::Direct };
         let (quantization, mut config) = if method == "stored" {
             if equalization.is_some()
                 || bias_correction != BiasCorrection::None

@@ -17,7 +17,7 @@ use quantize::{BiasPolicy, BnMode, Equalization, Reach, WeightQuantization, equa
 
 fn hits(network: Network, images: &Dataset) -> usize {
     let size = [images.height(), images.width()];
-    let net = Executable::new(&Target::Engine, network, size).unwrap();
+    let net = Executable::new(&Target::Engine, network, size, engine::Options::default()).unwrap();
     let running = AtomicBool::new(false);
     let found = evaluate(&net, images, 2, &|_, _| {}, &running).unwrap();
     let labels = (0..images.len()).map(|i| images.label(i));

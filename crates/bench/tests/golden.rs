@@ -256,7 +256,13 @@ fn imagenet_crops_are_those_of_pillow_and_logits_those_of_torchvision() {
             .collect();
         let running = AtomicBool::new(false);
         let run = |target: Target| {
-            let net = Executable::new(&target, network.clone(), [224, 224]).unwrap();
+            let net = Executable::new(
+                &target,
+                network.clone(),
+                [224, 224],
+                engine::Options::default(),
+            )
+            .unwrap();
             logits(&net, &crops(&theirs), 2, &|_| {}, &running).unwrap()
         };
         let found = run(Target::Engine);

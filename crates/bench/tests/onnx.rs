@@ -395,7 +395,13 @@ fn integers_have_the_codes_of_the_simulation_whatever_the_kernels_and_the_device
         }
         let float = run(&checkpoint.network, &pixels, data.len());
         let target = Target::open("flex").unwrap();
-        let device = Executable::new(&target, checkpoint.network.clone(), size).unwrap();
+        let device = Executable::new(
+            &target,
+            checkpoint.network.clone(),
+            size,
+            Options::default(),
+        )
+        .unwrap();
         let on_device = evaluate::logits(&device, &data, 1, &|_| {}, &running).unwrap();
         let far = distance(&on_device, &float);
         if far.is_nan() || far > 1e-4 {
@@ -712,7 +718,7 @@ fn a_network_that_onnx_runtime_quantized_runs_as_it_does_there() {
     }
     // Its ReLUs are in the quantizers, and back in the network.
     let read = resnet::load(&folder.join("resnet20-qoperator.onnx"), None).unwrap();
-    let device = Executable::new(&Target::Engine, read.network, size).unwrap();
+    let device = Executable::new(&Target::Engine, read.network, size, Options::default()).unwrap();
     let other = others(&device, &tested.subset(1000), "float_all");
     assert!(other <= 20, "in float: {other} predictions are others");
 }

@@ -22,7 +22,7 @@ use bench::train::{Batch, Learner, Observer, QatConfig, Row, StepReport};
 use burn::tensor::Device;
 use dataset::Dataset;
 use dataset::synthetic::Split;
-use engine::{Execution, IntegerArithmetic};
+use engine::{Execution, IntegerArithmetic, Options};
 use network::StateDict;
 use quantize::{Kind, SiteStatistics};
 use resnet::Checkpoint;
@@ -414,7 +414,12 @@ fn a_gpu_sees_what_the_cpu_sees() {
     let top1 = |target: &Target, quantized: bool| -> Vec<u16> {
         let made = match quantized {
             true => Executable::quantized(target, net.clone(), size, Execution::Simulate),
-            false => Executable::new(target, shipped.checkpoint.network.clone(), size),
+            false => Executable::new(
+                target,
+                shipped.checkpoint.network.clone(),
+                size,
+                Options::default(),
+            ),
         };
         let found = evaluate(&made.unwrap(), tested, THREADS, &|_, _| {}, &running);
         found.unwrap().iter().map(|o| o.top1).collect()

@@ -97,7 +97,13 @@ fn shares_rounds_and_threads_make_the_same_map_and_a_row_is_the_network_with_tha
     let own = rounded.state.require(&weight).unwrap().clone();
     tensors.insert(&weight, own);
     let changed = network::Network::new(topology, tensors).unwrap();
-    let net = Executable::new(&bench::device::Target::Engine, changed, [32, 32]).unwrap();
+    let net = Executable::new(
+        &bench::device::Target::Engine,
+        changed,
+        [32, 32],
+        engine::Options::default(),
+    )
+    .unwrap();
     let data = shipped::images(Split::Test, 1100);
     let running = std::sync::atomic::AtomicBool::new(false);
     let outcomes = bench::evaluate::evaluate(&net, &data, 2, &|_, _| (), &running).unwrap();

@@ -63,6 +63,41 @@ fn a_network_that_is_no_resnet_is_trained_to_onnx_and_from_onnx() {
 }
 
 #[test]
+fn winograds_algorithm_trains_nearly_the_same_weights_and_is_part_of_what_a_training_is() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path();
+    let direct = trained(path, "direct.safetensors", &["--lr=0.01"]);
+    let word = ["--lr=0.01", "--convolution=winograd"];
+    let winograd = trained(path, "winograd.safetensors", &word);
+    assert_ne!(winograd.sha256, direct.sha256);
+    let again = [&word[..], &["--threads=1"]].concat();
+    assert_eq!(
+        trained(path, "again.safetensors", &again).sha256,
+        winograd.sha256
+    );
+    for (name, tensor) in direct.network.tensors() {
+        let other = winograd.network.tensors().get(name).unwrap();
+        let largest = tensor
+            .data
+            .iter()
+            .fold(1e-2_f32, |most, x| most.max(x.abs()));
+        for (a, b) in tensor.data.iter().zip(&other.data) {
+            assert!((a - b).abs() <= 2e-3 * largest, "{name}: {a}, {b}");
+        }
+    }
+    std::fs::remove_file(path.join("winograd.safetensors")).unwrap();
+    let resumed = ["--lr=0.01", "--resume", "--out", "winograd.safetensors"];
+    let said = refusal(path, &resumed);
+    assert!(
+        said.contains("convolution") && said.contains("winograd"),
+        "{said}"
+    );
+    let said = train(path, &["--convolution=fft", "--out", "no.safetensors"]);
+    let said = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(said.contains("direct, winograd"), "{said}");
+}
+
+#[test]
 fn a_resnets_tensors_are_enough_and_another_networks_are_not() {
     let folder = TempDir::new().unwrap();
     let path = folder.path();

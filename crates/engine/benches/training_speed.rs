@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clock::seconds;
 use engine::training::{BatchNorm, Conv2d, FakeQuant, StepGrid};
-use engine::{Isa, Shape, Window, peak};
+use engine::{Algorithm, Isa, Shape, Window, peak};
 use quant_core::qat::Learns;
 
 fn main() {
@@ -42,8 +42,16 @@ fn main() {
             let forward = rate(seconds(|| conv.forward(&x, &weight, None, &mut y).unwrap()));
             let input = rate(seconds(|| conv.input_gradient(&weight, &dy, &mut dx).unwrap()));
             let weights = rate(seconds(|| conv.weight_gradient(&x, &dy, &mut dw).unwrap()));
+            let conv = conv.by(Algorithm::Winograd);
+            let winograd = [
+                rate(seconds(|| conv.forward(&x, &weight, None, &mut y).unwrap())),
+                rate(seconds(|| conv.input_gradient(&weight, &dy, &mut dx).unwrap())),
+                rate(seconds(|| conv.weight_gradient(&x, &dy, &mut dw).unwrap())),
+            ]
+            .map(|rate| format!("{rate:4.0}"));
             println!(
-                "{inputs:3} to {outputs:3} at {side:2}, stride {stride}: forward {forward:4.0}, input {input:4.0}, weights {weights:4.0} GFLOP/s"
+                "{inputs:3} to {outputs:3} at {side:2}, stride {stride}: forward {forward:4.0}, input {input:4.0}, weights {weights:4.0} GFLOP/s; by Winograd {}",
+                winograd.join(", ")
             );
         }
         for (channels, side) in [(16, 32), (32, 16), (64, 8)] {

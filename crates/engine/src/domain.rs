@@ -9,8 +9,8 @@ use crate::gemmlowp::Gemmlowp;
 use crate::graph::{Clip, Code, Conv, Node, Op, code_error, ends};
 use crate::kernel::{
     Accumulator, Added, Algorithm, Arithmetic, Convolution, Convolve, Float32, Geometry, Integer,
-    IntegerPost, Isa, Kernels, Maps, Post, Rule, RuleArithmetic, Simulated, SimulatedPost, VECTOR,
-    Winograd, fits_winograd, float32, integer, simulated,
+    IntegerPost, Isa, Kernels, Kernels3x3, Maps, Post, Rule, RuleArithmetic, Simulated,
+    SimulatedPost, VECTOR, Winograd, fits_winograd, float32, integer, simulated,
 };
 use crate::ort::OnnxRuntime;
 use crate::pool::Counts;
@@ -127,7 +127,9 @@ impl Domain for Float32 {
 
     fn algorithm(asked: Algorithm, conv: &Conv, from: Shape, to: Shape) -> Algorithm {
         match asked {
-            Algorithm::Winograd if fits_winograd(conv, from, to) => asked,
+            Algorithm::Winograd if conv.groups == 1 && fits_winograd(&conv.window, from, to) => {
+                asked
+            }
             _ => Algorithm::Direct,
         }
     }
@@ -141,7 +143,8 @@ impl Domain for Float32 {
     ) -> Box<dyn Convolve<Self>> {
         match (algorithm, weights) {
             (Algorithm::Winograd, [weights]) => {
-                Box::new(Winograd::new(float32(isa), weights, geometry.window, maps))
+                let taps = Kernels3x3::of(weights, geometry.inputs);
+                Box::new(Winograd::new(float32(isa), taps, geometry.window, maps))
             }
             _ => Box::new(Convolution::new(kernels, geometry, weights, maps)),
         }

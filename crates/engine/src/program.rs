@@ -82,6 +82,16 @@ impl Default for Options {
     }
 }
 
+impl From<Execution> for Options {
+    /// The default in all else.
+    fn from(execution: Execution) -> Self {
+        Self {
+            execution,
+            ..Self::default()
+        }
+    }
+}
+
 /// A network ready to run. See the module's header.
 pub struct Program {
     isa: Isa,

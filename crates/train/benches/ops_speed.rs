@@ -10,7 +10,7 @@ use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Distribution, Tensor, s};
 use clock::{now, seconds};
 use engine::training::{BatchNorm, Conv2d};
-use engine::{Shape, Window};
+use engine::{Algorithm, Shape, Window};
 use quant_core::qat::{Grid, Learns};
 use resnet::Arch;
 use train::ops::{self, fake_quant};
@@ -207,9 +207,14 @@ fn main() {
         let tensors = Tensors::new(&state, &device);
         let images = Tensor::<4>::from_inner(random([IMAGES, 3, 32, 32]));
         step("the network's step", || {
-            forward_float(&topology, &tensors, images.clone(), &mut |_, _| {})
-                .expect("a whole network")
-                .0
+            forward_float(
+                (&topology, Algorithm::Direct),
+                &tensors,
+                images.clone(),
+                &mut |_, _| {},
+            )
+            .expect("a whole network")
+            .0
         });
         let net = Quantized::new(&device);
         step("with quantizers", || net.forward(images.clone()));
@@ -249,7 +254,13 @@ impl Quantized {
         let (weight, stride) = &self.convolutions[index];
         let weight = quantize(weight, &self.scales[index]);
         let norm = || self.norms[index].clone();
-        let y = ops::conv2d(x, weight, None, Window::square(3, *stride, 1), 1);
+        let y = ops::conv2d(
+            x,
+            weight,
+            None,
+            (Window::square(3, *stride, 1), 1),
+            Algorithm::Direct,
+        );
         let y = match relu {
             true => ops::batch_norm_train(y, norm(), norm(), 1e-5, Some(ops::RELU)),
             false => ops::batch_norm_train(y, norm(), norm(), 1e-5, None),

@@ -1,6 +1,7 @@
 //! A network's forward pass in float, as it is trained: every BatchNorm behind its convolution, by the batch's own statistics.
 
 use burn::tensor::Tensor;
+use engine::Algorithm;
 use network::{Node, Op, Topology};
 
 use crate::error::Error;
@@ -11,18 +12,19 @@ use crate::tensors::{Measured, Probe, Tensors};
 use quantize::Unit;
 
 /// Logits `[n, classes]` of normalised images `[n, c, h, w]`, and the new running statistics. `tensors` has those of the network on
-/// the images' device; `probe` sees every layer's step.
+/// the images' device, convolved by `algorithm`; `probe` sees every layer's step.
 ///
 /// # Errors
 /// A tensor that is missing, by name.
 pub fn forward_float(
-    topology: &Topology,
+    (topology, algorithm): (&Topology, Algorithm),
     tensors: &Tensors,
     images: Tensor<4>,
     probe: Probe<'_>,
 ) -> Result<(Tensor<2>, Measured), Error> {
     let measured = Measured::default();
     let mut pass = Pass {
+        algorithm,
         tensors,
         measured,
         probe,
@@ -32,6 +34,7 @@ pub fn forward_float(
 }
 
 struct Pass<'a> {
+    algorithm: Algorithm,
     tensors: &'a Tensors,
     measured: Measured,
     probe: Probe<'a>,
@@ -45,7 +48,7 @@ impl Hooks for Pass<'_> {
         x: Tensor<4>,
     ) -> Result<Tensor<4>, Error> {
         let node = topology.node(unit.head);
-        let y = layer(node, self.tensors, x)?;
+        let y = layer(node, self.tensors, x, self.algorithm)?;
         let y = match unit.norm {
             Some(norm) => by_batch((topology, unit, norm), y, self.tensors, &mut self.measured)?,
             None => clipped(topology, unit, y),
@@ -60,12 +63,21 @@ impl Hooks for Pass<'_> {
 }
 
 /// What the layer `node` makes of `x` by itself, with its tensors as they are.
-pub(crate) fn layer(node: &Node, tensors: &Tensors, x: Tensor<4>) -> Result<Tensor<4>, Error> {
+pub(crate) fn layer(
+    node: &Node,
+    tensors: &Tensors,
+    x: Tensor<4>,
+    algorithm: Algorithm,
+) -> Result<Tensor<4>, Error> {
     let bias = tensors.vector(&format!("{}.bias", node.name)).ok();
     Ok(match node.op {
-        Op::Conv { groups, window, .. } => {
-            conv2d(x, tensors.kernel(&node.name)?, bias, window, groups)
-        }
+        Op::Conv { groups, window, .. } => conv2d(
+            x,
+            tensors.kernel(&node.name)?,
+            bias,
+            (window, groups),
+            algorithm,
+        ),
         _ => {
             let weight = tensors.matrix(&format!("{}.weight", node.name))?;
             linear(x, weight, bias)

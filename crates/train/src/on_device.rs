@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use burn::tensor::module::{conv2d, linear};
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor, TensorData};
+use engine::Algorithm;
 use network::{Network, NodeId, Op, Topology};
 use quant_core::tensor::fake_quant;
 use quant_core::{Granularity, QParams, Rounding};
@@ -26,6 +27,8 @@ pub struct OnDevice {
     topology: Topology,
     layers: BTreeMap<NodeId, Layer>,
     sites: BTreeMap<String, SiteRounding>,
+    /// What the convolutions of training are computed by.
+    algorithm: Algorithm,
 }
 
 #[derive(Clone, Debug)]
@@ -74,6 +77,7 @@ impl OnDevice {
             topology,
             layers,
             sites: BTreeMap::new(),
+            algorithm: Algorithm::Direct,
         })
     }
 
@@ -91,6 +95,11 @@ impl OnDevice {
                 .collect(),
             ..Self::new(&net.network()?, device)?
         })
+    }
+
+    /// The same, its convolutions by `algorithm` where they are those of training.
+    pub fn by(self, algorithm: Algorithm) -> Self {
+        Self { algorithm, ..self }
     }
 
     /// How it hangs together: the network's topology, folded.
@@ -127,7 +136,8 @@ impl OnDevice {
             (Op::Conv { groups, window, .. }, Weight::Kernel(weight)) => {
                 // Under autodiff the convolutions of training are the fastest that the device has.
                 if x.device().is_autodiff() {
-                    return Some(ops::conv2d(x, weight.clone(), bias, *window, *groups));
+                    let window = (*window, *groups);
+                    return Some(ops::conv2d(x, weight.clone(), bias, window, self.algorithm));
                 }
                 let options = ConvOptions::new_with_padding(
                     window.stride,

@@ -204,11 +204,7 @@ impl Subject<'_> {
         progress: &(dyn Fn(usize) + Sync),
     ) -> Result<Vec<f32>> {
         let size = [data.height(), data.width()];
-        let options = Options {
-            execution: Execution::Auto,
-            ..Options::default()
-        };
-        let net = Executable::quantized(self.target, net, size, options)?;
+        let net = Executable::quantized(self.target, net, size, Execution::Auto)?;
         Ok(logits(&net, data, self.threads, progress, &RUNNING)?)
     }
 }

@@ -75,6 +75,19 @@ fn winograd_is_another_run_where_real_numbers_are_convolved_and_none_elsewhere()
         assert_eq!(other.convolution, Algorithm::Direct);
         assert_eq!(other.baseline().config, codes.baseline().config);
     }
+    // In training there are no codes yet.
+    let trained = cell(&[
+        bits(4),
+        eight.clone(),
+        ("method", text("qat")),
+        winograd.clone(),
+    ]);
+    let trained = trained.unwrap();
+    assert_eq!(trained.config.text("convolution"), "winograd");
+    let Some(Source::Training(training)) = trained.quantization.map(|how| how.source) else {
+        panic!("a training");
+    };
+    assert_eq!(training.convolution, Algorithm::Winograd);
     let float = cell(&[("method", text("float")), eight, winograd.clone()]).unwrap();
     assert_eq!(float.convolution, Algorithm::Winograd);
     let wrong = error(&[bits(4), winograd, ("device", text("flex"))]);

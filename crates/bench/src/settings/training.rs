@@ -1,6 +1,7 @@
 //! The settings of `method = "qat"`: `qat.*`, each checked, with the defaults that `sweep --help` lists.
 
 use anyhow::Result;
+use engine::Algorithm;
 use quant_core::ActivationRange;
 use quant_core::qat::Method;
 use quantize::{BiasPolicy, BnMode, WeightQuantization};
@@ -57,6 +58,8 @@ pub struct Training {
     pub range_momentum: f64,
     /// Of shuffles and augmentation.
     pub seed: u64,
+    /// What the CPU computes convolutions by.
+    pub convolution: Algorithm,
 }
 
 impl Training {
@@ -112,6 +115,7 @@ impl Training {
             method: self.method,
             bn: self.bn,
             range_momentum: self.range_momentum,
+            convolution: self.convolution,
         })
     }
 
@@ -123,7 +127,7 @@ impl Training {
 
 impl Reader {
     /// How to train weights of so many bits, whether or not that is done; the settings are checked either way.
-    pub fn training(&mut self, seed: u64, bits: u32) -> Result<Training> {
+    pub fn training(&mut self, seed: u64, bits: u32, convolution: Algorithm) -> Result<Training> {
         // Measured on the CIFAR-10 ResNet-20 at 2 bits, 60,000 images in all: less decay is worth half a point (83.18 to 83.63 %),
         // statistics that stay later most of another (to 84.42 %; never: 83.74 %).
         let [freeze, weight_decay] = match bits {
@@ -153,6 +157,7 @@ impl Reader {
             temperature: self.value("qat.temperature")?,
             range_momentum: self.value("qat.range_momentum")?,
             seed,
+            convolution,
         };
         if training.shards > training.batch {
             does_not_apply!(

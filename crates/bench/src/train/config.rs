@@ -1,5 +1,6 @@
 //! What decides the bytes of a trained network: everything here, and nothing outside it (on one machine).
 
+use engine::Algorithm;
 use results::setting::setting;
 use serde::{Deserialize, Serialize};
 
@@ -52,6 +53,9 @@ pub struct Config {
     /// How the rate falls; a training of before there was a choice fell as a cosine.
     #[serde(default, skip_serializing_if = "Decay::is_default")]
     pub decay: Decay,
+    /// What the CPU computes convolutions by, in the setting's words; none for `direct`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub convolution: Option<String>,
     /// The quantizers; none in a float training.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub qat: Option<QatConfig>,
@@ -177,6 +181,11 @@ impl Config {
         self.qat.as_ref().map_or(Ok(()), QatConfig::check)
     }
 
+    /// How the setting's word for `algorithm` stands in a configuration.
+    pub fn of_algorithm(algorithm: Algorithm) -> Option<String> {
+        (algorithm != Algorithm::Direct).then(|| algorithm.to_string())
+    }
+
     /// Crop and flip.
     pub fn augmentation(&self) -> Augmentation {
         Augmentation {
@@ -230,6 +239,7 @@ pub(super) mod tests {
             seed: 1,
             device: "flex".into(),
             decay: Decay::Cosine,
+            convolution: None,
             qat: None,
         }
     }

@@ -1,7 +1,7 @@
 //! A network in float as a [`Learner`].
 
 use burn::tensor::Device;
-use engine::Options;
+use engine::{Algorithm, Options};
 use network::StateDict;
 use network::{Network, Topology};
 use train::{Tensors, forward_float};
@@ -14,12 +14,12 @@ use crate::executable::Executable;
 
 /// A network in float.
 #[derive(Clone, Debug)]
-pub struct FloatNet(Topology);
+pub struct FloatNet(Topology, Algorithm);
 
 impl FloatNet {
-    /// The network of `topology`, its BatchNorms not folded.
-    pub fn new(topology: Topology) -> Self {
-        Self(topology)
+    /// The network of `topology`, its BatchNorms not folded, convolved by `algorithm` on the CPU.
+    pub fn new(topology: Topology, algorithm: Algorithm) -> Self {
+        Self(topology, algorithm)
     }
 }
 
@@ -32,7 +32,8 @@ impl Learner for FloatNet {
     ) -> Result<Gradients, TrainError> {
         let tensors = Tensors::new(weights, device);
         let images = batch.images(device);
-        let (logits, measured) = forward_float(&self.0, &tensors, images, &mut |_, _| {})?;
+        let (logits, measured) =
+            forward_float((&self.0, self.1), &tensors, images, &mut |_, _| {})?;
         let loss = batch.cross_entropy(logits.clone());
         Gradients::of(loss, (logits, measured), &tensors, batch.labels)
     }
@@ -56,7 +57,7 @@ impl Learner for FloatNet {
         let tensors = Tensors::new(weights, device);
         // Whether the pass succeeds does not matter: what it saw on the way does.
         first_not_finite(|probe| {
-            let _ = forward_float(&self.0, &tensors, batch.images(device), probe);
+            let _ = forward_float((&self.0, self.1), &tensors, batch.images(device), probe);
         })
     }
 }

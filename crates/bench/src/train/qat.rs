@@ -9,7 +9,7 @@
 
 use burn::tensor::activation::{log_softmax, softmax};
 use burn::tensor::{Device, Tensor};
-use engine::{Execution, Options};
+use engine::{Algorithm, Execution};
 use network::Network;
 use network::StateDict;
 use train::qat::{Phase, Qat};
@@ -25,6 +25,7 @@ use crate::executable::Executable;
 #[derive(Clone, Debug)]
 pub struct Teacher {
     network: Network,
+    algorithm: Algorithm,
     share: f32,
     temperature: f32,
 }
@@ -55,6 +56,7 @@ impl QatNet {
         let teacher = if config.distillation > 0.0 {
             Some(Teacher {
                 network: quantize::fold(float)?,
+                algorithm: qat.spec().convolution,
                 share: config.distillation as f32,
                 temperature: config.temperature as f32,
             })
@@ -84,7 +86,7 @@ impl Teacher {
     /// training, the fastest that the device has) but gets no gradients.
     fn distance(&self, batch: &Batch<'_>, logits: Tensor<2>) -> Result<Tensor<1>, TrainError> {
         let device = logits.device();
-        let net = OnDevice::new(&self.network, &device)?;
+        let net = OnDevice::new(&self.network, &device)?.by(self.algorithm);
         let wanted = net.forward(batch.images(&device))?.inner();
         let wanted = softmax(wanted / self.temperature, 1);
         let found = log_softmax(logits / self.temperature, 1);
@@ -122,11 +124,7 @@ impl Learner for QatNet {
         size: [usize; 2],
     ) -> Result<Executable, TrainError> {
         let net = self.qat.finish(weights)?;
-        let options = Options {
-            execution: Execution::Auto,
-            ..Options::default()
-        };
-        Ok(Executable::quantized(target, net, size, options)?)
+        Ok(Executable::quantized(target, net, size, Execution::Auto)?)
     }
 
     fn constrain(&self, weights: &mut StateDict) {

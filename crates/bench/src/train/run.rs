@@ -310,6 +310,7 @@ fn check_finite<'s>(
 
 #[cfg(test)]
 mod tests {
+    use engine::Algorithm;
     use std::path::Path;
     use std::sync::atomic::AtomicUsize;
 
@@ -388,7 +389,7 @@ mod tests {
         let begin = train::initial(&topology, &device)?;
         let mut trainer = Trainer::new(
             config.clone(),
-            (Box::new(FloatNet::new(topology)), begin),
+            (Box::new(FloatNet::new(topology, Algorithm::Direct)), begin),
             Folder::open(dir)?,
             resume,
             (&data, Some(&data)),

@@ -202,6 +202,7 @@ fn scale(tensors: &mut StateDict, share: f32) {
 
 #[cfg(test)]
 mod tests {
+    use engine::Algorithm;
     use network::HostTensor;
     use resnet::Arch;
 
@@ -213,7 +214,7 @@ mod tests {
     }
 
     fn engine(arch: &Arch, shards: usize, threads: usize) -> Engine {
-        let learner = Box::new(FloatNet::new(resnet::topology(arch)));
+        let learner = Box::new(FloatNet::new(resnet::topology(arch), Algorithm::Direct));
         Engine::new(learner, &Device::flex(), shards, threads).unwrap()
     }
 

@@ -140,7 +140,7 @@ unsafe fn peak(rounds: u64) -> f32 {
 transforms!(
     #[target_feature(enable = "avx2,fma")]
     WINOGRAD,
-    Avx2
+    Avx2, rows 4
 );
 
 pub(super) static FLOAT32: FloatKernels = FloatKernels {

@@ -150,7 +150,7 @@ const LONG_CHUNK: usize = 4 * CHUNK;
 transforms!(
     #[target_feature(enable = "avx512f")]
     WINOGRAD,
-    Avx512
+    Avx512, rows 8
 );
 
 pub(super) static FLOAT32: FloatKernels = FloatKernels {

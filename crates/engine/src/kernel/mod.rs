@@ -41,4 +41,4 @@ pub(crate) use simulated::{Simulated, SimulatedPost, simulated};
 pub(crate) use tile::{Added, Arithmetic, At, DepthwiseJob, Job, Kernels, Lanes, Segment};
 pub(crate) use transpose::{Strides, transpose_blocks};
 pub(crate) use wide::{Body, wide};
-pub(crate) use winograd::{Winograd, fits_winograd, whole_tiles};
+pub(crate) use winograd::{Kernels3x3, WeightGradient, Winograd, fits_winograd, whole_tiles};

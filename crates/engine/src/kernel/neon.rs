@@ -124,7 +124,7 @@ unsafe fn peak(rounds: u64) -> f32 {
 transforms!(
     #[target_feature(enable = "neon")]
     WINOGRAD,
-    Neon
+    Neon, rows 8
 );
 
 pub(super) static FLOAT32: FloatKernels = FloatKernels {

@@ -75,7 +75,7 @@ unsafe fn peak(rounds: u64) -> f32 {
     unsafe { peak_rounds::<Portable, 8>(rounds) }
 }
 
-transforms!(WINOGRAD, Portable);
+transforms!(WINOGRAD, Portable, rows 4);
 
 pub(super) static FLOAT32: FloatKernels = FloatKernels {
     kernels: Kernels {

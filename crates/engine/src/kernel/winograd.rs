@@ -15,15 +15,24 @@
 //! sum by definition in the mean, where a = 1, b = 2 has 5 times (Barabasz et al., Error Analysis and Improving the Accuracy of Winograd
 //! Convolution for Deep Neural Networks, arXiv 1803.10986, on why points matter). `B` and `A` have no rounded numbers.
 
+mod gradient;
+mod kernels;
 mod transform;
 
+use rayon::prelude::*;
+
 use crate::buffer::Buffer;
-use crate::graph::Conv;
 use crate::kernel::{Arithmetic, Convolve, Float32, FloatKernels, Job, Maps, Post, Segment};
 use crate::layout::{Layout, Table};
 use crate::shape::{Shape, Window};
 
-pub(super) use transform::{FromPoints, ToPoints, Transforms, from_points, to_points, transforms};
+pub(crate) use gradient::WeightGradient;
+pub(crate) use kernels::Kernels3x3;
+pub(super) use kernels::{KernelsToPoints, PointsToKernels};
+pub(super) use transform::{
+    FromPoints, Outer, ToPoints, Transforms, from_points, gradient_to_points, outer, to_points,
+    transforms,
+};
 
 /// Output pixels of a tile, in each direction.
 const TILE: usize = 4;
@@ -66,19 +75,28 @@ pub(crate) struct Winograd {
     reach: (usize, usize),
 }
 
-/// Whether `conv` from maps of shape `from` to such as `to` can be computed so, and by at most half of the products.
-pub(crate) fn fits_winograd(conv: &Conv, from: Shape, to: Shape) -> bool {
+/// Whether a convolution of all channels of maps of shape `from` to such as `to` can be computed so, and by at most half of the products.
+pub(crate) fn fits_winograd(window: &Window, from: Shape, to: Shape) -> bool {
     let Window {
         kernel,
         stride,
         dilation,
         ..
-    } = conv.window;
-    let is_dense = conv.groups == 1 && from.channels.is_multiple_of(CHANNELS);
-    let products = POINTS * to.height.div_ceil(TILE) * to.width.div_ceil(TILE);
-    is_dense
+    } = *window;
+    let grid = grid(to);
+    let products = POINTS * grid.height * grid.width;
+    from.channels.is_multiple_of(CHANNELS)
         && (kernel, stride, dilation) == ([3, 3], [1, 1], [1, 1])
         && 2 * products <= 9 * to.height * to.width
+}
+
+/// Tiles of a map.
+fn grid(to: Shape) -> Shape {
+    Shape {
+        height: to.height.div_ceil(TILE),
+        width: to.width.div_ceil(TILE),
+        ..to
+    }
 }
 
 /// What the map that it makes would be of whole tiles: the border of its input covers that.
@@ -91,45 +109,36 @@ pub(crate) fn whole_tiles(to: Shape) -> Shape {
 }
 
 impl Winograd {
-    /// Packs `weights`, `[outputs, inputs, 3, 3]`. The border of `from` covers the window for an output of [`whole_tiles`].
+    /// Packs the kernels `taps` of all outputs and inputs. The border of `from` covers the window for an output of [`whole_tiles`].
     pub fn new(
         kernels: &'static FloatKernels,
-        weights: &[f32],
+        taps: Kernels3x3<'_>,
         window: Window,
         maps: Maps<'_>,
     ) -> Self {
         let (from, to) = (maps.from, maps.to);
         let inputs = from.shape.channels;
         let outputs = to.shape.channels;
-        let [down, across] = [to.shape.height, to.shape.width].map(|size| size.div_ceil(TILE));
+        let grid = grid(to.shape);
         let patches = Window {
             kernel: [PATCH; 2],
             stride: [TILE; 2],
             ..window
         };
-        let tiles = Table::first_taps(
-            from,
-            &patches,
-            Shape::new(outputs, down, across),
-            maps.group,
-        );
+        let tiles = Table::first_taps(from, &patches, grid, maps.group);
         let places = Table::pixels(to, maps.group);
-        let (lanes, chunk) = (kernels.kernels.lanes, kernels.kernels.chunk);
+        let chunk = kernels.kernels.chunk;
         let each = inputs.div_ceil(inputs.div_ceil(chunk));
         let block = (BLOCK / (POINTS * inputs * size_of::<f32>()))
             .clamp(*TILES.start(), *TILES.end())
             .next_multiple_of(kernels.kernels.rows)
-            .min((maps.group * down * across).next_multiple_of(kernels.kernels.rows));
+            .min((maps.group * grid.height * grid.width).next_multiple_of(kernels.kernels.rows));
         // As far apart as the pixels of a map, and for the same reason.
         let distance = Layout::new(Shape::new(inputs, 1, block), size_of::<f32>()).pitch;
         let last = (PATCH - 1) * (from.row() + from.pitch) + inputs;
         Self {
             kernels,
-            weights: pack(
-                weights,
-                [inputs, outputs],
-                [lanes, kernels.kernels.panels.len()],
-            ),
+            weights: pack(kernels, taps, [inputs, outputs]),
             chunks: (0..inputs)
                 .step_by(each)
                 .map(|start| start..inputs.min(start + each))
@@ -182,8 +191,8 @@ impl Convolve<Float32> for Winograd {
     ) {
         let outputs = self.to.channels;
         let places = &self.places.offsets()[..images * self.to.height * self.to.width];
-        let across = self.to.width.div_ceil(TILE);
-        let each = self.to.height.div_ceil(TILE) * across;
+        let grid = grid(self.to);
+        let each = grid.height * grid.width;
         let tiles = &self.tiles.offsets()[..images * each];
         assert!(input.len() >= self.reach.0 && output.len() >= self.reach.1);
         assert!(sums.len() >= self.scratch());
@@ -246,7 +255,7 @@ impl Convolve<Float32> for Winograd {
                         plane: apart,
                         first: start,
                         count: tiles.len(),
-                        grid: [each / across, across],
+                        grid: [grid.height, grid.width],
                         size: [self.to.height, self.to.width],
                         vectors,
                         channel,
@@ -263,55 +272,24 @@ impl Convolve<Float32> for Winograd {
 
 /// `G g G'` of every kernel, in the order of [`Winograd::weights`].
 fn pack(
-    weights: &[f32],
+    of: &'static FloatKernels,
+    kernels: Kernels3x3<'_>,
     [inputs, outputs]: [usize; 2],
-    [lanes, vectors]: [usize; 2],
 ) -> Buffer<f32> {
+    let (lanes, width) = (of.kernels.lanes, of.kernels.lanes * of.kernels.panels.len());
     let mut packed = Buffer::new(POINTS * inputs * outputs.next_multiple_of(lanes));
-    let values = packed.as_mut();
-    for output in 0..outputs {
-        let (panel, lane) = (
-            output - output % (lanes * vectors),
-            output % (lanes * vectors),
-        );
-        let filled = (lanes * vectors).min((outputs - panel).next_multiple_of(lanes));
-        for input in 0..inputs {
-            let kernel = &weights[(output * inputs + input) * 9..][..9];
-            for (point, value) in transformed(kernel).into_iter().enumerate() {
-                values[panel * POINTS * inputs + (point * inputs + input) * filled + lane] = value;
-            }
-        }
-    }
+    let panels = packed.as_mut().par_chunks_mut(POINTS * inputs * width);
+    panels.enumerate().for_each(|(panel, points)| {
+        let channels = width.min(outputs - panel * width);
+        let job = KernelsToPoints {
+            kernels,
+            outputs: [panel * width, channels],
+            inputs,
+            filled: channels.next_multiple_of(lanes),
+            points,
+        };
+        // SAFETY: `of` belongs to an instruction set that the processor has (`float32`).
+        unsafe { (of.winograd.kernels_to_points)(job) };
+    });
     packed
-}
-
-/// `G g G'`, rounded once.
-fn transformed(kernel: &[f32]) -> [f32; POINTS] {
-    let g = interpolation();
-    let mut half = [[0.0; 3]; PATCH];
-    for (half, g) in half.iter_mut().zip(&g) {
-        for (x, half) in half.iter_mut().enumerate() {
-            *half = (0..3).map(|y| g[y] * f64::from(kernel[3 * y + x])).sum();
-        }
-    }
-    std::array::from_fn(|point| {
-        let (y, x) = (point / PATCH, point % PATCH);
-        (0..3).map(|i| half[y][i] * g[x][i]).sum::<f64>() as f32
-    })
-}
-
-/// `G`: the kernel's polynomial at the points 0, a, -a, b, -b, over the product of a point's distances to the others; its
-/// leading coefficient for infinity.
-fn interpolation() -> [[f64; 3]; PATCH] {
-    let (a, b) = (f64::from(A), f64::from(B));
-    let at = |p: f64, distances: f64| [1.0, p, p * p].map(|power| power / distances);
-    let [near, far] = [(a, b), (b, a)].map(|(p, q)| 2.0 * p * p * (p * p - q * q));
-    [
-        at(0.0, a * a * b * b),
-        at(a, near),
-        at(-a, near),
-        at(b, far),
-        at(-b, far),
-        [0.0, 0.0, 1.0],
-    ]
 }

@@ -10,13 +10,15 @@
 use rayon::prelude::*;
 
 use super::images_per_task;
+use super::scratch::with_scratch;
 use super::sums::sum_of;
 use crate::buffer::Buffer;
 use crate::error::Error;
 use crate::error::expect;
 use crate::graph::Clip;
 use crate::kernel::{
-    Convolution, Convolve, Float32, Geometry, Isa, Kernels, Post, VECTOR, float32,
+    Algorithm, Convolution, Convolve, Float32, FloatKernels, Geometry, Isa, Kernels3x3, Maps, Post,
+    VECTOR, Winograd, fits_winograd, float32, whole_tiles,
 };
 use crate::layout::{Layout, Table};
 use crate::planar::{to_channels_last, to_planar};
@@ -30,7 +32,8 @@ const LARGEST: usize = 1 << 28;
 /// A convolution `[n, c, h, w]` to `[n, o, h', w']`, and its gradients.
 #[derive(Clone)]
 pub struct Conv2d {
-    pub(super) kernels: &'static Kernels<Float32>,
+    pub(super) kernels: &'static FloatKernels,
+    pub(super) algorithm: Algorithm,
     pub(super) window: Window,
     /// An input image.
     pub(super) from: Shape,
@@ -82,11 +85,17 @@ impl Conv2d {
             )));
         }
         Ok(Self {
-            kernels: &float32(isa.check()?).kernels,
+            kernels: float32(isa.check()?),
+            algorithm: Algorithm::Direct,
             window,
             from: input,
             to,
         })
+    }
+
+    /// The same, computed by `algorithm` where it can be, gradients too.
+    pub fn by(self, algorithm: Algorithm) -> Self {
+        Self { algorithm, ..self }
     }
 
     /// An output image's shape.
@@ -116,25 +125,41 @@ impl Conv2d {
         if let Some(bias) = bias {
             expect("the biases", bias.len(), self.to.channels)?;
         }
+        let is_direct = !self.is_winograd(&self.window, self.from, self.to);
         let mut from = Layout::new(self.from, size_of::<f32>());
-        from.cover(&self.window, self.to);
+        from.cover(
+            &self.window,
+            if is_direct {
+                self.to
+            } else {
+                whole_tiles(self.to)
+            },
+        );
         let to = Layout::new(self.to, size_of::<f32>());
-        let group =
-            (GROUP / size_of::<f32>() / (from.image() + to.image())).clamp(1, images.max(1));
-        let geometry = Geometry {
-            inputs: self.from.channels,
-            outputs: self.to.channels,
-            groups: 1,
-            window: self.window,
+        let pass = Pass::new(self.kernels, [from, to], images, bias);
+        let conv = match is_direct {
+            false => pass.winograd(Kernels3x3::of(weight, self.from.channels), self.window),
+            true => {
+                let geometry = Geometry {
+                    inputs: self.from.channels,
+                    outputs: self.to.channels,
+                    groups: 1,
+                    window: self.window,
+                };
+                let tables = [
+                    Table::first_taps(&from, &self.window, self.to, pass.group),
+                    Table::pixels(&to, pass.group),
+                ];
+                pass.convolution(geometry, weight.to_vec(), tables)
+            }
         };
-        let tables = [
-            Table::first_taps(&from, &self.window, self.to, group),
-            Table::pixels(&to, group),
-        ];
-        let pass = Pass::new(self.kernels, from, to, group, bias);
-        let conv = pass.convolution(geometry, weight.to_vec(), tables);
         pass.run(&[(conv, 0)], x, y);
         Ok(())
+    }
+
+    /// Whether a convolution of this one's kind between such maps goes by Winograd's algorithm.
+    pub(super) fn is_winograd(&self, window: &Window, from: Shape, to: Shape) -> bool {
+        self.algorithm == Algorithm::Winograd && fits_winograd(window, from, to)
     }
 
     /// The gradient of the biases: `sum_{n, i, j} dy[n, o, i, j]`, in double precision, in order.
@@ -171,21 +196,24 @@ impl std::fmt::Debug for Conv2d {
 
 /// Convolutions from one map to another, both planar outside and channels-last inside.
 pub(super) struct Pass {
-    kernels: &'static Kernels<Float32>,
+    kernels: &'static FloatKernels,
     from: Layout,
     to: Layout,
     /// Images at once.
-    group: usize,
+    pub group: usize,
     scale: Vec<f32>,
     shift: Vec<f32>,
 }
 
+/// One of them, with how many elements of the map come before the first of its taps.
+type Part = (Box<dyn Convolve<Float32>>, usize);
+
 impl Pass {
+    /// For `images` images in all.
     pub fn new(
-        kernels: &'static Kernels<Float32>,
-        from: Layout,
-        to: Layout,
-        group: usize,
+        kernels: &'static FloatKernels,
+        [from, to]: [Layout; 2],
+        images: usize,
         bias: Option<&[f32]>,
     ) -> Self {
         let filled = to.shape.channels + VECTOR;
@@ -195,7 +223,7 @@ impl Pass {
             kernels,
             from,
             to,
-            group,
+            group: group_of(&[from, to], images),
             scale: vec![1.0; filled],
             shift,
         }
@@ -207,56 +235,83 @@ impl Pass {
         geometry: Geometry,
         weights: Vec<f32>,
         tables: [Table; 2],
-    ) -> Convolution<Float32> {
-        let (kernels, from) = (self.kernels, &self.from);
-        Convolution::between(kernels, geometry, &[weights], from, tables, self.group)
+    ) -> Box<dyn Convolve<Float32>> {
+        let kernels = &self.kernels.kernels;
+        let conv = Convolution::between(
+            kernels,
+            geometry,
+            &[weights],
+            &self.from,
+            tables,
+            self.group,
+        );
+        Box::new(conv)
     }
 
-    /// All of `convolutions`, each with how many elements of the map come before the first of its taps.
-    pub fn run(&self, convolutions: &[(Convolution<Float32>, usize)], x: &[f32], y: &mut [f32]) {
+    /// The convolution between the maps by Winograd's algorithm, which fits.
+    pub fn winograd(&self, taps: Kernels3x3<'_>, window: Window) -> Box<dyn Convolve<Float32>> {
+        let maps = Maps {
+            from: &self.from,
+            to: &self.to,
+            group: self.group,
+        };
+        Box::new(Winograd::new(self.kernels, taps, window, maps))
+    }
+
+    /// All of `convolutions`.
+    pub fn run(&self, convolutions: &[Part], x: &[f32], y: &mut [f32]) {
         let (from, to) = (&self.from, &self.to);
         let (inputs, outputs) = (from.shape.len(), to.shape.len());
         let images = x.len() / inputs;
         let task = images_per_task(images).next_multiple_of(self.group);
         let sums = convolutions.iter().map(|(conv, _)| conv.scratch()).max();
+        let sums = sums.unwrap_or(0);
         x.par_chunks(task * inputs)
             .zip(y.par_chunks_mut(task * outputs))
             .for_each(|(x, y)| {
                 let mut wide = Buffer::new(self.group * from.image());
+                // Zero where no convolution writes.
                 let mut made = Buffer::new(self.group * to.image());
-                let mut sums = Buffer::new(sums.unwrap_or(0));
-                for (x, y) in x
-                    .chunks(self.group * inputs)
-                    .zip(y.chunks_mut(self.group * outputs))
-                {
-                    let images = x.len() / inputs;
-                    for (x, wide) in x.chunks(inputs).zip(wide.as_mut().chunks_mut(from.image())) {
-                        spread(from, x, wide);
-                    }
-                    let post = Post {
-                        scale: &self.scale,
-                        shift: &self.shift,
-                        add: None,
-                        clip: Clip::NONE,
-                    };
-                    for (conv, start) in convolutions {
-                        let (from, to) = (&wide.as_slice()[*start..], made.as_mut());
-                        conv.run(images, from, to, sums.as_mut(), post);
-                    }
-                    for (y, made) in y
-                        .chunks_mut(outputs)
-                        .zip(made.as_slice().chunks(to.image()))
+                with_scratch(sums, |sums| {
+                    for (x, y) in x
+                        .chunks(self.group * inputs)
+                        .zip(y.chunks_mut(self.group * outputs))
                     {
-                        let pixels = to.shape.height * to.shape.width;
-                        to_planar((made, to.pitch), (y, pixels), to.shape.channels, pixels);
+                        let images = x.chunks(inputs);
+                        for (x, wide) in images.zip(wide.as_mut().chunks_mut(from.image())) {
+                            spread(from, x, wide);
+                        }
+                        let post = Post {
+                            scale: &self.scale,
+                            shift: &self.shift,
+                            add: None,
+                            clip: Clip::NONE,
+                        };
+                        for (conv, start) in convolutions {
+                            let (from, to) = (&wide.as_slice()[*start..], made.as_mut());
+                            conv.run(x.len() / inputs, from, to, sums, post);
+                        }
+                        for (y, made) in y
+                            .chunks_mut(outputs)
+                            .zip(made.as_slice().chunks(to.image()))
+                        {
+                            let pixels = to.shape.height * to.shape.width;
+                            to_planar((made, to.pitch), (y, pixels), to.shape.channels, pixels);
+                        }
                     }
-                }
+                });
             });
     }
 }
 
+/// How many of `images` images are taken at once, so that their maps stay in the cache.
+pub(super) fn group_of(maps: &[Layout; 2], images: usize) -> usize {
+    let values: usize = maps.iter().map(Layout::image).sum();
+    (GROUP / size_of::<f32>() / values).clamp(1, images.max(1))
+}
+
 /// An image in its layout; the border stays as it is.
-fn spread(layout: &Layout, image: &[f32], wide: &mut [f32]) {
+pub(super) fn spread(layout: &Layout, image: &[f32], wide: &mut [f32]) {
     let Shape {
         channels,
         height,

@@ -16,12 +16,9 @@
 
 use super::conv::{Conv2d, Pass};
 use crate::error::{Error, expect};
-use crate::kernel::Geometry;
+use crate::kernel::{Geometry, Kernels3x3, whole_tiles};
 use crate::layout::{Layout, Table};
 use crate::shape::{Padding, Shape, Window};
-
-/// Bytes of an image group's maps.
-const GROUP: usize = 256 << 10;
 
 /// One axis of a class of pixels.
 #[derive(Clone, Copy)]
@@ -72,6 +69,15 @@ impl Conv2d {
     pub fn input_gradient(&self, weight: &[f32], dy: &[f32], dx: &mut [f32]) -> Result<(), Error> {
         let images = self.images(dx, dy)?;
         expect("the weights", weight.len(), self.weights())?;
+        if let Some(window) = self.turned() {
+            let mut from = Layout::new(self.to, size_of::<f32>());
+            from.cover(&window, whole_tiles(self.from));
+            let to = Layout::new(self.from, size_of::<f32>());
+            let pass = Pass::new(self.kernels, [from, to], images, None);
+            let taps = Kernels3x3::of(weight, self.from.channels).turned();
+            pass.run(&[(pass.winograd(taps, window), 0)], dy, dx);
+            return Ok(());
+        }
         let Window {
             kernel,
             stride,
@@ -94,9 +100,7 @@ impl Conv2d {
         let mut from = Layout::new(self.to, size_of::<f32>());
         from.border = border;
         let to = Layout::new(self.from, size_of::<f32>());
-        let group =
-            (GROUP / size_of::<f32>() / (from.image() + to.image())).clamp(1, images.max(1));
-        let pass = Pass::new(self.kernels, from, to, group, None);
+        let pass = Pass::new(self.kernels, [from, to], images, None);
         let mut convolutions = Vec::new();
         for &row in &rows {
             for &column in &columns {
@@ -116,8 +120,10 @@ impl Conv2d {
                     window,
                 };
                 let size = [row.count, column.count];
-                let taps = Table::new(from.image(), size, group, |y, x| from.after_border(y, x));
-                let places = Table::new(to.image(), size, group, |y, x| {
+                let taps = Table::new(from.image(), size, pass.group, |y, x| {
+                    from.after_border(y, x)
+                });
+                let places = Table::new(to.image(), size, pass.group, |y, x| {
                     to.pixel(row.first + y * stride[0], column.first + x * stride[1])
                 });
                 let start = (row.start + border.top as isize) as usize * from.row()
@@ -128,6 +134,29 @@ impl Conv2d {
         }
         pass.run(&convolutions, dy, dx);
         Ok(())
+    }
+
+    /// The window in which dy is read where that is one convolution by Winograd's algorithm: a stride of 1, and no more padding than
+    /// taps.
+    fn turned(&self) -> Option<Window> {
+        let Padding {
+            top,
+            bottom,
+            left,
+            right,
+        } = self.window.padding;
+        let [rows, columns] = self.window.kernel;
+        let window = Window {
+            padding: Padding {
+                top: rows.checked_sub(top + 1)?,
+                bottom: rows.checked_sub(bottom + 1)?,
+                left: columns.checked_sub(left + 1)?,
+                right: columns.checked_sub(right + 1)?,
+            },
+            ..self.window
+        };
+        self.is_winograd(&window, self.to, self.from)
+            .then_some(window)
     }
 
     /// `[c, o, t, t']`: the taps of a class, the last first.

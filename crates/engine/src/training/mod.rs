@@ -11,6 +11,7 @@ mod clip;
 mod conv;
 mod fake_quant;
 mod input_gradient;
+mod scratch;
 mod sums;
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@
 use quant_core::qat::{Learns, Stays};
 
 use super::*;
-use crate::kernel::Isa;
+use crate::kernel::{Algorithm, Isa};
 use crate::shape::{Padding, Shape, Window};
 
 /// Values between -1 and 1 that do not repeat.
@@ -77,8 +77,9 @@ impl Case {
         }
     }
 
-    fn check(&self, isa: Isa) {
+    fn check(&self, isa: Isa, algorithm: Algorithm) {
         let conv = Conv2d::with_isa(isa, self.from, self.to.channels, self.window).unwrap();
+        let conv = conv.by(algorithm);
         assert_eq!(conv.output(), self.to);
         let x = values(self.images * self.from.len(), 1);
         let dy = values(self.images * self.to.len(), 2);
@@ -99,7 +100,7 @@ impl Case {
         let name = |what: &str| {
             let (from, to) = (self.from, self.to);
             format!(
-                "{what}, {isa}: {} x {from} to {to}, {:?}",
+                "{what}, {isa}, {algorithm}: {} x {from} to {to}, {:?}",
                 self.images, self.window
             )
         };
@@ -146,7 +147,7 @@ fn a_convolution_and_its_gradients_are_the_plain_sums() {
                         let from = Shape::new(inputs, size, (size + s) % 34);
                         let window = Window::square(kernel, stride, padding);
                         if let Some(case) = Case::new(3, from, outputs, window) {
-                            case.check(isa);
+                            case.check(isa, Algorithm::Direct);
                             checked += 1;
                         }
                     }
@@ -178,14 +179,79 @@ fn wide_maps_many_images_and_lopsided_windows_are_summed_alike() {
             (2, Shape::new(3, 17, 17), 16, Window::square(7, 2, 3)),
             (1, Shape::new(2, 3, 3), 1, Window::square(1, 1, 2)),
         ] {
-            Case::new(images, from, outputs, window).unwrap().check(isa);
+            Case::new(images, from, outputs, window)
+                .unwrap()
+                .check(isa, Algorithm::Direct);
         }
     }
 }
 
 #[test]
+fn winograds_algorithm_makes_the_same_sums_where_it_fits_and_is_left_where_not() {
+    let square = |padding| Window::square(3, 1, padding);
+    let lopsided = Window {
+        padding: Padding {
+            top: 2,
+            bottom: 0,
+            left: 0,
+            right: 1,
+        },
+        ..square(0)
+    };
+    for isa in Isa::available() {
+        for (images, from, outputs, window) in [
+            (3, Shape::new(16, 9, 11), 16, square(1)),
+            (9, Shape::new(32, 6, 8), 48, square(1)),
+            (2, Shape::new(64, 8, 8), 64, square(1)),
+            (20, Shape::new(16, 16, 13), 16, square(0)),
+            (2, Shape::new(16, 7, 7), 32, square(2)),
+            (2, Shape::new(16, 8, 9), 32, lopsided),
+            // More padding than the gradient can turn round; channels of one side alone that fill registers, and of neither.
+            (2, Shape::new(16, 7, 7), 16, square(3)),
+            (2, Shape::new(16, 8, 8), 10, square(1)),
+            (2, Shape::new(3, 8, 8), 16, square(1)),
+            (2, Shape::new(3, 8, 8), 5, square(1)),
+            (2, Shape::new(16, 8, 8), 16, Window::square(3, 2, 1)),
+        ] {
+            let case = Case::new(images, from, outputs, window).unwrap();
+            case.check(isa, Algorithm::Winograd);
+        }
+    }
+}
+
+#[test]
+fn winograds_algorithm_is_taken_for_the_sums_and_both_gradients() {
+    let from = Shape::new(16, 8, 8);
+    let [direct, winograd] = [Algorithm::Direct, Algorithm::Winograd].map(|algorithm| {
+        let conv = Conv2d::new(from, 16, Window::square(3, 1, 1)).unwrap();
+        let conv = conv.by(algorithm);
+        let (x, dy) = (values(from.len(), 1), values(from.len(), 2));
+        let weight = values(conv.weights(), 3);
+        let (mut y, mut dx, mut dw) = (dy.clone(), x.clone(), weight.clone());
+        conv.forward(&x, &weight, None, &mut y).unwrap();
+        conv.input_gradient(&weight, &dy, &mut dx).unwrap();
+        conv.weight_gradient(&x, &dy, &mut dw).unwrap();
+        [y, dx, dw]
+    });
+    for (direct, winograd) in direct.iter().zip(&winograd) {
+        assert_ne!(direct, winograd);
+    }
+}
+
+#[test]
 fn the_number_of_threads_changes_no_bit() {
-    let conv = Conv2d::new(Shape::new(16, 9, 9), 33, Window::square(3, 1, 1)).unwrap();
+    for (algorithm, outputs) in [
+        (Algorithm::Direct, 33),
+        (Algorithm::Winograd, 33),
+        (Algorithm::Winograd, 32),
+    ] {
+        threads_change_no_bit(algorithm, outputs);
+    }
+}
+
+fn threads_change_no_bit(algorithm: Algorithm, outputs: usize) {
+    let conv = Conv2d::new(Shape::new(16, 9, 9), outputs, Window::square(3, 1, 1)).unwrap();
+    let conv = conv.by(algorithm);
     let x = values(13 * conv.from.len(), 1);
     let dy = values(13 * conv.to.len(), 2);
     let weight = values(conv.weights(), 3);
@@ -202,7 +268,7 @@ fn the_number_of_threads_changes_no_bit() {
         pool.unwrap().install(|| {
             let mut y = vec![0.0; dy.len()];
             let (mut dx, mut dw) = (vec![0.0; x.len()], vec![0.0; weight.len()]);
-            let mut db = vec![0.0; 33];
+            let mut db = vec![0.0; outputs];
             conv.forward(&x, &weight, None, &mut y).unwrap();
             conv.input_gradient(&weight, &dy, &mut dx).unwrap();
             conv.weight_gradient(&x, &dy, &mut dw).unwrap();

@@ -20,15 +20,20 @@
 
 use rayon::prelude::*;
 
-use super::conv::Conv2d;
+use super::conv::{Conv2d, group_of, spread};
+use super::scratch::with_scratch;
 use crate::buffer::Buffer;
 use crate::error::{Error, expect};
-use crate::kernel::Outer;
+use crate::kernel::{Maps, Outer, WeightGradient, whole_tiles};
+use crate::layout::Layout;
 use crate::planar::to_channels_last;
 use crate::shape::{Shape, Window};
 
 /// Blocks of images, at the most: enough to keep eight threads busy, few enough for their sums to stay in the cache.
 const BLOCKS: usize = 8;
+
+/// Sums that a thread adds at a time.
+const PART: usize = 4096;
 
 /// An input image with its padding, as the module's header says.
 struct Planar {
@@ -115,6 +120,12 @@ impl Conv2d {
     pub fn weight_gradient(&self, x: &[f32], dy: &[f32], dw: &mut [f32]) -> Result<(), Error> {
         let images = self.images(x, dy)?;
         expect("the weights' gradient", dw.len(), self.weights())?;
+        if self.is_winograd(&self.window, self.from, self.to)
+            && self.is_winograd(&self.window, self.to, self.to)
+        {
+            self.winograd_gradient(images, [x, dy], dw);
+            return Ok(());
+        }
         let [rows, columns] = self.window.kernel;
         let (inputs, outputs) = (self.from.channels, self.to.channels);
         let planar = Planar::new(self.from, self.to, self.window);
@@ -123,7 +134,7 @@ impl Conv2d {
             .map(|r| planar.place(r / taps, r % taps / columns, r % columns) as u32)
             .collect();
         let pixels = (self.to.height - 1) * planar.pitch + self.to.width;
-        let outer = Outer::new(self.kernels, starts, pixels, outputs);
+        let outer = Outer::new(&self.kernels.kernels, starts, pixels, outputs);
 
         let block = images.div_ceil(BLOCKS).max(1);
         let (from, to) = (self.from.len(), self.to.len());
@@ -142,12 +153,7 @@ impl Conv2d {
                 sums
             })
             .collect();
-        let mut total = vec![0.0_f32; outer.sums()];
-        for partial in &partial {
-            for (total, partial) in total.iter_mut().zip(partial.as_slice()) {
-                *total += partial;
-            }
-        }
+        let total = added(&partial, outer.sums());
         let depth = inputs * taps;
         for panel in outer.panels() {
             let sums = &total[panel.start * depth..][..panel.len() * depth];
@@ -156,6 +162,49 @@ impl Conv2d {
             crate::planar::to_planar((sums, panel.len()), (dw, depth), channels, depth);
         }
         Ok(())
+    }
+
+    /// Equation (1) by Winograd's algorithm, the channels of both maps being such as it takes.
+    fn winograd_gradient(&self, images: usize, [x, dy]: [&[f32]; 2], dw: &mut [f32]) {
+        let mut from = Layout::new(self.from, size_of::<f32>());
+        let whole = whole_tiles(self.to);
+        from.cover(&self.window, whole);
+        let mut to = Layout::new(self.to, size_of::<f32>());
+        to.border.bottom = whole.height - self.to.height;
+        to.border.right = whole.width - self.to.width;
+        let block = images.div_ceil(BLOCKS).max(1);
+        let group = group_of(&[from, to], block);
+        let maps = Maps {
+            from: &from,
+            to: &to,
+            group,
+        };
+        let gradient = WeightGradient::new(self.kernels, self.window, maps);
+        let partial: Vec<Buffer<f32>> = x
+            .par_chunks(block * self.from.len())
+            .zip(dy.par_chunks(block * self.to.len()))
+            .map(|(x, dy)| {
+                let mut sums = Buffer::new(gradient.sums());
+                let mut wide = [from, to].map(|map| Buffer::new(group * map.image()));
+                let groups = x.chunks(group * self.from.len());
+                let groups = groups.zip(dy.chunks(group * self.to.len()));
+                with_scratch(gradient.scratch(), |scratch| {
+                    for (n, (x, dy)) in groups.enumerate() {
+                        let count = dy.len() / self.to.len();
+                        for ((map, values), wide) in [(from, x), (to, dy)].iter().zip(&mut wide) {
+                            let images = values.chunks(map.shape.len());
+                            for (image, wide) in images.zip(wide.as_mut().chunks_mut(map.image())) {
+                                spread(map, image, wide);
+                            }
+                        }
+                        let maps = wide.each_ref().map(Buffer::as_slice);
+                        gradient.add(count, maps, scratch, sums.as_mut(), n == 0);
+                    }
+                });
+                sums
+            })
+            .collect();
+        gradient.finish(&added(&partial, gradient.sums()), dw);
     }
 
     /// For each panel `[pixel][its channels]`, rows `pitch` pixels apart; what does not exist stays as it is, 0.
@@ -172,4 +221,19 @@ impl Conv2d {
             }
         }
     }
+}
+
+/// The sums of the blocks, from the first to the last.
+fn added(partial: &[Buffer<f32>], sums: usize) -> Vec<f32> {
+    let mut total = vec![0.0_f32; sums];
+    let parts = total.par_chunks_mut(PART).enumerate();
+    parts.for_each(|(part, total)| {
+        for partial in partial {
+            let partial = &partial.as_slice()[part * PART..];
+            for (total, partial) in total.iter_mut().zip(partial) {
+                *total += partial;
+            }
+        }
+    });
+    total
 }

@@ -9,24 +9,24 @@ use burn::tensor::Tensor;
 use burn::tensor::module;
 use burn::tensor::ops::ConvOptions;
 use engine::training::Conv2d;
-use engine::{Shape, Window};
+use engine::{Algorithm, Shape, Window};
 
 use super::flex::pool;
 use super::flex::{Argument, LENGTHS, apply, recycle, tensor, values};
 
 /// `[n, c, h, w]` convolved with `weight`, `[out, c / groups, k, k']`, plus `bias`, `[out]`: `[n, out, h', w']`. As many zeros as
-/// `window` says around the map.
+/// `window` says around the map. `algorithm` is what the CPU computes it by, gradients included; other devices have their own.
 pub fn conv2d(
     x: Tensor<4>,
     weight: Tensor<4>,
     bias: Option<Tensor<1>>,
-    window: Window,
-    groups: usize,
+    (window, groups): (Window, usize),
+    algorithm: Algorithm,
 ) -> Tensor<4> {
     let [_, c, h, w] = x.dims();
     let [outputs, inputs, ..] = weight.dims();
     let operands = (Argument::of(&x), Argument::of(&weight));
-    let conv = Conv2d::new(Shape::new(c, h, w), outputs, window);
+    let conv = Conv2d::new(Shape::new(c, h, w), outputs, window).map(|conv| conv.by(algorithm));
     let plain = groups == 1 && c == inputs;
     if let ((Some(a), Some(b)), Ok(conv), true) = (operands, conv, plain) {
         // What still holds the operands here would keep them from being used again.

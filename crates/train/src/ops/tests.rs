@@ -6,7 +6,7 @@ use burn::tensor::{Device, Distribution, Tensor, activation, module};
 
 use super::flex::Argument;
 use super::*;
-use engine::Window;
+use engine::{Algorithm, Window};
 
 fn random<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
     let plain = device.clone().inner();
@@ -34,16 +34,25 @@ fn near<const D: usize>(found: Tensor<D>, expected: Tensor<D>, what: &str) {
 fn a_convolution_has_burns_values_and_gradients() {
     let device = Device::flex().autodiff();
     device.seed(1);
-    for (x, weight, bias, stride, padding) in [
-        ([2, 3, 9, 7], [16, 3, 3, 3], true, 1, 1),
-        ([3, 16, 8, 8], [32, 16, 3, 3], false, 2, 1),
-        ([2, 4, 11, 11], [5, 4, 7, 7], true, 2, 3),
-        ([2, 8, 5, 5], [8, 8, 1, 1], false, 2, 0),
+    let (direct, winograd) = (Algorithm::Direct, Algorithm::Winograd);
+    for (x, weight, bias, stride, padding, algorithm) in [
+        ([2, 3, 9, 7], [16, 3, 3, 3], true, 1, 1, direct),
+        ([3, 16, 8, 8], [32, 16, 3, 3], false, 2, 1, direct),
+        ([2, 4, 11, 11], [5, 4, 7, 7], true, 2, 3, direct),
+        ([2, 8, 5, 5], [8, 8, 1, 1], false, 2, 0, direct),
+        ([3, 16, 9, 8], [32, 16, 3, 3], true, 1, 1, winograd),
+        ([2, 3, 9, 7], [16, 3, 3, 3], true, 1, 1, winograd),
     ] {
         let (x, weight) = (random(x, &device), random(weight, &device));
         let bias = bias.then(|| random([weight.dims()[0]], &device));
         let window = Window::square(weight.dims()[2], stride, padding);
-        let y = conv2d(x.clone(), weight.clone(), bias.clone(), window, 1);
+        let y = conv2d(
+            x.clone(),
+            weight.clone(),
+            bias.clone(),
+            (window, 1),
+            algorithm,
+        );
         let options = ConvOptions::new([stride; 2], [padding; 2], [1; 2], 1);
         let z = module::conv2d(x.clone(), weight.clone(), bias.clone(), options);
         let outer = random(y.dims(), &device.clone().inner());
@@ -130,9 +139,21 @@ fn gradients_are_the_slopes_of_a_chain_of_all_operations() {
     let v = random([4, 4, 1, 1], &device);
     let outer = Tensor::from_inner(random([3, 4, 3, 3], &device.clone().inner()));
     let loss = |x: Tensor<4>, w: Tensor<4>, gamma: Tensor<1>| {
-        let y = conv2d(x, w, Some(beta.clone()), Window::square(3, 2, 1), 1);
+        let y = conv2d(
+            x,
+            w,
+            Some(beta.clone()),
+            (Window::square(3, 2, 1), 1),
+            Algorithm::Direct,
+        );
         let y = batch_norm_train(y, gamma, beta.clone(), 1e-5, None).output;
-        let z = conv2d(y.clone(), v.clone(), None, Window::square(1, 1, 0), 1);
+        let z = conv2d(
+            y.clone(),
+            v.clone(),
+            None,
+            (Window::square(1, 1, 0), 1),
+            Algorithm::Direct,
+        );
         let z = batch_norm_train(z, beta.clone(), beta.clone(), 1e-5, None).output;
         ((z * outer.clone() + y) / 10.0).powi_scalar(2).sum()
     };
@@ -178,7 +199,13 @@ fn a_gradient_that_several_read_is_not_overwritten() {
     let w = random([3, 3, 3, 3], &device);
     // x is an operand twice: the two gradients are summed, and the sum's own is given to both.
     let y = add_clip(
-        conv2d(x.clone(), w.clone(), None, Window::square(3, 1, 1), 1),
+        conv2d(
+            x.clone(),
+            w.clone(),
+            None,
+            (Window::square(3, 1, 1), 1),
+            Algorithm::Direct,
+        ),
         x.clone(),
         RELU,
     );
@@ -198,15 +225,21 @@ fn constants_get_no_gradient_and_what_is_not_for_flex_is_burns() {
     device.seed(6);
     let x = random([1, 2, 4, 4], &device);
     let w = random([3, 2, 3, 3], &device.clone().inner());
-    let y = conv2d(x.clone(), w.clone(), None, Window::square(3, 1, 1), 1);
+    let y = conv2d(
+        x.clone(),
+        w.clone(),
+        None,
+        (Window::square(3, 1, 1), 1),
+        Algorithm::Direct,
+    );
     assert!(y.is_autodiff());
     assert!(x.grad(&y.sum().backward()).is_some());
     let plain = conv2d(
         x.clone().inner(),
         w.clone(),
         None,
-        Window::square(3, 1, 1),
-        1,
+        (Window::square(3, 1, 1), 1),
+        Algorithm::Direct,
     );
     assert!(!plain.is_autodiff());
     assert!(plain.try_into_primitive::<Flex>().is_ok());
@@ -214,7 +247,13 @@ fn constants_get_no_gradient_and_what_is_not_for_flex_is_burns() {
     let balanced = Device::flex().autodiff().gradient_checkpointing();
     let x: Tensor<4> = Tensor::ones([1, 2, 4, 4], &balanced).require_grad();
     assert!(Argument::of(&x).is_none());
-    let y = conv2d(x.clone(), w, None, Window::square(3, 1, 1), 1);
+    let y = conv2d(
+        x.clone(),
+        w,
+        None,
+        (Window::square(3, 1, 1), 1),
+        Algorithm::Direct,
+    );
     assert!(x.grad(&y.sum().backward()).is_some());
 }
 

@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use engine::Algorithm;
 use quant_core::qat::Method;
 use quant_core::{Bits, Granularity, Mapping, Rounding, Scheme};
 
@@ -47,6 +48,8 @@ pub struct QatSpec {
     pub bn: QatBn,
     /// What is kept at each step of a moving activation range, for [`Method::MinMax`].
     pub range_momentum: f64,
+    /// What the CPU computes convolutions by.
+    pub convolution: Algorithm,
 }
 
 impl QatSpec {

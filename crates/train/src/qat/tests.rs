@@ -1,7 +1,7 @@
 //! The training network against the float module, and against the engine that runs what comes out.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use engine::{Execution, IntegerArithmetic, Options, Program};
+use engine::{Algorithm, Execution, IntegerArithmetic, Options, Program};
 use quant_core::qat::Method;
 use quant_core::{
     ActivationRange, ActivationScheme, Bits, CodeRange, Granularity, Mapping, RangeMethod,
@@ -53,7 +53,12 @@ pub(super) fn network(arch: &Arch, seed: u64) -> StateDict {
     let device = Device::flex().autodiff();
     let tensors = Tensors::new(&state, &device);
     let topology = resnet::topology(arch);
-    let found = forward_float(&topology, &tensors, images(&device), &mut |_, _| {});
+    let found = forward_float(
+        (&topology, Algorithm::Direct),
+        &tensors,
+        images(&device),
+        &mut |_, _| {},
+    );
     let running = found.unwrap().1.into_state().unwrap();
     let mut state = state;
     for (name, new) in &running {
@@ -126,6 +131,7 @@ pub(super) fn spec(
         method,
         bn,
         range_momentum: 0.9,
+        convolution: Algorithm::Direct,
     }
 }
 

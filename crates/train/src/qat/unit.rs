@@ -50,7 +50,8 @@ pub(super) fn run(
     };
     let weight = pass.tensors.kernel(conv)?;
     let clipped = |y: Tensor<4>| clipped(topology, unit, y);
-    let convolve = |x, weight, bias| conv2d(x, weight, bias, window, groups);
+    let algorithm = pass.qat.spec.convolution;
+    let convolve = |x, weight, bias| conv2d(x, weight, bias, (window, groups), algorithm);
     let bn = pass.qat.spec.bn;
     let (Some(norm), false) = (unit.norm, bn == QatBn::Static) else {
         let bias = pass.tensors.vector(&format!("{conv}.bias"));

@@ -3,6 +3,7 @@
 //! What is dropped (QDrop, Wei et al. 2022, arXiv 2203.05740): with a probability each number of a site stays as it was before
 //! rounding, so that codes are found which hold in a neighbourhood and not for the calibration images' own rounding errors alone.
 
+use engine::Algorithm;
 use std::collections::BTreeMap;
 
 use burn::tensor::Tensor;
@@ -105,7 +106,7 @@ impl Hooks for Pass<'_> {
         unit: &Unit,
         x: Tensor<4>,
     ) -> Result<Tensor<4>, Error> {
-        let y = layer(topology.node(unit.head), self.tensors, x)?;
+        let y = layer(topology.node(unit.head), self.tensors, x, Algorithm::Direct)?;
         Ok(clipped(topology, unit, y))
     }
 

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use dataset::Dataset;
 use dataset::cifar::{self, Kind};
 use dataset::synthetic::{self, Split};
+use engine::Algorithm;
 use progress::Progress;
 use subject::Subject;
 
@@ -103,6 +104,9 @@ pub struct Arguments {
     /// Go on from the last finished epoch.
     #[arg(long)]
     resume: bool,
+    /// How 3x3 kernels are convolved on the CPU: direct, or winograd (a quarter of the products, larger rounding errors).
+    #[arg(long, default_value_t = Algorithm::Direct)]
+    convolution: Algorithm,
     /// Device: flex (the CPU), or cuda or vulkan in a build with that feature.
     #[arg(long, default_value = "flex")]
     device: String,
@@ -115,7 +119,7 @@ pub struct Arguments {
 }
 
 /// Options that a training with quantizers takes from its experiment.
-const FLOAT_ONLY: [&str; 18] = [
+const FLOAT_ONLY: [&str; 19] = [
     "dataset",
     "arch",
     "epochs",
@@ -133,6 +137,7 @@ const FLOAT_ONLY: [&str; 18] = [
     "train_images",
     "test_images",
     "init",
+    "convolution",
     "device",
 ];
 
@@ -167,7 +172,13 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
     let kept = folder.path().to_path_buf();
     let mut trainer = Trainer::new(
         config.clone(),
-        (Box::new(FloatNet::new(subject.topology.clone())), begin),
+        (
+            Box::new(FloatNet::new(
+                subject.topology.clone(),
+                arguments.convolution,
+            )),
+            begin,
+        ),
         folder,
         arguments.resume,
         (&train, test.as_ref()),
@@ -310,6 +321,7 @@ fn config(arguments: &Arguments, subject: &Subject, train: &Dataset, init: Strin
         seed: arguments.seed,
         device: arguments.device.clone(),
         decay: arguments.schedule,
+        convolution: Config::of_algorithm(arguments.convolution),
         qat: None,
     }
 }

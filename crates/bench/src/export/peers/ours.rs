@@ -54,11 +54,7 @@ pub(super) fn predictions(
     let size = [images.height(), images.width()];
     let mut all = Vec::new();
     for (name, execution) in executions(net, size) {
-        let options = Options {
-            execution,
-            ..Options::default()
-        };
-        let device = Executable::quantized(&Target::Engine, net.clone(), size, options)?;
+        let device = Executable::quantized(&Target::Engine, net.clone(), size, execution)?;
         let running = AtomicBool::new(false);
         let outcomes = evaluate(&device, images, threads, &|_, _| {}, &running)?;
         let top1 = outcomes.iter().map(|outcome| outcome.top1).collect();

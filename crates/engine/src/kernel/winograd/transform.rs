@@ -3,9 +3,9 @@
 // Constant bounds, as in `tile.rs`.
 #![allow(clippy::needless_range_loop)]
 
-use super::{A, B, PATCH, TILE};
+use super::{A, B, KernelsToPoints, PATCH, POINTS, PointsToKernels, TILE};
 use crate::kernel::float::Floats;
-use crate::kernel::tile::place;
+use crate::kernel::tile::{place, unrolled};
 use crate::kernel::{At, Lanes, Post};
 
 /// `B' d B` of a block of tiles.
@@ -56,10 +56,31 @@ pub(crate) struct FromPoints<'a> {
     pub post: Post<'a>,
 }
 
+/// Sums of products over a block of tiles.
+pub(crate) struct Outer<'a> {
+    /// `[point][tile][input channel]`, and `[point][tile][output channel]`.
+    pub points: [*const f32; 2],
+    /// Distances of a point's values to the next point's.
+    pub planes: [usize; 2],
+    /// Where each tile's channels begin in a plane.
+    pub rows: [&'a [u32]; 2],
+    /// Channels, whole registers of them.
+    pub channels: [usize; 2],
+    /// `[point][input channel][output channel]`.
+    pub sums: *mut f32,
+    /// Whether the sums begin at zero.
+    pub first: bool,
+}
+
 /// An instruction set's transforms. Unsafe as [`Lanes`] is, and the pointers must reach as far as the fields say.
 pub(crate) struct Transforms {
     pub to_points: unsafe fn(&ToPoints<'_>),
     pub from_points: unsafe fn(&FromPoints<'_>),
+    /// `A dY A'`, of tiles of the output's gradient.
+    pub gradient_to_points: unsafe fn(&ToPoints<'_>),
+    pub outer: unsafe fn(&Outer<'_>),
+    pub kernels_to_points: unsafe fn(KernelsToPoints<'_>),
+    pub points_to_kernels: unsafe fn(PointsToKernels<'_>),
 }
 
 /// See [`ToPoints`].
@@ -95,6 +116,108 @@ pub(in crate::kernel) unsafe fn to_points<F: Floats>(job: &ToPoints<'_>) {
                 }
             }
         }
+    }
+}
+
+/// `A dY A'` of a block of tiles of 4x4 pixels.
+///
+/// # Safety
+/// See [`Transforms`].
+#[inline(always)]
+pub(in crate::kernel) unsafe fn gradient_to_points<F: Floats>(job: &ToPoints<'_>) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let by = Constants::<F>::new();
+        for (tile, &first) in job.tiles.iter().enumerate() {
+            let to = job.points.add(*job.rows.get_unchecked(tile) as usize);
+            for channel in (0..job.channels).step_by(F::LANES) {
+                let from = job.input.add(first as usize + channel);
+                let to = to.add(channel);
+                let mut half = [[F::splat(0.0); TILE]; PATCH];
+                for x in 0..TILE {
+                    let mut column = [F::splat(0.0); TILE];
+                    for y in 0..TILE {
+                        column[y] = F::load(from.add(y * job.row + x * job.pitch));
+                    }
+                    let column = by.of_gradients(column);
+                    for y in 0..PATCH {
+                        half[y][x] = column[y];
+                    }
+                }
+                for y in 0..PATCH {
+                    let row = by.of_gradients(half[y]);
+                    for x in 0..PATCH {
+                        F::store(to.add((y * PATCH + x) * job.plane), row[x]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// See [`Outer`]; `ROWS` input channels at a time.
+///
+/// # Safety
+/// See [`Transforms`].
+#[inline(always)]
+pub(in crate::kernel) unsafe fn outer<F: Floats, const ROWS: usize>(job: &Outer<'_>) {
+    let [inputs, outputs] = job.channels;
+    for point in 0..POINTS {
+        for input in (0..inputs).step_by(ROWS) {
+            let mut output = 0;
+            // SAFETY: the caller's promise.
+            unsafe {
+                while output + 2 * F::LANES <= outputs {
+                    outer_tile::<F, ROWS, 2>(job, point, [input, output]);
+                    output += 2 * F::LANES;
+                }
+                if output < outputs {
+                    outer_tile::<F, ROWS, 1>(job, point, [input, output]);
+                }
+            }
+        }
+    }
+}
+
+/// `ROWS` input channels times `V` registers of output channels.
+#[inline(always)]
+unsafe fn outer_tile<F: Floats, const ROWS: usize, const V: usize>(
+    job: &Outer<'_>,
+    point: usize,
+    [input, output]: [usize; 2],
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let [inputs, outputs] = job.channels;
+        let left = job.points[0].add(point * job.planes[0] + input);
+        let right = job.points[1].add(point * job.planes[1] + output);
+        let sums = job.sums.add((point * inputs + input) * outputs + output);
+        let mut acc = [[F::splat(0.0); V]; ROWS];
+        if !job.first {
+            unrolled!(R < ROWS, {
+                for v in 0..V {
+                    acc[R][v] = F::load(sums.add(R * outputs + v * F::LANES));
+                }
+            });
+        }
+        for (&left_row, &right_row) in job.rows[0].iter().zip(job.rows[1]) {
+            let (left, right) = (left.add(left_row as usize), right.add(right_row as usize));
+            let mut b = [F::load(right); V];
+            for v in 1..V {
+                b[v] = F::load(right.add(v * F::LANES));
+            }
+            unrolled!(R < ROWS, {
+                let a = F::load_splat(left.add(R));
+                for v in 0..V {
+                    acc[R][v] = F::multiply_add(a, b[v], acc[R][v]);
+                }
+            });
+        }
+        unrolled!(R < ROWS, {
+            for v in 0..V {
+                F::store(sums.add(R * outputs + v * F::LANES), acc[R][v]);
+            }
+        });
     }
 }
 
@@ -214,6 +337,26 @@ impl<F: Floats> Constants<F> {
         }
     }
 
+    /// `A y`: the polynomial with the coefficients y at every point.
+    #[inline(always)]
+    unsafe fn of_gradients(&self, y: [F::Register; TILE]) -> [F::Register; PATCH] {
+        let [y0, y1, y2, y3] = y;
+        unsafe {
+            let even_a = F::multiply_add(y2, self.aa, y0);
+            let odd_a = F::multiply_add(y3, self.aa, y1);
+            let even_b = F::multiply_add(y2, self.bb, y0);
+            let odd_b = F::multiply_add(y3, self.bb, y1);
+            [
+                y0,
+                F::multiply_add(odd_a, self.a, even_a),
+                F::multiply_add(odd_a, self.minus_a, even_a),
+                F::multiply_add(odd_b, self.b, even_b),
+                F::multiply_add(odd_b, self.minus_b, even_b),
+                y3,
+            ]
+        }
+    }
+
     /// `A' m`: the powers 0 to 3 of every point.
     #[inline(always)]
     unsafe fn of_sums(&self, m: [F::Register; PATCH]) -> [F::Register; TILE] {
@@ -232,9 +375,10 @@ impl<F: Floats> Constants<F> {
     }
 }
 
-/// The [`Transforms`] of an instruction set, compiled for the features that the attribute names.
+/// The [`Transforms`] of an instruction set, compiled for the features that the attribute names; so many input channels at a time in
+/// [`outer`], a divisor of 16.
 macro_rules! transforms {
-    ($(#[$features:meta])? $name:ident, $floats:ty) => {
+    ($(#[$features:meta])? $name:ident, $floats:ty, rows $rows:literal) => {
         pub(super) static $name: $crate::kernel::winograd::Transforms = {
             $(#[$features])?
             unsafe fn to_points(job: &$crate::kernel::winograd::ToPoints<'_>) {
@@ -246,7 +390,32 @@ macro_rules! transforms {
                 // SAFETY: as above.
                 unsafe { $crate::kernel::winograd::from_points::<$floats>(job) }
             }
-            $crate::kernel::winograd::Transforms { to_points, from_points }
+            $(#[$features])?
+            unsafe fn gradient_to_points(job: &$crate::kernel::winograd::ToPoints<'_>) {
+                // SAFETY: as above.
+                unsafe { $crate::kernel::winograd::gradient_to_points::<$floats>(job) }
+            }
+            $(#[$features])?
+            unsafe fn outer(job: &$crate::kernel::winograd::Outer<'_>) {
+                // SAFETY: as above.
+                unsafe { $crate::kernel::winograd::outer::<$floats, $rows>(job) }
+            }
+            $(#[$features])?
+            unsafe fn kernels_to_points(job: $crate::kernel::winograd::KernelsToPoints<'_>) {
+                job.run();
+            }
+            $(#[$features])?
+            unsafe fn points_to_kernels(job: $crate::kernel::winograd::PointsToKernels<'_>) {
+                job.run();
+            }
+            $crate::kernel::winograd::Transforms {
+                to_points,
+                from_points,
+                gradient_to_points,
+                outer,
+                kernels_to_points,
+                points_to_kernels,
+            }
         };
     };
 }

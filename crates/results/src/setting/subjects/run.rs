@@ -18,8 +18,9 @@ pub(in crate::setting) static RUN: &[Setting] = &[
     // Empty where it is direct, as in all runs that are older.
     setting!(convolution, Takes::Words(&["direct", "winograd"]))
         .means(
-            "how real numbers are convolved, where activations stay in float: direct (each sum by its definition) or winograd (3x3 \
-             kernels by F(4x4, 3x3), a quarter of the products and 2.6 times the rounding error); sums of codes are exact and direct",
+            "how real numbers are convolved, where activations stay in float and in training: direct (each sum by its definition) or \
+             winograd (3x3 kernels by F(4x4, 3x3), a quarter of the products, 2.6 times the rounding error); sums of codes are exact \
+             and direct",
         )
         .default("direct")
         .axis(Axis::of("convolution", Arithmetic).or("direct"))
