@@ -86,6 +86,23 @@ impl Layout {
         y * self.row() + x * self.pitch
     }
 
+    /// Makes the border of `images` images `zero`.
+    pub fn fill_border<T: Copy>(&self, values: &mut [T], images: usize, zero: T) {
+        let (row, pitch) = (self.row(), self.pitch);
+        let (top, left) = (self.border.top, self.border.left);
+        let Shape { height, width, .. } = self.shape;
+        for image in values.chunks_exact_mut(self.image()).take(images) {
+            let (above, rest) = image.split_at_mut(top * row);
+            let (inside, below) = rest.split_at_mut(height * row);
+            above.fill(zero);
+            below.fill(zero);
+            for row in inside.chunks_exact_mut(row) {
+                row[..left * pitch].fill(zero);
+                row[(left + width) * pitch..].fill(zero);
+            }
+        }
+    }
+
     /// Reads `images`, `[n, c, h, w]`, each element as `map` has it.
     #[inline(always)]
     pub fn read_planar<T: Copy + Default, U: Copy>(

@@ -196,7 +196,7 @@ impl<D: Domain> Typed<D> {
             if !self.plan.clear[value] {
                 let buffer = buffers[self.plan.buffer[value]].as_mut();
                 let images = self.plan.images[value];
-                fill_border(buffer, layout, images, D::zero(self.codes[value]));
+                layout.fill_border(buffer, images, D::zero(self.codes[value]));
             }
         }
         Memory {
@@ -252,7 +252,7 @@ impl<D: Domain> Typed<D> {
         let (layout, code) = (&self.layouts[0], self.codes[0]);
         let to = &mut buffers[self.plan.buffer[0]].as_mut()[self.start(0, which)..];
         if self.plan.clear[0] {
-            fill_border(to, layout, which.count, D::zero(code));
+            layout.fill_border(to, which.count, D::zero(code));
         }
         let enter = Enter::<D> {
             layout,
@@ -293,7 +293,7 @@ impl<D: Domain> Typed<D> {
         let mut buffer = std::mem::replace(&mut buffers[place], Buffer::new(0));
         let out = &mut buffer.as_mut()[self.start(value, images)..];
         if self.plan.clear[value] {
-            fill_border(out, &self.layouts[value], images.count, D::zero(code));
+            self.layouts[value].fill_border(out, images.count, D::zero(code));
         }
         self.execute(step, images, buffers, (out, value), sums);
         observe(Seen {
@@ -455,12 +455,7 @@ impl<D: Domain> Typed<D> {
             let place = self.plan.buffer[value];
             if !std::mem::replace(&mut is_held[place], true) && !self.plan.clear[value] {
                 let zero = D::zero(self.codes[value]);
-                fill_border(
-                    to.buffers[place].as_mut(),
-                    &self.layouts[value],
-                    count,
-                    zero,
-                );
+                self.layouts[value].fill_border(to.buffers[place].as_mut(), count, zero);
             }
         }
         true
@@ -714,23 +709,6 @@ impl<D: Domain> Context<'_, D> {
             finish,
             work,
         })
-    }
-}
-
-/// Makes the border `zero`.
-fn fill_border<T: Copy>(values: &mut [T], layout: &Layout, images: usize, zero: T) {
-    let (row, pitch) = (layout.row(), layout.pitch);
-    let (top, left) = (layout.border.top, layout.border.left);
-    let Shape { height, width, .. } = layout.shape;
-    for image in values.chunks_exact_mut(layout.image()).take(images) {
-        let (above, rest) = image.split_at_mut(top * row);
-        let (inside, below) = rest.split_at_mut(height * row);
-        above.fill(zero);
-        below.fill(zero);
-        for row in inside.chunks_exact_mut(row) {
-            row[..left * pitch].fill(zero);
-            row[(left + width) * pitch..].fill(zero);
-        }
     }
 }
 
