@@ -24,6 +24,11 @@ impl<T: Copy + Default> Buffer<T> {
         Self { values, start, len }
     }
 
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
     /// All of it.
     pub fn as_slice(&self) -> &[T] {
         &self.values[self.start..self.start + self.len]

@@ -10,9 +10,8 @@
 use rayon::prelude::*;
 
 use super::images_per_task;
-use super::scratch::with_scratch;
+use super::scratch::Scratch;
 use super::sums::sum_of;
-use crate::buffer::Buffer;
 use crate::error::Error;
 use crate::error::expect;
 use crate::graph::Clip;
@@ -197,10 +196,12 @@ impl std::fmt::Debug for Conv2d {
 /// Convolutions from one map to another, both planar outside and channels-last inside.
 pub(super) struct Pass {
     kernels: &'static FloatKernels,
-    from: Layout,
-    to: Layout,
+    pub from: Layout,
+    pub to: Layout,
     /// Images at once.
     pub group: usize,
+    /// Whether every pixel is written.
+    pub is_whole: bool,
     scale: Vec<f32>,
     shift: Vec<f32>,
 }
@@ -224,6 +225,7 @@ impl Pass {
             from,
             to,
             group: group_of(&[from, to], images),
+            is_whole: true,
             scale: vec![1.0; filled],
             shift,
         }
@@ -269,38 +271,46 @@ impl Pass {
         x.par_chunks(task * inputs)
             .zip(y.par_chunks_mut(task * outputs))
             .for_each(|(x, y)| {
-                let mut wide = Buffer::new(self.group * from.image());
-                // Zero where no convolution writes.
-                let mut made = Buffer::new(self.group * to.image());
-                with_scratch(sums, |sums| {
-                    for (x, y) in x
-                        .chunks(self.group * inputs)
-                        .zip(y.chunks_mut(self.group * outputs))
-                    {
-                        let images = x.chunks(inputs);
-                        for (x, wide) in images.zip(wide.as_mut().chunks_mut(from.image())) {
-                            spread(from, x, wide);
-                        }
-                        let post = Post {
-                            scale: &self.scale,
-                            shift: &self.shift,
-                            add: None,
-                            clip: Clip::NONE,
-                        };
-                        for (conv, start) in convolutions {
-                            let (from, to) = (&wide.as_slice()[*start..], made.as_mut());
-                            conv.run(x.len() / inputs, from, to, sums, post);
-                        }
-                        for (y, made) in y
-                            .chunks_mut(outputs)
-                            .zip(made.as_slice().chunks(to.image()))
-                        {
-                            let pixels = to.shape.height * to.shape.width;
-                            to_planar((made, to.pitch), (y, pixels), to.shape.channels, pixels);
-                        }
-                    }
-                });
+                let mut wide = Scratch::new(self.group * from.image());
+                from.fill_border(&mut wide, self.group, 0.0);
+                let mut made = Scratch::new(self.group * to.image());
+                if !self.is_whole {
+                    made.fill(0.0);
+                }
+                let mut sums = Scratch::new(sums);
+                for (x, y) in x
+                    .chunks(self.group * inputs)
+                    .zip(y.chunks_mut(self.group * outputs))
+                {
+                    spread(from, x, &mut wide);
+                    self.run_group(convolutions, &wide, [&mut made, &mut sums], y);
+                }
             });
+    }
+
+    /// All of `convolutions` on the images that lie in `wide`, as many as `y` has. `made` has room for their results, and `sums` what the
+    /// convolutions want.
+    pub fn run_group(
+        &self,
+        convolutions: &[Part],
+        wide: &[f32],
+        [made, sums]: [&mut [f32]; 2],
+        y: &mut [f32],
+    ) {
+        let (to, each) = (&self.to, self.to.shape.len());
+        let post = Post {
+            scale: &self.scale,
+            shift: &self.shift,
+            add: None,
+            clip: Clip::NONE,
+        };
+        for (conv, start) in convolutions {
+            conv.run(y.len() / each, &wide[*start..], made, sums, post);
+        }
+        for (y, made) in y.chunks_mut(each).zip(made.chunks(to.image())) {
+            let pixels = to.shape.height * to.shape.width;
+            to_planar((made, to.pitch), (y, pixels), to.shape.channels, pixels);
+        }
     }
 }
 
@@ -310,16 +320,19 @@ pub(super) fn group_of(maps: &[Layout; 2], images: usize) -> usize {
     (GROUP / size_of::<f32>() / values).clamp(1, images.max(1))
 }
 
-/// An image in its layout; the border stays as it is.
-pub(super) fn spread(layout: &Layout, image: &[f32], wide: &mut [f32]) {
+/// Images in their layout; the border stays as it is.
+pub(super) fn spread(layout: &Layout, images: &[f32], wide: &mut [f32]) {
     let Shape {
         channels,
         height,
         width,
     } = layout.shape;
-    for y in 0..height {
-        let row = &image[y * width..];
-        let to = &mut wide[layout.pixel(y, 0)..];
-        to_channels_last((row, height * width), (to, layout.pitch), channels, width);
+    let images = images.chunks(layout.shape.len());
+    for (image, wide) in images.zip(wide.chunks_mut(layout.image())) {
+        for y in 0..height {
+            let row = &image[y * width..];
+            let to = &mut wide[layout.pixel(y, 0)..];
+            to_channels_last((row, height * width), (to, layout.pitch), channels, width);
+        }
     }
 }

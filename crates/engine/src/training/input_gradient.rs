@@ -70,10 +70,8 @@ impl Conv2d {
         let images = self.images(dx, dy)?;
         expect("the weights", weight.len(), self.weights())?;
         if let Some(window) = self.turned() {
-            let mut from = Layout::new(self.to, size_of::<f32>());
-            from.cover(&window, whole_tiles(self.from));
-            let to = Layout::new(self.from, size_of::<f32>());
-            let pass = Pass::new(self.kernels, [from, to], images, None);
+            let from = Layout::new(self.to, size_of::<f32>());
+            let pass = self.turned_pass(window, from, images);
             let taps = Kernels3x3::of(weight, self.from.channels).turned();
             pass.run(&[(pass.winograd(taps, window), 0)], dy, dx);
             return Ok(());
@@ -100,11 +98,12 @@ impl Conv2d {
         let mut from = Layout::new(self.to, size_of::<f32>());
         from.border = border;
         let to = Layout::new(self.from, size_of::<f32>());
-        let pass = Pass::new(self.kernels, [from, to], images, None);
+        let mut pass = Pass::new(self.kernels, [from, to], images, None);
         let mut convolutions = Vec::new();
         for &row in &rows {
             for &column in &columns {
                 if row.taps * column.taps == 0 {
+                    pass.is_whole = false;
                     continue;
                 }
                 let window = Window {
@@ -138,7 +137,7 @@ impl Conv2d {
 
     /// The window in which dy is read where that is one convolution by Winograd's algorithm: a stride of 1, and no more padding than
     /// taps.
-    fn turned(&self) -> Option<Window> {
+    pub(super) fn turned(&self) -> Option<Window> {
         let Padding {
             top,
             bottom,
@@ -157,6 +156,13 @@ impl Conv2d {
         };
         self.is_winograd(&window, self.to, self.from)
             .then_some(window)
+    }
+
+    /// From dy, laid out as `from` with what the `turned` window wants more, to dx.
+    pub(super) fn turned_pass(&self, turned: Window, mut from: Layout, images: usize) -> Pass {
+        from.cover(&turned, whole_tiles(self.from));
+        let to = Layout::new(self.from, size_of::<f32>());
+        Pass::new(self.kernels, [from, to], images, None)
     }
 
     /// `[c, o, t, t']`: the taps of a class, the last first.

@@ -16,6 +16,7 @@ mod sums;
 #[cfg(test)]
 mod tests;
 mod weight_gradient;
+mod winograd;
 
 pub use batch_norm::{BatchNorm, BatchNormGradients, Statistics};
 pub use clip::{add_clip, clip, clip_gradient};

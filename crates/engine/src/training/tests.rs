@@ -114,9 +114,15 @@ impl Case {
         let mut found = vec![f32::NAN; x.len()];
         conv.input_gradient(&weight, &dy, &mut found).unwrap();
         near(&found, &dx, &name("input gradient"));
+        let (mut both_dx, mut both_dw) = (found.clone(), vec![f32::NAN; weight.len()]);
+        both_dx.fill(f32::NAN);
+        conv.gradients((&x, &weight, &dy), &mut both_dx, &mut both_dw)
+            .unwrap();
+        assert_eq!(both_dx, found, "{}", name("input gradient"));
         let mut found = vec![f32::NAN; weight.len()];
         conv.weight_gradient(&x, &dy, &mut found).unwrap();
         near(&found, &dw, &name("weight gradient"));
+        assert_eq!(both_dw, found, "{}", name("weight gradient"));
     }
 }
 

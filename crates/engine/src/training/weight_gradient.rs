@@ -20,12 +20,10 @@
 
 use rayon::prelude::*;
 
-use super::conv::{Conv2d, group_of, spread};
-use super::scratch::with_scratch;
-use crate::buffer::Buffer;
+use super::conv::Conv2d;
+use super::scratch::Scratch;
 use crate::error::{Error, expect};
-use crate::kernel::{Maps, Outer, WeightGradient, whole_tiles};
-use crate::layout::Layout;
+use crate::kernel::Outer;
 use crate::planar::to_channels_last;
 use crate::shape::{Shape, Window};
 
@@ -120,10 +118,8 @@ impl Conv2d {
     pub fn weight_gradient(&self, x: &[f32], dy: &[f32], dw: &mut [f32]) -> Result<(), Error> {
         let images = self.images(x, dy)?;
         expect("the weights' gradient", dw.len(), self.weights())?;
-        if self.is_winograd(&self.window, self.from, self.to)
-            && self.is_winograd(&self.window, self.to, self.to)
-        {
-            self.winograd_gradient(images, [x, dy], dw);
+        if self.has_winograd_gradient() {
+            self.winograd_gradients([x, dy], dw, None);
             return Ok(());
         }
         let [rows, columns] = self.window.kernel;
@@ -138,17 +134,19 @@ impl Conv2d {
 
         let block = images.div_ceil(BLOCKS).max(1);
         let (from, to) = (self.from.len(), self.to.len());
-        let partial: Vec<Buffer<f32>> = x
+        let partial: Vec<Scratch> = x
             .par_chunks(block * from)
             .zip(dy.par_chunks(block * to))
             .map(|(x, dy)| {
-                let mut sums = Buffer::new(outer.sums());
-                let mut wide = Buffer::new(planar.len());
-                let mut last = Buffer::new(outer.filled() * pixels);
+                let mut sums = Scratch::new(outer.sums());
+                let [mut wide, mut last] =
+                    [planar.len(), outer.filled() * pixels].map(Scratch::new);
+                wide.fill(0.0);
+                last.fill(0.0);
                 for (n, (x, dy)) in x.chunks(from).zip(dy.chunks(to)).enumerate() {
-                    planar.fill(x, wide.as_mut());
-                    self.in_panels(&outer, planar.pitch, dy, last.as_mut());
-                    outer.add(wide.as_slice(), last.as_slice(), sums.as_mut(), n == 0);
+                    planar.fill(x, &mut wide);
+                    self.in_panels(&outer, planar.pitch, dy, &mut last);
+                    outer.add(&wide, &last, &mut sums, n == 0);
                 }
                 sums
             })
@@ -162,49 +160,6 @@ impl Conv2d {
             crate::planar::to_planar((sums, panel.len()), (dw, depth), channels, depth);
         }
         Ok(())
-    }
-
-    /// Equation (1) by Winograd's algorithm, the channels of both maps being such as it takes.
-    fn winograd_gradient(&self, images: usize, [x, dy]: [&[f32]; 2], dw: &mut [f32]) {
-        let mut from = Layout::new(self.from, size_of::<f32>());
-        let whole = whole_tiles(self.to);
-        from.cover(&self.window, whole);
-        let mut to = Layout::new(self.to, size_of::<f32>());
-        to.border.bottom = whole.height - self.to.height;
-        to.border.right = whole.width - self.to.width;
-        let block = images.div_ceil(BLOCKS).max(1);
-        let group = group_of(&[from, to], block);
-        let maps = Maps {
-            from: &from,
-            to: &to,
-            group,
-        };
-        let gradient = WeightGradient::new(self.kernels, self.window, maps);
-        let partial: Vec<Buffer<f32>> = x
-            .par_chunks(block * self.from.len())
-            .zip(dy.par_chunks(block * self.to.len()))
-            .map(|(x, dy)| {
-                let mut sums = Buffer::new(gradient.sums());
-                let mut wide = [from, to].map(|map| Buffer::new(group * map.image()));
-                let groups = x.chunks(group * self.from.len());
-                let groups = groups.zip(dy.chunks(group * self.to.len()));
-                with_scratch(gradient.scratch(), |scratch| {
-                    for (n, (x, dy)) in groups.enumerate() {
-                        let count = dy.len() / self.to.len();
-                        for ((map, values), wide) in [(from, x), (to, dy)].iter().zip(&mut wide) {
-                            let images = values.chunks(map.shape.len());
-                            for (image, wide) in images.zip(wide.as_mut().chunks_mut(map.image())) {
-                                spread(map, image, wide);
-                            }
-                        }
-                        let maps = wide.each_ref().map(Buffer::as_slice);
-                        gradient.add(count, maps, scratch, sums.as_mut(), n == 0);
-                    }
-                });
-                sums
-            })
-            .collect();
-        gradient.finish(&added(&partial, gradient.sums()), dw);
     }
 
     /// For each panel `[pixel][its channels]`, rows `pitch` pixels apart; what does not exist stays as it is, 0.
@@ -224,12 +179,13 @@ impl Conv2d {
 }
 
 /// The sums of the blocks, from the first to the last.
-fn added(partial: &[Buffer<f32>], sums: usize) -> Vec<f32> {
-    let mut total = vec![0.0_f32; sums];
+pub(super) fn added(partial: &[Scratch], sums: usize) -> Scratch {
+    let mut total = Scratch::new(sums);
     let parts = total.par_chunks_mut(PART).enumerate();
     parts.for_each(|(part, total)| {
+        total.fill(0.0);
         for partial in partial {
-            let partial = &partial.as_slice()[part * PART..];
+            let partial = &partial[part * PART..];
             for (total, partial) in total.iter_mut().zip(partial) {
                 *total += partial;
             }

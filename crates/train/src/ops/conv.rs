@@ -107,19 +107,22 @@ impl<const N: usize> Backward<Flex, N> for Convolution {
             conv.bias_gradient(dy, &mut db).expect(LENGTHS);
             grads.register::<Flex>(node.id, tensor(db, [conv.output().channels]));
         }
-        if let Some(node) = wanted(1) {
-            let mut dw = vec![0.0; conv.weights()];
-            conv.weight_gradient(values(&x), dy, &mut dw)
-                .expect(LENGTHS);
+        let mut dw = wanted(1).map(|_| vec![0.0; conv.weights()]);
+        let mut dx = wanted(0).map(|_| pool::take(values(&x).len()));
+        let (inputs, weights) = (values(&x), values(&weight));
+        match (&mut dx, &mut dw) {
+            (Some(dx), Some(dw)) => conv.gradients((inputs, weights, dy), dx, dw),
+            (None, Some(dw)) => conv.weight_gradient(inputs, dy, dw),
+            (Some(dx), None) => conv.input_gradient(weights, dy, dx),
+            (None, None) => Ok(()),
+        }
+        .expect(LENGTHS);
+        if let (Some(node), Some(dw)) = (wanted(1), dw) {
             let shape: [usize; 4] = weight.shape().dims();
             grads.register::<Flex>(node.id, tensor(dw, shape));
         }
-        let dx = wanted(0).map(|node| {
-            let mut dx = pool::take(values(&x).len());
-            conv.input_gradient(values(&weight), dy, &mut dx)
-                .expect(LENGTHS);
-            (node.id, tensor::<4>(dx, x.shape().dims()))
-        });
+        let dx = wanted(0).zip(dx);
+        let dx = dx.map(|(node, dx)| (node.id, tensor::<4>(dx, x.shape().dims())));
         recycle(gradient);
         recycle(x);
         if let Some((id, dx)) = dx {
