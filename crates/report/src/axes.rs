@@ -169,9 +169,10 @@ pub(crate) fn fixed(rows: &[RunRow]) -> Vec<String> {
     };
     let fixed = AXES.iter().filter(|axis| !varying.contains(&axis.title));
     fixed
-        .map(|axis| (axis.title, value(axis)))
-        .filter(|(_, v)| !v.is_empty() && v != DEFAULT && v != NONE)
-        .map(|(t, v)| format!("{t} {v}"))
+        .map(|axis| (axis, value(axis)))
+        // What is usual is not said.
+        .filter(|(axis, v)| ![axis.how.absent, "", DEFAULT, NONE].contains(&v.as_str()))
+        .map(|(axis, v)| format!("{} {v}", axis.title))
         .collect()
 }
 
