@@ -96,6 +96,7 @@ fn experiments_on_the_shipped_model_plan_and_their_checks_have_runs() {
         [
             ("activations", 61),
             ("arithmetic", 21),
+            ("convolution", 12),
             ("depthwise", 21),
             ("equalization", 33),
             ("granularity", 41),

@@ -62,9 +62,25 @@ fn the_shipped_model_hits_what_the_committed_results_say() {
 }
 
 #[test]
-fn cifar10_hits_of_the_original_method_are_those_of_pytorch() {
+fn by_winograds_algorithm_the_shipped_model_hits_the_same() {
+    let scratch = TempDir::new().unwrap();
+    std::fs::create_dir(scratch.path().join("data")).unwrap();
+    let set = "weights.bits=[32, 8, 3]";
+    sweep(
+        &scratch.path().join("data"),
+        &["experiments/convolution.toml", "--set", set],
+        3,
+    );
+}
+
+/// By its definition, and by Winograd's algorithm.
+#[test]
+fn cifar10_hits_of_the_original_method_are_those_of_pytorch_by_either_convolution() {
     if let Some(data) = data(&["cifar10/test_batch.bin"]) {
-        sweep(&data, &["experiments/cifar10-weight-bits.toml"], 9 - 1);
+        let experiment = "experiments/cifar10-weight-bits.toml";
+        sweep(&data, &[experiment], 9 - 1);
+        let winograd = "convolution=winograd";
+        sweep(&data, &[experiment, "--set", winograd], 9 - 1);
     }
 }
 
