@@ -30,7 +30,7 @@ pub(crate) use gradient::WeightGradient;
 pub(crate) use kernels::Kernels3x3;
 pub(super) use kernels::{KernelsToPoints, PointsToKernels};
 pub(super) use transform::{
-    FromPoints, Outer, ToPoints, Transforms, from_points, gradient_to_points, outer, to_points,
+    FromPoints, Gradients, Inputs, Outer, ToPoints, Transforms, from_points, outer, to_points,
     transforms,
 };
 

@@ -8,7 +8,7 @@ use crate::kernel::float::Floats;
 use crate::kernel::tile::{place, unrolled};
 use crate::kernel::{At, Lanes, Post};
 
-/// `B' d B` of a block of tiles.
+/// A block of tiles, of the input (`B' d B`) or of the output's gradient (`A dY A'`).
 pub(crate) struct ToPoints<'a> {
     /// The input map.
     pub input: *const f32,
@@ -83,12 +83,59 @@ pub(crate) struct Transforms {
     pub points_to_kernels: unsafe fn(PointsToKernels<'_>),
 }
 
+/// What is taken to points.
+pub(in crate::kernel) trait Patch {
+    /// Pixels of a tile, in each direction.
+    const SIDE: usize;
+
+    /// The transform of the first `SIDE` of `values`.
+    ///
+    /// # Safety
+    /// As for [`Lanes`].
+    unsafe fn transformed<F: Floats>(
+        by: &Constants<F>,
+        values: [F::Register; PATCH],
+    ) -> [F::Register; PATCH];
+}
+
+/// `B' d B`: the input.
+pub(in crate::kernel) struct Inputs;
+
+/// `A dY A'`: the gradient of the output.
+pub(in crate::kernel) struct Gradients;
+
+impl Patch for Inputs {
+    const SIDE: usize = PATCH;
+
+    #[inline(always)]
+    unsafe fn transformed<F: Floats>(
+        by: &Constants<F>,
+        values: [F::Register; PATCH],
+    ) -> [F::Register; PATCH] {
+        // SAFETY: the caller's promise.
+        unsafe { by.of_inputs(values) }
+    }
+}
+
+impl Patch for Gradients {
+    const SIDE: usize = TILE;
+
+    #[inline(always)]
+    unsafe fn transformed<F: Floats>(
+        by: &Constants<F>,
+        [a, b, c, d, ..]: [F::Register; PATCH],
+    ) -> [F::Register; PATCH] {
+        // SAFETY: the caller's promise.
+        unsafe { by.of_gradients([a, b, c, d]) }
+    }
+}
+
 /// See [`ToPoints`].
 ///
 /// # Safety
 /// See [`Transforms`].
 #[inline(always)]
-pub(in crate::kernel) unsafe fn to_points<F: Floats>(job: &ToPoints<'_>) {
+pub(in crate::kernel) unsafe fn to_points<F: Floats, P: Patch>(job: &ToPoints<'_>) {
     // SAFETY: the caller's promise.
     unsafe {
         let by = Constants::<F>::new();
@@ -98,54 +145,18 @@ pub(in crate::kernel) unsafe fn to_points<F: Floats>(job: &ToPoints<'_>) {
                 let from = job.input.add(first as usize + channel);
                 let to = to.add(channel);
                 let mut half = [[F::splat(0.0); PATCH]; PATCH];
-                for x in 0..PATCH {
+                for x in 0..P::SIDE {
                     let mut column = [F::splat(0.0); PATCH];
-                    for y in 0..PATCH {
+                    for y in 0..P::SIDE {
                         column[y] = F::load(from.add(y * job.row + x * job.pitch));
                     }
-                    let column = by.of_inputs(column);
+                    let column = P::transformed(&by, column);
                     for y in 0..PATCH {
                         half[y][x] = column[y];
                     }
                 }
                 for y in 0..PATCH {
-                    let row = by.of_inputs(half[y]);
-                    for x in 0..PATCH {
-                        F::store(to.add((y * PATCH + x) * job.plane), row[x]);
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// `A dY A'` of a block of tiles of 4x4 pixels.
-///
-/// # Safety
-/// See [`Transforms`].
-#[inline(always)]
-pub(in crate::kernel) unsafe fn gradient_to_points<F: Floats>(job: &ToPoints<'_>) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let by = Constants::<F>::new();
-        for (tile, &first) in job.tiles.iter().enumerate() {
-            let to = job.points.add(*job.rows.get_unchecked(tile) as usize);
-            for channel in (0..job.channels).step_by(F::LANES) {
-                let from = job.input.add(first as usize + channel);
-                let to = to.add(channel);
-                let mut half = [[F::splat(0.0); TILE]; PATCH];
-                for x in 0..TILE {
-                    let mut column = [F::splat(0.0); TILE];
-                    for y in 0..TILE {
-                        column[y] = F::load(from.add(y * job.row + x * job.pitch));
-                    }
-                    let column = by.of_gradients(column);
-                    for y in 0..PATCH {
-                        half[y][x] = column[y];
-                    }
-                }
-                for y in 0..PATCH {
-                    let row = by.of_gradients(half[y]);
+                    let row = P::transformed(&by, half[y]);
                     for x in 0..PATCH {
                         F::store(to.add((y * PATCH + x) * job.plane), row[x]);
                     }
@@ -273,7 +284,7 @@ pub(in crate::kernel) unsafe fn from_points<F: Floats>(job: &FromPoints<'_>) {
 }
 
 /// The numbers in `B` and `A`, each in all lanes.
-struct Constants<F: Floats> {
+pub(in crate::kernel) struct Constants<F: Floats> {
     a: F::Register,
     b: F::Register,
     minus_a: F::Register,
@@ -383,7 +394,7 @@ macro_rules! transforms {
             $(#[$features])?
             unsafe fn to_points(job: &$crate::kernel::winograd::ToPoints<'_>) {
                 // SAFETY: the caller's promise, see `Transforms`.
-                unsafe { $crate::kernel::winograd::to_points::<$floats>(job) }
+                unsafe { $crate::kernel::winograd::to_points::<$floats, $crate::kernel::winograd::Inputs>(job) }
             }
             $(#[$features])?
             unsafe fn from_points(job: &$crate::kernel::winograd::FromPoints<'_>) {
@@ -393,7 +404,7 @@ macro_rules! transforms {
             $(#[$features])?
             unsafe fn gradient_to_points(job: &$crate::kernel::winograd::ToPoints<'_>) {
                 // SAFETY: as above.
-                unsafe { $crate::kernel::winograd::gradient_to_points::<$floats>(job) }
+                unsafe { $crate::kernel::winograd::to_points::<$floats, $crate::kernel::winograd::Gradients>(job) }
             }
             $(#[$features])?
             unsafe fn outer(job: &$crate::kernel::winograd::Outer<'_>) {
