@@ -137,8 +137,10 @@ pub struct NodeInfo<'a> {
     pub input: &'a str,
     /// What it makes of one image.
     pub shape: Shape,
-    /// Operations for one image, a multiplication and an addition counted as two; 0 for nodes without weights.
+    /// Operations for one image by the definition, a multiplication and an addition counted as two; 0 for nodes without weights.
     pub operations: u64,
+    /// What its products are computed by.
+    pub algorithm: Algorithm,
 }
 
 /// `$body` with `$typed` standing for the program in its kind of numbers.

@@ -185,6 +185,10 @@ impl<D: Domain> Typed<D> {
                     Work::Conv(conv) => conv.operations(),
                     _ => 0,
                 },
+                algorithm: match &step.work {
+                    Work::Conv(conv) => conv.algorithm(),
+                    _ => Algorithm::Direct,
+                },
             })
             .collect()
     }

@@ -185,13 +185,14 @@ fn measure_model(
     peak: &mut Peak,
     bar: &ProgressBar,
 ) -> Result<ModelResult> {
-    let subjects = Precision::OURS
+    let mut subjects = Precision::OURS
         .into_iter()
         .map(|precision| {
             let subject = Subject::new(model, precision, settings.isa);
             subject.with_context(|| format!("{model} in {}", precision.name()))
         })
         .collect::<Result<Vec<_>>>()?;
+    subjects.retain(Subject::is_of_its_own);
     let mut lanes = Vec::new();
     for subject in &subjects {
         let warm = |threads| -> Result<Rig<'_>> {

@@ -84,6 +84,13 @@ impl Subject {
         Ok(Self { precision, program })
     }
 
+    /// Whether the precision makes this network another program than those before it do: Winograd's algorithm may have nothing to do.
+    pub fn is_of_its_own(&self) -> bool {
+        let mut nodes = self.program.nodes();
+        self.precision != Precision::Float32Winograd
+            || nodes.any(|node| node.algorithm == Algorithm::Winograd)
+    }
+
     /// Operations for one image, a multiply-add counted as two.
     pub fn operations(&self) -> u64 {
         self.program.nodes().map(|node| node.operations).sum()
@@ -152,7 +159,11 @@ mod tests {
             // 41 million multiply-adds in He et al.'s ResNet-20.
             let millions = subject.operations() / 2_000_000;
             assert_eq!(millions, 40, "{}", subject.operations());
+            assert!(subject.is_of_its_own());
         }
+        let none = Model::parse("mobilenet_v2").unwrap();
+        let winograd = Subject::new(&none, Precision::Float32Winograd, Isa::Portable);
+        assert!(!winograd.unwrap().is_of_its_own());
         assert_eq!(peer_batch(model.input), 256);
         assert_eq!(peer_batch(Model::parse("resnet50").unwrap().input), 16);
     }

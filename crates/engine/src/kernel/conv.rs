@@ -56,8 +56,11 @@ pub(crate) trait Convolve<A: Arithmetic>: Send + Sync {
     /// Sums that [`Convolve::run`] needs room for.
     fn scratch(&self) -> usize;
 
-    /// Multiplications and additions for one image, two for each weight and output pixel.
+    /// Multiplications and additions for one image by the definition, two for each weight and output pixel.
     fn operations(&self) -> u64;
+
+    /// What it is computed by.
+    fn algorithm(&self) -> Algorithm;
 
     /// Computes `images` images. Panics where a slice is too short for the layouts that it was made for.
     fn run<'a>(
@@ -250,6 +253,10 @@ impl<A: Arithmetic> Convolution<A> {
 }
 
 impl<A: Arithmetic> Convolve<A> for Convolution<A> {
+    fn algorithm(&self) -> Algorithm {
+        Algorithm::Direct
+    }
+
     fn scratch(&self) -> usize {
         match self.chunks.len() {
             0 | 1 => 0,

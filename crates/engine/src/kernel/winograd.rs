@@ -22,7 +22,9 @@ mod transform;
 use rayon::prelude::*;
 
 use crate::buffer::Buffer;
-use crate::kernel::{Arithmetic, Convolve, Float32, FloatKernels, Job, Maps, Post, Segment};
+use crate::kernel::{
+    Algorithm, Arithmetic, Convolve, Float32, FloatKernels, Job, Maps, Post, Segment,
+};
 use crate::layout::{Layout, Table};
 use crate::shape::{Shape, Window};
 
@@ -173,6 +175,10 @@ impl Winograd {
 }
 
 impl Convolve<Float32> for Winograd {
+    fn algorithm(&self) -> Algorithm {
+        Algorithm::Winograd
+    }
+
     fn scratch(&self) -> usize {
         POINTS * (self.plane(self.distance()) + self.plane(self.width()))
     }

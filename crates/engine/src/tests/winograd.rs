@@ -155,6 +155,15 @@ fn residual(conv: Conv, input: Shape, clip: Option<Clip>) -> Graph {
     Graph::new(input, vec![node], "node").unwrap()
 }
 
+/// The number of nodes that Winograd's algorithm computes.
+fn taken(graph: &Graph) -> usize {
+    let program = Program::new(graph.clone(), winograd(Isa::best(), 1)).unwrap();
+    let taken = program
+        .nodes()
+        .filter(|node| node.algorithm == Algorithm::Winograd);
+    taken.count()
+}
+
 fn check(conv: &Conv, input: Shape, clip: Option<Clip>, seed: u64) {
     let graph = residual(conv.clone(), input, clip);
     let adds = graph.nodes[0].add.is_some();
@@ -275,6 +284,8 @@ fn network() -> Graph {
 #[test]
 fn a_network_has_the_same_results_up_to_rounding_and_the_same_bytes_for_any_group_and_threads() {
     let graph = network();
+    // b, c and g.
+    assert_eq!(taken(&graph), 3);
     for isa in Isa::available() {
         let [direct, fast] = by_both(&graph, isa, &Random(24).vec(3 * graph.input().len()));
         let largest = direct.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
@@ -320,6 +331,7 @@ fn what_it_is_not_for_is_computed_by_definition() {
         let input = Shape::new(inputs, size, size);
         let node = Node::new("node", INPUT, Op::Conv(conv));
         let graph = Graph::new(input, vec![node], "node").unwrap();
+        assert_eq!(taken(&graph), 0);
         let [direct, winograd] = by_both(&graph, Isa::best(), &random.vec(2 * input.len()));
         assert_eq!(
             direct, winograd,
