@@ -260,7 +260,7 @@ impl Cell {
             _ => is_float || activations.is_none(),
         };
         let convolution = if is_real { asked } else { Algorithm::Direct };
-        let (quantization, mut config) = if method == "stored" {
+        let quantization = if method == "stored" {
             if equalization.is_some()
                 || bias_correction != BiasCorrection::None
                 || is_by_layer
@@ -294,16 +294,9 @@ impl Cell {
                     "execution = integer: device = {device} computes in float; set device = engine"
                 );
             }
-            let config = quantized_config(
-                &quantization,
-                &method,
-                seed,
-                (&device, convolution),
-                &read.said,
-            );
-            (Some(quantization), config)
+            Some(quantization)
         } else if is_float {
-            (None, float_config(&device, convolution))
+            None
         } else {
             let quantized = activations.is_some();
             let is_corrected = bias_correction != BiasCorrection::None;
@@ -375,14 +368,12 @@ impl Cell {
                 source,
             };
             check_integer(&quantization, &device).context("execution = integer")?;
-            let config = quantized_config(
-                &quantization,
-                &method,
-                seed,
-                (&device, convolution),
-                &read.said,
-            );
-            (Some(quantization), config)
+            Some(quantization)
+        };
+        let run = (device.as_str(), convolution);
+        let mut config = match &quantization {
+            Some(how) => quantized_config(how, &method, seed, run, &read.said),
+            None => float_config(&device, convolution),
         };
         config.set("images", images);
         Ok(Self {

@@ -1,6 +1,5 @@
 //! `sensitivity`: which layers and activation sites bear few bits.
 
-use engine::Options;
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
+use engine::Options;
 use indicatif::{ProgressBar, ProgressStyle};
 use quant_core::Bits;
 use results::SensitivityRow;

@@ -2,11 +2,11 @@
 //! layer has its quantized weights and bias and everything else is float. It is what decides: a layer whose weights are
 //! close to the float ones by the decibel can still ruin the network, where one channel is a thousand times the others.
 
-use engine::Options;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::Result;
 use dataset::Dataset;
+use engine::Options;
 use network::{Network, StateDict};
 use quant_core::compare;
 

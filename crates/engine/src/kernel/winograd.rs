@@ -17,6 +17,7 @@
 
 mod gradient;
 mod kernels;
+mod side;
 mod transform;
 
 use rayon::prelude::*;
@@ -25,12 +26,13 @@ use crate::buffer::Buffer;
 use crate::kernel::{
     Algorithm, Arithmetic, Convolve, Float32, FloatKernels, Job, Maps, Post, Segment,
 };
-use crate::layout::{Layout, Table};
+use crate::layout::Table;
 use crate::shape::{Shape, Window};
 
 pub(crate) use gradient::WeightGradient;
 pub(crate) use kernels::Kernels3x3;
 pub(super) use kernels::{KernelsToPoints, PointsToKernels};
+use side::{Side, plane};
 pub(super) use transform::{
     FromPoints, Gradients, Inputs, Outer, ToPoints, Transforms, from_points, outer, to_points,
     transforms,
@@ -60,21 +62,14 @@ pub(crate) struct Winograd {
     weights: Buffer<f32>,
     /// Of `inputs`, the parts whose sums are made in one go.
     chunks: Vec<std::ops::Range<usize>>,
-    inputs: usize,
+    inputs: Side,
     /// What it makes of one image.
     to: Shape,
-    /// Distances of input rows and pixels.
-    row: usize,
-    pitch: usize,
-    /// Each tile's first input pixel.
-    tiles: Table,
     places: Table,
     /// Tiles in a block.
     block: usize,
-    /// Of the tiles of a block, where their channels lie.
-    rows: Vec<u32>,
-    /// Elements that input and output must have.
-    reach: (usize, usize),
+    /// Elements that the output must have.
+    reach: usize,
 }
 
 /// Whether a convolution of all channels of maps of shape `from` to such as `to` can be computed so, and by at most half of the products.
@@ -122,12 +117,6 @@ impl Winograd {
         let inputs = from.shape.channels;
         let outputs = to.shape.channels;
         let grid = grid(to.shape);
-        let patches = Window {
-            kernel: [PATCH; 2],
-            stride: [TILE; 2],
-            ..window
-        };
-        let tiles = Table::first_taps(from, &patches, grid, maps.group);
         let places = Table::pixels(to, maps.group);
         let chunk = kernels.kernels.chunk;
         let each = inputs.div_ceil(inputs.div_ceil(chunk));
@@ -135,9 +124,6 @@ impl Winograd {
             .clamp(*TILES.start(), *TILES.end())
             .next_multiple_of(kernels.kernels.rows)
             .min((maps.group * grid.height * grid.width).next_multiple_of(kernels.kernels.rows));
-        // As far apart as the pixels of a map, and for the same reason.
-        let distance = Layout::new(Shape::new(inputs, 1, block), size_of::<f32>()).pitch;
-        let last = (PATCH - 1) * (from.row() + from.pitch) + inputs;
         Self {
             kernels,
             weights: pack(kernels, taps, [inputs, outputs]),
@@ -145,27 +131,12 @@ impl Winograd {
                 .step_by(each)
                 .map(|start| start..inputs.min(start + each))
                 .collect(),
-            inputs,
+            inputs: Side::inputs(from, (&window, to.shape), maps.group, block),
             to: to.shape,
-            row: from.row(),
-            pitch: from.pitch,
-            reach: (tiles.largest() + last, places.largest() + outputs),
-            tiles,
+            reach: places.largest() + outputs,
             places,
             block,
-            rows: (0..block).map(|tile| (tile * distance) as u32).collect(),
         }
-    }
-
-    /// Elements from a point's values of a block of tiles to the next one's, each tile having so many. A line more than there are, so that
-    /// the same place of all points is not in the same set of the cache.
-    fn plane(&self, each: usize) -> usize {
-        self.block * each + CHANNELS
-    }
-
-    /// Channels of a tile, as far as the next tile.
-    fn distance(&self) -> usize {
-        self.rows.get(1).map_or(self.inputs, |&row| row as usize)
     }
 
     /// Output channels of the widest panel.
@@ -180,11 +151,11 @@ impl Convolve<Float32> for Winograd {
     }
 
     fn scratch(&self) -> usize {
-        POINTS * (self.plane(self.distance()) + self.plane(self.width()))
+        POINTS * (self.inputs.plane + plane(self.block, self.width()))
     }
 
     fn operations(&self) -> u64 {
-        2 * (self.to.len() * self.inputs * 9) as u64
+        2 * (self.to.len() * self.inputs.channels * 9) as u64
     }
 
     fn run<'a>(
@@ -199,46 +170,36 @@ impl Convolve<Float32> for Winograd {
         let places = &self.places.offsets()[..images * self.to.height * self.to.width];
         let grid = grid(self.to);
         let each = grid.height * grid.width;
-        let tiles = &self.tiles.offsets()[..images * each];
-        assert!(input.len() >= self.reach.0 && output.len() >= self.reach.1);
+        let tiles = &self.inputs.tiles.offsets()[..images * each];
+        assert!(input.len() >= self.inputs.reach && output.len() >= self.reach);
         assert!(sums.len() >= self.scratch());
         assert!(Float32::covers(&post, places.len(), outputs));
-        let plane = self.plane(self.distance());
-        let (inside, sums) = sums.split_at_mut(POINTS * plane);
+        let (inputs, apart_inside) = (self.inputs.channels, self.inputs.plane);
+        let (inside, sums) = sums.split_at_mut(POINTS * apart_inside);
         let lanes = self.kernels.kernels.lanes;
         for (start, tiles) in (0..).step_by(self.block).zip(tiles.chunks(self.block)) {
             // SAFETY, here and below: `kernels` belongs to an instruction set that the processor has (`float32`). `reach` was
             // computed from all tiles and places, and was just compared, as was `covers`; the scratch has room for a block.
             unsafe {
-                (self.kernels.winograd.to_points)(&ToPoints {
-                    input: input.as_ptr(),
-                    tiles,
-                    row: self.row,
-                    pitch: self.pitch,
-                    channels: self.inputs,
-                    points: inside.as_mut_ptr(),
-                    plane,
-                    rows: &self.rows,
-                });
+                (self.kernels.winograd.to_points)(&self.inputs.points(input, tiles, inside));
             }
             for channel in (0..outputs).step_by(self.width()) {
                 let channels = self.width().min(outputs - channel);
                 let vectors = channels.div_ceil(lanes);
                 let filled = vectors * lanes;
-                let weights = &self.weights.as_slice()[channel * POINTS * self.inputs..]
-                    [..POINTS * self.inputs * filled];
-                let apart = self.plane(filled);
+                let weights = &self.weights.as_slice()[channel * POINTS * inputs..]
+                    [..POINTS * inputs * filled];
+                let apart = plane(self.block, filled);
                 for point in 0..POINTS {
                     for (c, chunk) in self.chunks.iter().enumerate() {
                         let job = Job::<Float32> {
-                            input: inside[point * plane + chunk.start..].as_ptr(),
-                            taps: &self.rows[..tiles.len()],
+                            input: inside[point * apart_inside + chunk.start..].as_ptr(),
+                            taps: &self.inputs.rows[..tiles.len()],
                             segments: &[Segment {
                                 offset: 0,
                                 steps: chunk.len(),
                             }],
-                            weights: weights[(point * self.inputs + chunk.start) * filled..]
-                                .as_ptr(),
+                            weights: weights[(point * inputs + chunk.start) * filled..].as_ptr(),
                             sums: sums[point * apart..].as_mut_ptr(),
                             first: c == 0,
                             // The sums are whole after the last chunk, and are left where they are.

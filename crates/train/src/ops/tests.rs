@@ -30,6 +30,15 @@ fn near<const D: usize>(found: Tensor<D>, expected: Tensor<D>, what: &str) {
     }
 }
 
+fn by_definition(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Option<Tensor<1>>,
+    window: Window,
+) -> Tensor<4> {
+    conv2d(x, weight, bias, (window, 1), Algorithm::Direct)
+}
+
 #[test]
 fn a_convolution_has_burns_values_and_gradients() {
     let device = Device::flex().autodiff();
@@ -139,21 +148,9 @@ fn gradients_are_the_slopes_of_a_chain_of_all_operations() {
     let v = random([4, 4, 1, 1], &device);
     let outer = Tensor::from_inner(random([3, 4, 3, 3], &device.clone().inner()));
     let loss = |x: Tensor<4>, w: Tensor<4>, gamma: Tensor<1>| {
-        let y = conv2d(
-            x,
-            w,
-            Some(beta.clone()),
-            (Window::square(3, 2, 1), 1),
-            Algorithm::Direct,
-        );
+        let y = by_definition(x, w, Some(beta.clone()), Window::square(3, 2, 1));
         let y = batch_norm_train(y, gamma, beta.clone(), 1e-5, None).output;
-        let z = conv2d(
-            y.clone(),
-            v.clone(),
-            None,
-            (Window::square(1, 1, 0), 1),
-            Algorithm::Direct,
-        );
+        let z = by_definition(y.clone(), v.clone(), None, Window::square(1, 1, 0));
         let z = batch_norm_train(z, beta.clone(), beta.clone(), 1e-5, None).output;
         ((z * outer.clone() + y) / 10.0).powi_scalar(2).sum()
     };
@@ -199,13 +196,7 @@ fn a_gradient_that_several_read_is_not_overwritten() {
     let w = random([3, 3, 3, 3], &device);
     // x is an operand twice: the two gradients are summed, and the sum's own is given to both.
     let y = add_clip(
-        conv2d(
-            x.clone(),
-            w.clone(),
-            None,
-            (Window::square(3, 1, 1), 1),
-            Algorithm::Direct,
-        ),
+        by_definition(x.clone(), w.clone(), None, Window::square(3, 1, 1)),
         x.clone(),
         RELU,
     );
@@ -225,35 +216,17 @@ fn constants_get_no_gradient_and_what_is_not_for_flex_is_burns() {
     device.seed(6);
     let x = random([1, 2, 4, 4], &device);
     let w = random([3, 2, 3, 3], &device.clone().inner());
-    let y = conv2d(
-        x.clone(),
-        w.clone(),
-        None,
-        (Window::square(3, 1, 1), 1),
-        Algorithm::Direct,
-    );
+    let y = by_definition(x.clone(), w.clone(), None, Window::square(3, 1, 1));
     assert!(y.is_autodiff());
     assert!(x.grad(&y.sum().backward()).is_some());
-    let plain = conv2d(
-        x.clone().inner(),
-        w.clone(),
-        None,
-        (Window::square(3, 1, 1), 1),
-        Algorithm::Direct,
-    );
+    let plain = by_definition(x.clone().inner(), w.clone(), None, Window::square(3, 1, 1));
     assert!(!plain.is_autodiff());
     assert!(plain.try_into_primitive::<Flex>().is_ok());
     // Gradient checkpointing computes operations again, so it has to know them.
     let balanced = Device::flex().autodiff().gradient_checkpointing();
     let x: Tensor<4> = Tensor::ones([1, 2, 4, 4], &balanced).require_grad();
     assert!(Argument::of(&x).is_none());
-    let y = conv2d(
-        x.clone(),
-        w,
-        None,
-        (Window::square(3, 1, 1), 1),
-        Algorithm::Direct,
-    );
+    let y = by_definition(x.clone(), w, None, Window::square(3, 1, 1));
     assert!(x.grad(&y.sum().backward()).is_some());
 }
 

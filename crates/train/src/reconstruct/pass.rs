@@ -3,10 +3,10 @@
 //! What is dropped (QDrop, Wei et al. 2022, arXiv 2203.05740): with a probability each number of a site stays as it was before
 //! rounding, so that codes are found which hold in a neighbourhood and not for the calibration images' own rounding errors alone.
 
-use engine::Algorithm;
 use std::collections::BTreeMap;
 
 use burn::tensor::Tensor;
+use engine::Algorithm;
 use network::{StateDict, Topology};
 use quant_core::QParams;
 use quant_core::qat::{Learns, Stays};

@@ -10,11 +10,11 @@
 
 use rayon::prelude::*;
 
-use super::transform::{Outer, ToPoints};
-use super::{CHANNELS, PATCH, POINTS, PointsToKernels, TILE, grid};
+use super::side::Side;
+use super::transform::Outer;
+use super::{CHANNELS, POINTS, PointsToKernels, grid};
 use crate::kernel::{FloatKernels, Maps};
-use crate::layout::{Layout, Table};
-use crate::shape::{Shape, Window};
+use crate::shape::Window;
 
 /// Tiles in a block: enough that adding to the sums in memory costs little.
 const BLOCK: usize = 48;
@@ -29,69 +29,17 @@ pub(crate) struct WeightGradient {
     each: usize,
 }
 
-/// A map, and where its tiles are.
-struct Side {
-    channels: usize,
-    row: usize,
-    pitch: usize,
-    tiles: Table,
-    /// Where the channels of each of a block's tiles begin in a plane.
-    rows: Vec<u32>,
-    plane: usize,
-    /// Elements that there must be.
-    reach: usize,
-}
-
-impl Side {
-    /// `patch` pixels in each direction from each tile's first.
-    fn new(layout: &Layout, tiles: Table, patch: usize) -> Self {
-        let channels = layout.shape.channels;
-        let block = BLOCK.min(tiles.offsets().len());
-        let distance = Layout::new(Shape::new(channels, 1, block), size_of::<f32>()).pitch;
-        Self {
-            channels,
-            row: layout.row(),
-            pitch: layout.pitch,
-            rows: (0..block).map(|tile| (tile * distance) as u32).collect(),
-            plane: block * distance + CHANNELS,
-            reach: tiles.largest() + (patch - 1) * (layout.row() + layout.pitch) + channels,
-            tiles,
-        }
-    }
-
-    fn points<'a>(&'a self, map: &[f32], tiles: &'a [u32], points: &mut [f32]) -> ToPoints<'a> {
-        assert!(points.len() >= POINTS * self.plane);
-        ToPoints {
-            input: map.as_ptr(),
-            tiles,
-            row: self.row,
-            pitch: self.pitch,
-            channels: self.channels,
-            points: points.as_mut_ptr(),
-            plane: self.plane,
-            rows: &self.rows,
-        }
-    }
-}
-
 impl WeightGradient {
     /// For maps whose borders cover [`super::whole_tiles`] of the output.
     pub fn new(kernels: &'static FloatKernels, window: Window, maps: Maps<'_>) -> Self {
         let Maps { from, to, group } = maps;
-        let grid = grid(to.shape);
-        let patches = Window {
-            kernel: [PATCH; 2],
-            stride: [TILE; 2],
-            ..window
-        };
-        let tiles = Table::new(to.image(), [grid.height, grid.width], group, |y, x| {
-            to.pixel(y * TILE, x * TILE)
-        });
+        let each = grid(to.shape).height * grid(to.shape).width;
+        let block = BLOCK.min(group * each);
         Self {
             kernels,
-            inputs: Side::new(from, Table::first_taps(from, &patches, grid, group), PATCH),
-            outputs: Side::new(to, tiles, TILE),
-            each: grid.height * grid.width,
+            inputs: Side::inputs(from, (&window, to.shape), group, block),
+            outputs: Side::gradients(to, group, block),
+            each,
         }
     }
 
