@@ -7,25 +7,20 @@
 //! Y = A' [ sum over channels of (G g G') * (B' d B) ] A            (* element by element)
 //! ```
 //!
-//! 36 products for each pair of channels in place of 144. `G g G'` is made once, in float64. The 36 sums over channels are 36 matrix
-//! products `[tiles, channels] x [channels, outputs]` by the tile of all other convolutions.
+//! 36 products for each pair of channels in place of 144. `G g G'` is made once. The 36 sums over channels are 36 matrix products
+//! `[tiles, channels] x [channels, outputs]`.
 //!
-//! The matrices are those of polynomial interpolation (Toom and Cook) at the points 0, a, -a, b, -b and infinity. Lavin and Gray have
-//! a = 1, b = 2; here a = 5/8, b = 3/2, whose errors are the least of those tried with few binary digits: 2.6 times those of the
-//! sum by definition in the mean, where a = 1, b = 2 has 5 times (Barabasz et al., Error Analysis and Improving the Accuracy of Winograd
-//! Convolution for Deep Neural Networks, arXiv 1803.10986, on why points matter). `B` and `A` have no rounded numbers.
+//! The matrices are those of polynomial interpolation (Toom and Cook) at the points 0, a, -a, b, -b and infinity. Real numbers
+//! (`float.rs`) have an `a` and a `b` of small rounding errors.
 
+mod float;
 mod gradient;
 mod kernels;
 mod side;
 mod transform;
 
-use rayon::prelude::*;
-
 use crate::buffer::Buffer;
-use crate::kernel::{
-    Algorithm, Arithmetic, Convolve, Float32, FloatKernels, Job, Maps, Post, Segment,
-};
+use crate::kernel::{Algorithm, Arithmetic, Convolve, Maps};
 use crate::layout::Table;
 use crate::shape::{Shape, Window};
 
@@ -44,9 +39,6 @@ const TILE: usize = 4;
 const PATCH: usize = 6;
 /// Products for a tile and a pair of channels.
 const POINTS: usize = PATCH * PATCH;
-/// The points of the interpolation beside 0 and infinity, each with both signs.
-const A: f32 = 0.625;
-const B: f32 = 1.5;
 
 /// Input channels come in whole registers of every instruction set.
 const CHANNELS: usize = 16;
@@ -55,13 +47,57 @@ const BLOCK: usize = 448 << 10;
 /// Tiles in a block.
 const TILES: std::ops::RangeInclusive<usize> = 12..=96;
 
+/// Numbers that have this algorithm.
+pub(crate) trait Points: Arithmetic {
+    /// Inputs and kernels at a point.
+    type Point: Copy + Default + Send + Sync + 'static;
+    /// An instruction set's functions.
+    type Functions: Send + Sync + 'static;
+
+    /// Of an instruction set: channels in a vector, vectors in the widest panel, tiles whose products are summed at once.
+    fn sizes(of: &Self::Functions) -> [usize; 3];
+    /// `B' d B`.
+    ///
+    /// # Safety
+    /// The processor has the instruction set; the pointers reach as far as the fields say. So for the others.
+    unsafe fn to_points(of: &Self::Functions, job: &ToPoints<'_, Self::In, Self::Point>);
+    /// The sums over channels, of every point.
+    ///
+    /// # Safety
+    /// See above.
+    unsafe fn products(of: &Self::Functions, job: &Products<'_, Self>);
+    /// `A' m A` and the epilogue.
+    ///
+    /// # Safety
+    /// See above.
+    unsafe fn from_points(of: &Self::Functions, job: &FromPoints<'_, Self>);
+}
+
+/// 36 matrix products of a block of tiles with a panel of weights.
+pub(crate) struct Products<'a, A: Points> {
+    /// `[point][tile][channel]`.
+    pub points: *const A::Point,
+    /// Where each tile's channels begin in a plane; as many as there are tiles.
+    pub rows: &'a [u32],
+    /// Distances of a point's values to the next point's, and of its sums to the next point's.
+    pub planes: [usize; 2],
+    /// Input channels.
+    pub inputs: usize,
+    /// The panel's, as the numbers pack them.
+    pub weights: *const A::Point,
+    /// Vectors of output channels.
+    pub vectors: usize,
+    /// `[point][tile][vector][lane]`.
+    pub sums: *mut A::Sum,
+    /// For the type of a job that ends in an epilogue.
+    pub post: A::Post<'a>,
+}
+
 /// A convolution ready to run.
-pub(crate) struct Winograd {
-    kernels: &'static FloatKernels,
-    /// `[panel][point][channel][vector][lane]`, zeros where there is no output.
-    weights: Buffer<f32>,
-    /// Of `inputs`, the parts whose sums are made in one go.
-    chunks: Vec<std::ops::Range<usize>>,
+pub(crate) struct Winograd<A: Points> {
+    functions: &'static A::Functions,
+    /// `[panel][point][...]`, each panel's points filled up to whole vectors of outputs.
+    weights: Buffer<A::Point>,
     inputs: Side,
     /// What it makes of one image.
     to: Shape,
@@ -105,33 +141,28 @@ pub(crate) fn whole_tiles(to: Shape) -> Shape {
     }
 }
 
-impl Winograd {
-    /// Packs the kernels `taps` of all outputs and inputs. The border of `from` covers the window for an output of [`whole_tiles`].
-    pub fn new(
-        kernels: &'static FloatKernels,
-        taps: Kernels3x3<'_>,
+impl<A: Points> Winograd<A> {
+    /// With `weights` packed for the functions. The border of `maps.from` covers the window for an output of [`whole_tiles`].
+    fn packed(
+        functions: &'static A::Functions,
+        weights: Buffer<A::Point>,
         window: Window,
         maps: Maps<'_>,
     ) -> Self {
         let (from, to) = (maps.from, maps.to);
-        let inputs = from.shape.channels;
-        let outputs = to.shape.channels;
+        let (inputs, outputs) = (from.shape.channels, to.shape.channels);
         let grid = grid(to.shape);
         let places = Table::pixels(to, maps.group);
-        let chunk = kernels.kernels.chunk;
-        let each = inputs.div_ceil(inputs.div_ceil(chunk));
-        let block = (BLOCK / (POINTS * inputs * size_of::<f32>()))
+        let [lanes, _, rows] = A::sizes(functions);
+        assert!(weights.len() >= POINTS * inputs * outputs.next_multiple_of(lanes));
+        let block = (BLOCK / (POINTS * inputs * size_of::<A::Point>()))
             .clamp(*TILES.start(), *TILES.end())
-            .next_multiple_of(kernels.kernels.rows)
-            .min((maps.group * grid.height * grid.width).next_multiple_of(kernels.kernels.rows));
+            .next_multiple_of(rows)
+            .min((maps.group * grid.height * grid.width).next_multiple_of(rows));
         Self {
-            kernels,
-            weights: pack(kernels, taps, [inputs, outputs]),
-            chunks: (0..inputs)
-                .step_by(each)
-                .map(|start| start..inputs.min(start + each))
-                .collect(),
-            inputs: Side::inputs(from, (&window, to.shape), maps.group, block),
+            functions,
+            weights,
+            inputs: Side::inputs::<A::Point>(from, (&window, to.shape), maps.group, block),
             to: to.shape,
             reach: places.largest() + outputs,
             places,
@@ -139,19 +170,26 @@ impl Winograd {
         }
     }
 
-    /// Output channels of the widest panel.
-    fn width(&self) -> usize {
-        self.kernels.kernels.lanes * self.kernels.kernels.panels.len()
+    /// Output channels of a vector, and of the widest panel.
+    fn widths(&self) -> [usize; 2] {
+        let [lanes, vectors, _] = A::sizes(self.functions);
+        [lanes, lanes * vectors]
+    }
+
+    /// Sums that a block's points take the place of.
+    fn room(&self) -> usize {
+        let bytes = POINTS * self.inputs.plane * size_of::<A::Point>();
+        bytes.div_ceil(size_of::<A::Sum>())
     }
 }
 
-impl Convolve<Float32> for Winograd {
+impl<A: Points> Convolve<A> for Winograd<A> {
     fn algorithm(&self) -> Algorithm {
         Algorithm::Winograd
     }
 
     fn scratch(&self) -> usize {
-        POINTS * (self.inputs.plane + plane(self.block, self.width()))
+        self.room() + POINTS * plane::<A::Sum>(self.block, self.widths()[1])
     }
 
     fn operations(&self) -> u64 {
@@ -161,10 +199,10 @@ impl Convolve<Float32> for Winograd {
     fn run<'a>(
         &'a self,
         images: usize,
-        input: &[f32],
-        output: &mut [f32],
-        sums: &mut [f32],
-        post: Post<'a>,
+        input: &[A::In],
+        output: &mut [A::In],
+        sums: &mut [A::Sum],
+        post: A::Post<'a>,
     ) {
         let outputs = self.to.channels;
         let places = &self.places.offsets()[..images * self.to.height * self.to.width];
@@ -173,90 +211,54 @@ impl Convolve<Float32> for Winograd {
         let tiles = &self.inputs.tiles.offsets()[..images * each];
         assert!(input.len() >= self.inputs.reach && output.len() >= self.reach);
         assert!(sums.len() >= self.scratch());
-        assert!(Float32::covers(&post, places.len(), outputs));
-        let (inputs, apart_inside) = (self.inputs.channels, self.inputs.plane);
-        let (inside, sums) = sums.split_at_mut(POINTS * apart_inside);
-        let lanes = self.kernels.kernels.lanes;
+        assert!(A::covers(&post, places.len(), outputs));
+        let (points, sums) = sums.split_at_mut(self.room());
+        let points = points.as_mut_ptr().cast::<A::Point>();
+        let [lanes, width] = self.widths();
         for (start, tiles) in (0..).step_by(self.block).zip(tiles.chunks(self.block)) {
-            // SAFETY, here and below: `kernels` belongs to an instruction set that the processor has (`float32`). `reach` was
-            // computed from all tiles and places, and was just compared, as was `covers`; the scratch has room for a block.
-            unsafe {
-                (self.kernels.winograd.to_points)(&self.inputs.points(input, tiles, inside));
-            }
-            for channel in (0..outputs).step_by(self.width()) {
-                let channels = self.width().min(outputs - channel);
+            // SAFETY, here and below: the functions belong to an instruction set that the processor has. `reach` was computed from
+            // all tiles and places, and was just compared, as was `covers`; the scratch has room for a block's points and for its
+            // sums, and is for numbers no less aligned than points; `packed` has made sure of the weights.
+            unsafe { A::to_points(self.functions, &self.inputs.points(input, tiles, points)) };
+            for channel in (0..outputs).step_by(width) {
+                let channels = width.min(outputs - channel);
                 let vectors = channels.div_ceil(lanes);
-                let filled = vectors * lanes;
-                let weights = &self.weights.as_slice()[channel * POINTS * inputs..]
-                    [..POINTS * inputs * filled];
-                let apart = plane(self.block, filled);
-                for point in 0..POINTS {
-                    for (c, chunk) in self.chunks.iter().enumerate() {
-                        let job = Job::<Float32> {
-                            input: inside[point * apart_inside + chunk.start..].as_ptr(),
-                            taps: &self.inputs.rows[..tiles.len()],
-                            segments: &[Segment {
-                                offset: 0,
-                                steps: chunk.len(),
-                            }],
-                            weights: weights[(point * inputs + chunk.start) * filled..].as_ptr(),
-                            sums: sums[point * apart..].as_mut_ptr(),
-                            first: c == 0,
-                            // The sums are whole after the last chunk, and are left where they are.
-                            last: false,
-                            out: output.as_mut_ptr(),
-                            places,
-                            pixel: 0,
-                            channel,
-                            channels,
-                            post,
-                        };
-                        // SAFETY: see above.
-                        unsafe { (self.kernels.kernels.panels[vectors - 1])(&job) };
-                    }
-                }
+                let weights = channel * POINTS * self.inputs.channels;
+                let plane = plane::<A::Sum>(self.block, vectors * lanes);
                 // SAFETY: see above.
                 unsafe {
-                    (self.kernels.winograd.from_points)(&FromPoints {
-                        sums: sums.as_ptr(),
-                        plane: apart,
-                        first: start,
-                        count: tiles.len(),
-                        grid: [grid.height, grid.width],
-                        size: [self.to.height, self.to.width],
-                        vectors,
-                        channel,
-                        channels,
-                        out: output.as_mut_ptr(),
-                        places,
-                        post,
-                    });
+                    A::products(
+                        self.functions,
+                        &Products {
+                            points,
+                            rows: &self.inputs.rows[..tiles.len()],
+                            planes: [self.inputs.plane, plane],
+                            inputs: self.inputs.channels,
+                            weights: self.weights.as_slice()[weights..].as_ptr(),
+                            vectors,
+                            sums: sums.as_mut_ptr(),
+                            post,
+                        },
+                    );
+                    A::from_points(
+                        self.functions,
+                        &FromPoints {
+                            sums: sums.as_ptr(),
+                            plane,
+                            first: start,
+                            count: tiles.len(),
+                            grid: [grid.height, grid.width],
+                            size: [self.to.height, self.to.width],
+                            vectors,
+                            channel,
+                            channels,
+                            out: output.as_mut_ptr(),
+                            places,
+                            post,
+                        },
+                    );
                 }
             }
         }
     }
-}
-
-/// `G g G'` of every kernel, in the order of [`Winograd::weights`].
-fn pack(
-    of: &'static FloatKernels,
-    kernels: Kernels3x3<'_>,
-    [inputs, outputs]: [usize; 2],
-) -> Buffer<f32> {
-    let (lanes, width) = (of.kernels.lanes, of.kernels.lanes * of.kernels.panels.len());
-    let mut packed = Buffer::new(POINTS * inputs * outputs.next_multiple_of(lanes));
-    let panels = packed.as_mut().par_chunks_mut(POINTS * inputs * width);
-    panels.enumerate().for_each(|(panel, points)| {
-        let channels = width.min(outputs - panel * width);
-        let job = KernelsToPoints {
-            kernels,
-            outputs: [panel * width, channels],
-            inputs,
-            filled: channels.next_multiple_of(lanes),
-            points,
-        };
-        // SAFETY: `of` belongs to an instruction set that the processor has (`float32`).
-        unsafe { (of.winograd.kernels_to_points)(job) };
-    });
-    packed
 }

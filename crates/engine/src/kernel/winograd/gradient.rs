@@ -37,7 +37,7 @@ impl WeightGradient {
         let block = BLOCK.min(group * each);
         Self {
             kernels,
-            inputs: Side::inputs(from, (&window, to.shape), group, block),
+            inputs: Side::inputs::<f32>(from, (&window, to.shape), group, block),
             outputs: Side::gradients(to, group, block),
             each,
         }
@@ -65,17 +65,20 @@ impl WeightGradient {
         let (inputs, outputs) = (&self.inputs, &self.outputs);
         assert!(x.len() >= inputs.reach && dy.len() >= outputs.reach);
         assert!(sums.len() >= self.sums());
+        assert!(scratch.len() >= self.scratch());
         let (points, of_points) = scratch.split_at_mut(POINTS * inputs.plane);
         let tiles = [inputs, outputs].map(|side| &side.tiles.offsets()[..images * self.each]);
         let blocks = tiles[0].chunks(BLOCK).zip(tiles[1].chunks(BLOCK));
         for (block, (tiles, of_tiles)) in blocks.enumerate() {
             // SAFETY: `kernels` belongs to an instruction set that the processor has (`float32`). `reach`, computed from all
-            // tiles, and the lengths of what is written were compared above and in `points`.
+            // tiles, and the lengths of what is written were compared above.
             unsafe {
-                (self.kernels.winograd.to_points)(&inputs.points(x, tiles, points));
-                (self.kernels.winograd.gradient_to_points)(
-                    &outputs.points(dy, of_tiles, of_points),
-                );
+                (self.kernels.winograd.to_points)(&inputs.points(x, tiles, points.as_mut_ptr()));
+                (self.kernels.winograd.gradient_to_points)(&outputs.points(
+                    dy,
+                    of_tiles,
+                    of_points.as_mut_ptr(),
+                ));
                 (self.kernels.winograd.outer)(&Outer {
                     points: [points.as_ptr(), of_points.as_ptr()],
                     planes: [inputs.plane, outputs.plane],

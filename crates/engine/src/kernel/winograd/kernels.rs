@@ -3,7 +3,8 @@
 // Constant bounds, as in `tile.rs`.
 #![allow(clippy::needless_range_loop)]
 
-use super::{A, B, PATCH, POINTS};
+use super::float::{A, B};
+use super::{PATCH, POINTS};
 
 /// Kernels at a time: the widest register of float64.
 const SOME: usize = 8;

@@ -1,9 +1,12 @@
 //! A map of which tiles are taken to their points, and where the points lie.
 
 use super::transform::ToPoints;
-use super::{CHANNELS, PATCH, POINTS, TILE, grid};
+use super::{PATCH, TILE, grid};
 use crate::layout::{Layout, Table};
 use crate::shape::{Shape, Window};
+
+/// Bytes in a cache line.
+const LINE: usize = 64;
 
 /// See the module's header.
 pub(super) struct Side {
@@ -22,8 +25,8 @@ pub(super) struct Side {
 }
 
 impl Side {
-    /// The input of a convolution to maps of shape `to`, blocks having up to `block` tiles.
-    pub fn inputs(
+    /// The input of a convolution to maps of shape `to`, blocks having up to `block` tiles, a point's values being `P`.
+    pub fn inputs<P>(
         layout: &Layout,
         (window, to): (&Window, Shape),
         group: usize,
@@ -35,7 +38,7 @@ impl Side {
             ..*window
         };
         let tiles = Table::first_taps(layout, &patches, grid(to), group);
-        Self::new(layout, tiles, PATCH, block)
+        Self::new::<P>(layout, tiles, PATCH, block)
     }
 
     /// The gradient of the output, likewise.
@@ -44,35 +47,39 @@ impl Side {
         let tiles = Table::new(layout.image(), [grid.height, grid.width], group, |y, x| {
             layout.pixel(y * TILE, x * TILE)
         });
-        Self::new(layout, tiles, TILE, block)
+        Self::new::<f32>(layout, tiles, TILE, block)
     }
 
     /// `patch` pixels in each direction from each tile's first.
-    fn new(layout: &Layout, tiles: Table, patch: usize, block: usize) -> Self {
+    fn new<P>(layout: &Layout, tiles: Table, patch: usize, block: usize) -> Self {
         let channels = layout.shape.channels;
         // As far apart as the pixels of a map, and for the same reason.
-        let distance = Layout::new(Shape::new(channels, 1, block), size_of::<f32>()).pitch;
+        let distance = Layout::new(Shape::new(channels, 1, block), size_of::<P>()).pitch;
         Self {
             channels,
             row: layout.row(),
             pitch: layout.pitch,
             rows: (0..block).map(|tile| (tile * distance) as u32).collect(),
-            plane: plane(block, distance),
+            plane: plane::<P>(block, distance),
             reach: tiles.largest() + (patch - 1) * (layout.row() + layout.pitch) + channels,
             tiles,
         }
     }
 
-    /// What takes some of the tiles of `map` to `points`. Panics where there is too little room for a block.
-    pub fn points<'a>(&'a self, map: &[f32], tiles: &'a [u32], points: &mut [f32]) -> ToPoints<'a> {
-        assert!(points.len() >= POINTS * self.plane);
+    /// What takes some of the tiles of `map` to `points`.
+    pub fn points<'a, T, P>(
+        &'a self,
+        map: &[T],
+        tiles: &'a [u32],
+        points: *mut P,
+    ) -> ToPoints<'a, T, P> {
         ToPoints {
             input: map.as_ptr(),
             tiles,
             row: self.row,
             pitch: self.pitch,
             channels: self.channels,
-            points: points.as_mut_ptr(),
+            points,
             plane: self.plane,
             rows: &self.rows,
         }
@@ -81,6 +88,6 @@ impl Side {
 
 /// Elements from a point's values of a block of tiles to the next one's, each tile having so many. A line more than there are, so that
 /// the same place of all points is not in the same set of the cache.
-pub(super) fn plane(block: usize, each: usize) -> usize {
-    block * each + CHANNELS
+pub(super) fn plane<P>(block: usize, each: usize) -> usize {
+    block * each + LINE / size_of::<P>()
 }

@@ -3,15 +3,16 @@
 // Constant bounds, as in `tile.rs`.
 #![allow(clippy::needless_range_loop)]
 
-use super::{A, B, KernelsToPoints, PATCH, POINTS, PointsToKernels, TILE};
+use super::float::{A, B};
+use super::{KernelsToPoints, PATCH, POINTS, PointsToKernels, TILE};
 use crate::kernel::float::Floats;
 use crate::kernel::tile::{place, unrolled};
-use crate::kernel::{At, Lanes, Post};
+use crate::kernel::{Arithmetic, At, Float32, Lanes};
 
 /// A block of tiles, of the input (`B' d B`) or of the output's gradient (`A dY A'`).
-pub(crate) struct ToPoints<'a> {
+pub(crate) struct ToPoints<'a, T, P> {
     /// The input map.
-    pub input: *const f32,
+    pub input: *const T,
     /// For each tile its first input pixel.
     pub tiles: &'a [u32],
     /// Distance of an input pixel to the one below it.
@@ -21,7 +22,7 @@ pub(crate) struct ToPoints<'a> {
     /// Input channels, whole registers of them.
     pub channels: usize,
     /// `[point][tile][channel]`.
-    pub points: *mut f32,
+    pub points: *mut P,
     /// Distance of a point's values to the next point's.
     pub plane: usize,
     /// Where each tile's channels begin in a plane.
@@ -29,9 +30,9 @@ pub(crate) struct ToPoints<'a> {
 }
 
 /// `A' m A` of a panel of a block of tiles, and the epilogue.
-pub(crate) struct FromPoints<'a> {
+pub(crate) struct FromPoints<'a, A: Arithmetic> {
     /// `[point][tile][vector][lane]`.
-    pub sums: *const f32,
+    pub sums: *const A::Sum,
     /// Distance of a point's sums to the next point's.
     pub plane: usize,
     /// Number of the block's first tile, counted through (image, row, column).
@@ -49,11 +50,23 @@ pub(crate) struct FromPoints<'a> {
     /// Output channels from there on.
     pub channels: usize,
     /// The output map.
-    pub out: *mut f32,
+    pub out: *mut A::In,
     /// For each output pixel its place there.
     pub places: &'a [u32],
     /// For the epilogue.
-    pub post: Post<'a>,
+    pub post: A::Post<'a>,
+}
+
+impl<A: Arithmetic> FromPoints<'_, A> {
+    /// Of a tile of the block, the part inside the map: the number of its first pixel, and how many rows and columns it has.
+    #[inline(always)]
+    pub fn part(&self, tile: usize) -> (usize, [usize; 2]) {
+        let ([down, across], [height, width]) = (self.grid, self.size);
+        let number = self.first + tile;
+        let (top, left) = (number / across % down * TILE, number % across * TILE);
+        let first = (number / (down * across) * height + top) * width + left;
+        (first, [TILE.min(height - top), TILE.min(width - left)])
+    }
 }
 
 /// Sums of products over a block of tiles.
@@ -74,10 +87,10 @@ pub(crate) struct Outer<'a> {
 
 /// An instruction set's transforms. Unsafe as [`Lanes`] is, and the pointers must reach as far as the fields say.
 pub(crate) struct Transforms {
-    pub to_points: unsafe fn(&ToPoints<'_>),
-    pub from_points: unsafe fn(&FromPoints<'_>),
+    pub to_points: unsafe fn(&ToPoints<'_, f32, f32>),
+    pub from_points: unsafe fn(&FromPoints<'_, Float32>),
     /// `A dY A'`, of tiles of the output's gradient.
-    pub gradient_to_points: unsafe fn(&ToPoints<'_>),
+    pub gradient_to_points: unsafe fn(&ToPoints<'_, f32, f32>),
     pub outer: unsafe fn(&Outer<'_>),
     pub kernels_to_points: unsafe fn(KernelsToPoints<'_>),
     pub points_to_kernels: unsafe fn(PointsToKernels<'_>),
@@ -135,7 +148,7 @@ impl Patch for Gradients {
 /// # Safety
 /// See [`Transforms`].
 #[inline(always)]
-pub(in crate::kernel) unsafe fn to_points<F: Floats, P: Patch>(job: &ToPoints<'_>) {
+pub(in crate::kernel) unsafe fn to_points<F: Floats, P: Patch>(job: &ToPoints<'_, f32, f32>) {
     // SAFETY: the caller's promise.
     unsafe {
         let by = Constants::<F>::new();
@@ -237,18 +250,12 @@ unsafe fn outer_tile<F: Floats, const ROWS: usize, const V: usize>(
 /// # Safety
 /// See [`Transforms`].
 #[inline(always)]
-pub(in crate::kernel) unsafe fn from_points<F: Floats>(job: &FromPoints<'_>) {
+pub(in crate::kernel) unsafe fn from_points<F: Floats>(job: &FromPoints<'_, Float32>) {
     // SAFETY: the caller's promise; pixels outside the map, of which there are none to a place, are left out.
     unsafe {
         let by = Constants::<F>::new();
-        let ([down, across], [height, width]) = (job.grid, job.size);
         for tile in 0..job.count {
-            let number = job.first + tile;
-            let (image, top, left) = (
-                number / (down * across),
-                number / across % down * TILE,
-                number % across * TILE,
-            );
+            let (first, [height, width]) = job.part(tile);
             for vector in 0..job.vectors {
                 let from = job.sums.add((tile * job.vectors + vector) * F::LANES);
                 let mut half = [[F::splat(0.0); PATCH]; TILE];
@@ -263,13 +270,12 @@ pub(in crate::kernel) unsafe fn from_points<F: Floats>(job: &FromPoints<'_>) {
                     }
                 }
                 let beside = vector * F::LANES;
-                for y in 0..TILE.min(height - top) {
+                for y in 0..height {
                     let row = by.of_sums(half[y]);
-                    let first = (image * height + top + y) * width + left;
                     for x in 0..TILE {
-                        if x < width - left {
+                        if x < width {
                             let at = At {
-                                pixel: first + x,
+                                pixel: first + y * job.size[1] + x,
                                 channel: job.channel + beside,
                                 count: F::LANES.min(job.channels - beside),
                             };
@@ -392,17 +398,17 @@ macro_rules! transforms {
     ($(#[$features:meta])? $name:ident, $floats:ty, rows $rows:literal) => {
         pub(super) static $name: $crate::kernel::winograd::Transforms = {
             $(#[$features])?
-            unsafe fn to_points(job: &$crate::kernel::winograd::ToPoints<'_>) {
+            unsafe fn to_points(job: &$crate::kernel::winograd::ToPoints<'_, f32, f32>) {
                 // SAFETY: the caller's promise, see `Transforms`.
                 unsafe { $crate::kernel::winograd::to_points::<$floats, $crate::kernel::winograd::Inputs>(job) }
             }
             $(#[$features])?
-            unsafe fn from_points(job: &$crate::kernel::winograd::FromPoints<'_>) {
+            unsafe fn from_points(job: &$crate::kernel::winograd::FromPoints<'_, $crate::kernel::Float32>) {
                 // SAFETY: as above.
                 unsafe { $crate::kernel::winograd::from_points::<$floats>(job) }
             }
             $(#[$features])?
-            unsafe fn gradient_to_points(job: &$crate::kernel::winograd::ToPoints<'_>) {
+            unsafe fn gradient_to_points(job: &$crate::kernel::winograd::ToPoints<'_, f32, f32>) {
                 // SAFETY: as above.
                 unsafe { $crate::kernel::winograd::to_points::<$floats, $crate::kernel::winograd::Gradients>(job) }
             }
