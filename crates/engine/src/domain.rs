@@ -50,28 +50,48 @@ impl Default for IntegerArithmetic {
     }
 }
 
+/// What a program computes by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct By {
+    /// The processor has it.
+    pub isa: Isa,
+    /// That of real numbers.
+    pub algorithm: Algorithm,
+    /// That of whole numbers.
+    pub arithmetic: IntegerArithmetic,
+}
+
+/// A convolution by its definition.
+fn by_definition<D: Domain>(
+    by: &By,
+    geometry: Geometry,
+    weights: &[Vec<D::Weight>],
+    maps: Maps<'_>,
+) -> Box<dyn Convolve<D>> {
+    Box::new(Convolution::new(D::kernels(by), geometry, weights, maps))
+}
+
 /// A kind of numbers.
 pub(crate) trait Domain: Arithmetic {
     /// What a node does with its sums.
     type Finish: Send + Sync;
 
-    fn kernels(isa: Isa, arithmetic: IntegerArithmetic) -> &'static Kernels<Self>;
-    /// What a convolution between such shapes is computed by where `asked` says how. By its definition, unless these are real
-    /// numbers.
-    fn algorithm(asked: Algorithm, conv: &Conv, from: Shape, to: Shape) -> Algorithm {
-        let _ = (asked, conv, from, to);
+    fn kernels(by: &By) -> &'static Kernels<Self>;
+    /// What a convolution between such shapes may be computed by: its input's border is made for that.
+    fn algorithm(by: &By, conv: &Conv, from: Shape, to: Shape) -> Algorithm {
+        let _ = (by, conv, from, to);
         Algorithm::Direct
     }
-    /// A convolution by an algorithm that [`Domain::algorithm`] named.
+    /// A convolution by the algorithm that [`Domain::algorithm`] named, or by its definition.
     fn convolution(
-        kernels: (&'static Kernels<Self>, Isa),
+        by: &By,
         algorithm: Algorithm,
         geometry: Geometry,
         weights: &[Vec<Self::Weight>],
         maps: Maps<'_>,
     ) -> Box<dyn Convolve<Self>> {
         debug_assert_eq!(algorithm, Algorithm::Direct);
-        Box::new(Convolution::new(kernels.0, geometry, weights, maps))
+        by_definition(by, geometry, weights, maps)
     }
     /// # Errors
     /// [`Error::Code`] where the node cannot be computed in these numbers.
@@ -121,21 +141,21 @@ pub(crate) struct FloatFinish {
 impl Domain for Float32 {
     type Finish = FloatFinish;
 
-    fn kernels(isa: Isa, _: IntegerArithmetic) -> &'static Kernels<Self> {
-        &float32(isa).kernels
+    fn kernels(by: &By) -> &'static Kernels<Self> {
+        &float32(by.isa).kernels
     }
 
-    fn algorithm(asked: Algorithm, conv: &Conv, from: Shape, to: Shape) -> Algorithm {
-        match asked {
+    fn algorithm(by: &By, conv: &Conv, from: Shape, to: Shape) -> Algorithm {
+        match by.algorithm {
             Algorithm::Winograd if conv.groups == 1 && fits_winograd(&conv.window, from, to) => {
-                asked
+                Algorithm::Winograd
             }
             _ => Algorithm::Direct,
         }
     }
 
     fn convolution(
-        (kernels, isa): (&'static Kernels<Self>, Isa),
+        by: &By,
         algorithm: Algorithm,
         geometry: Geometry,
         weights: &[Vec<f32>],
@@ -144,9 +164,9 @@ impl Domain for Float32 {
         match (algorithm, weights) {
             (Algorithm::Winograd, [weights]) => {
                 let taps = Kernels3x3::of(weights, geometry.inputs);
-                Box::new(Winograd::new(float32(isa), taps, geometry.window, maps))
+                Box::new(Winograd::new(float32(by.isa), taps, geometry.window, maps))
             }
-            _ => Box::new(Convolution::new(kernels, geometry, weights, maps)),
+            _ => by_definition(by, geometry, weights, maps),
         }
     }
 
@@ -265,8 +285,8 @@ fn larger(x: f32, y: f32) -> f32 {
 impl Domain for Simulated {
     type Finish = Epilogue;
 
-    fn kernels(isa: Isa, _: IntegerArithmetic) -> &'static Kernels<Self> {
-        simulated(isa)
+    fn kernels(by: &By) -> &'static Kernels<Self> {
+        simulated(by.isa)
     }
 
     /// Always with the exact arithmetic: what other arithmetic does to the codes is seen by comparing with this.
@@ -331,8 +351,35 @@ impl Domain for Simulated {
 impl Domain for Integer {
     type Finish = Rule;
 
-    fn kernels(isa: Isa, arithmetic: IntegerArithmetic) -> &'static Kernels<Self> {
-        integer(isa, arithmetic.accumulator)
+    fn kernels(by: &By) -> &'static Kernels<Self> {
+        integer(by.isa, by.arithmetic.accumulator)
+    }
+
+    fn algorithm(by: &By, conv: &Conv, from: Shape, to: Shape) -> Algorithm {
+        // Which products are paired with saturation is a matter of the definition alone.
+        let may = by.arithmetic.accumulator == Accumulator::Wide
+            && Winograd::<Integer>::has_functions(by.isa);
+        match may && conv.groups == 1 && fits_winograd(&conv.window, from, to) {
+            true => Algorithm::Winograd,
+            false => Algorithm::Direct,
+        }
+    }
+
+    fn convolution(
+        by: &By,
+        algorithm: Algorithm,
+        geometry: Geometry,
+        weights: &[Vec<i8>],
+        maps: Maps<'_>,
+    ) -> Box<dyn Convolve<Self>> {
+        let winograd = match algorithm {
+            Algorithm::Winograd => Winograd::whole(by.isa, weights, geometry.window, maps),
+            Algorithm::Direct => None,
+        };
+        match winograd {
+            Some(winograd) => Box::new(winograd),
+            None => by_definition(by, geometry, weights, maps),
+        }
     }
 
     fn finish(around: Surroundings<'_>, arithmetic: IntegerArithmetic) -> Result<Rule, Error> {

@@ -12,7 +12,7 @@ mod variant;
 
 use std::ops::Range;
 
-use crate::domain::{Domain, IntegerArithmetic};
+use crate::domain::{By, Domain, IntegerArithmetic};
 use crate::error::Error;
 use crate::exact;
 use crate::graph::Graph;
@@ -167,18 +167,22 @@ impl Program {
             group => group,
         };
         let group = (group, options.large);
-        let kernels = (isa, options.convolution);
-        let exact = IntegerArithmetic::default();
+        let by = By {
+            isa,
+            algorithm: options.convolution,
+            arithmetic: IntegerArithmetic::default(),
+        };
         let numbers = match options.execution {
-            _ if !graph.is_quantized() => Numbers::Float(Typed::new(graph, kernels, group, exact)?),
+            _ if !graph.is_quantized() => Numbers::Float(Typed::new(graph, by, group)?),
             Execution::Auto if exact::check(&graph).is_ok() => {
-                Numbers::Integer(Typed::new(graph, kernels, group, exact)?)
+                Numbers::Integer(Typed::new(graph, by, group)?)
             }
             Execution::Simulate | Execution::Auto => {
-                Numbers::Simulated(Typed::new(graph, kernels, group, exact)?)
+                Numbers::Simulated(Typed::new(graph, by, group)?)
             }
             Execution::Integer(arithmetic) => {
-                Numbers::Integer(Typed::new(graph, kernels, group, arithmetic)?)
+                let by = By { arithmetic, ..by };
+                Numbers::Integer(Typed::new(graph, by, group)?)
             }
         };
         Ok(Self { isa, numbers })
@@ -343,8 +347,7 @@ impl Program {
         }
     }
 
-    /// Takes the node number `node` from `graph`, which differs from the program's own in weights alone. For float32 and for
-    /// [`Execution::Simulate`].
+    /// Takes the node number `node` from `graph`, which differs from the program's own in weights alone.
     ///
     /// # Errors
     /// [`Error::Shape`] where the graph has other values, or codes where there were none.
@@ -362,11 +365,10 @@ impl Program {
     }
 
     fn renew_nodes(&mut self, graph: Graph, nodes: Range<usize>) -> Result<(), Error> {
-        let isa = self.isa;
         match &mut self.numbers {
-            Numbers::Float(typed) => typed.renew(graph, nodes, isa),
-            Numbers::Simulated(typed) => typed.renew(graph, nodes, isa),
-            Numbers::Integer(typed) => typed.renew(graph, nodes, isa),
+            Numbers::Float(typed) => typed.renew(graph, nodes),
+            Numbers::Simulated(typed) => typed.renew(graph, nodes),
+            Numbers::Integer(typed) => typed.renew(graph, nodes),
         }
     }
 }

@@ -3,12 +3,12 @@
 use std::ops::Range;
 
 use crate::buffer::Buffer;
-use crate::domain::{Domain, IntegerArithmetic};
+use crate::domain::{By, Domain};
 use crate::epilogue::Surroundings;
 use crate::error::{Error, expect};
 use crate::gather::Gather;
 use crate::graph::{Clip, Code, Conv, Graph, Op, Placed};
-use crate::kernel::{Algorithm, Body, Convolve, Geometry, Isa, Kernels, Maps, whole_tiles, wide};
+use crate::kernel::{Algorithm, Body, Convolve, Geometry, Maps, whole_tiles, wide};
 use crate::layout::{Layout, Table};
 use crate::plan::{self, Plan, plan};
 use crate::pool::{self, Counts, Map, Part};
@@ -20,8 +20,7 @@ pub(crate) struct Typed<D: Domain> {
     pub input: Shape,
     pub output: Shape,
     pub group: usize,
-    isa: Isa,
-    algorithm: Algorithm,
+    by: By,
     /// Nodes that run image by image.
     early: usize,
     layouts: Vec<Layout>,
@@ -92,14 +91,8 @@ const PORTION: usize = 1024;
 impl<D: Domain> Typed<D> {
     /// Compiles `graph` for `group` images at once, the nodes up to the last that makes a value of `large` elements or more
     /// for one. The weights are copied into packed form and the graph's own freed one by one.
-    pub fn new(
-        graph: Graph,
-        (isa, algorithm): (Isa, Algorithm),
-        (group, large): (usize, usize),
-        arithmetic: IntegerArithmetic,
-    ) -> Result<Self, Error> {
-        let kernels = (D::kernels(isa, arithmetic), isa);
-        let layouts = layouts::<D>(&graph, algorithm);
+    pub fn new(graph: Graph, by: By, (group, large): (usize, usize)) -> Result<Self, Error> {
+        let layouts = layouts::<D>(&graph, &by);
         for (value, layout) in layouts.iter().enumerate() {
             let elements = layout.image().checked_mul(group);
             if elements.is_none_or(|n| n > u32::MAX as usize - SLACK) {
@@ -136,12 +129,10 @@ impl<D: Domain> Typed<D> {
         let mut steps: Vec<Step<D>> = Vec::with_capacity(graph.nodes.len());
         for (node, placed) in graph.nodes.into_iter().enumerate() {
             let context = Context {
-                kernels,
-                algorithm,
+                by: &by,
                 layouts: &layouts,
                 codes: &codes,
                 images: if node < early { 1 } else { group },
-                arithmetic,
             };
             steps.push(context.step(placed, node + 1)?);
         }
@@ -157,8 +148,7 @@ impl<D: Domain> Typed<D> {
             input,
             output,
             group,
-            isa,
-            algorithm,
+            by,
             early,
             layouts,
             codes,
@@ -227,11 +217,11 @@ impl<D: Domain> Typed<D> {
             for (first, image) in images.chunks_exact(self.input.len()).enumerate() {
                 let one = Images { first, count: 1 };
                 self.enter(one, image, buffers);
-                self.walk(0..self.early, one, buffers, sums.as_mut(), observe);
+                self.walk(0..self.early, one, buffers, sums, observe);
             }
         }
         let rest = self.early..self.steps.len();
-        self.walk(rest, all, buffers, sums.as_mut(), observe);
+        self.walk(rest, all, buffers, sums, observe);
         self.leave(buffers, n, results);
         Ok(())
     }
@@ -265,7 +255,7 @@ impl<D: Domain> Typed<D> {
             images,
             to,
         };
-        wide(self.isa, enter);
+        wide(self.by.isa, enter);
     }
 
     /// Runs some nodes on some images.
@@ -274,7 +264,7 @@ impl<D: Domain> Typed<D> {
         nodes: Range<usize>,
         images: Images,
         buffers: &mut [Buffer<D::In>],
-        sums: &mut [D::Sum],
+        sums: &mut Buffer<D::Sum>,
         observe: &mut dyn FnMut(Seen<'_, D>),
     ) {
         for node in nodes {
@@ -288,7 +278,7 @@ impl<D: Domain> Typed<D> {
         (step, node): (&Step<D>, usize),
         images: Images,
         buffers: &mut [Buffer<D::In>],
-        sums: &mut [D::Sum],
+        sums: &mut Buffer<D::Sum>,
         observe: &mut dyn FnMut(Seen<'_, D>),
     ) {
         let value = node + 1;
@@ -339,7 +329,7 @@ impl<D: Domain> Typed<D> {
     ) {
         let Memory { buffers, sums } = memory;
         let images = Images { first: 0, count };
-        self.walk(node..node + 1, images, buffers, sums.as_mut(), observe);
+        self.walk(node..node + 1, images, buffers, sums, observe);
     }
 
     /// See [`crate::Program::step_as`].
@@ -351,7 +341,7 @@ impl<D: Domain> Typed<D> {
     ) {
         let Memory { buffers, sums } = memory;
         let images = Images { first: 0, count };
-        self.walk_one((step, node), images, buffers, sums.as_mut(), observe);
+        self.walk_one((step, node), images, buffers, sums, observe);
     }
 
     /// See [`crate::Program::operand`].
@@ -366,11 +356,11 @@ impl<D: Domain> Typed<D> {
     }
 
     /// See [`crate::Program::renew`] and [`crate::Program::renew_from`].
-    pub fn renew(&mut self, graph: Graph, nodes: Range<usize>, isa: Isa) -> Result<(), Error> {
+    pub fn renew(&mut self, graph: Graph, nodes: Range<usize>) -> Result<(), Error> {
         // A value's code is in whoever reads it, too, and its zero in borders that are filled already.
         let all_behind = nodes.end == self.steps.len();
         self.codes = self.codes_of(&graph, &nodes, all_behind)?;
-        for (node, step) in self.steps_of(graph, &|node| nodes.contains(&node), isa)? {
+        for (node, step) in self.steps_of(graph, &|node| nodes.contains(&node))? {
             self.steps[node] = step;
         }
         Ok(())
@@ -387,7 +377,7 @@ impl<D: Domain> Typed<D> {
         nodes: &Range<usize>,
         all_behind: bool,
     ) -> Result<Vec<Option<Code>>, Error> {
-        let renewed = layouts::<D>(graph, self.algorithm);
+        let renewed = layouts::<D>(graph, &self.by);
         let codes: Vec<_> = (0..renewed.len()).map(|value| graph.code(value)).collect();
         let fits = |(value, (new, old)): (usize, (&Option<Code>, &Option<Code>))| {
             let is_like = new.is_some() == old.is_some() && D::zero(*new) == D::zero(*old);
@@ -408,10 +398,9 @@ impl<D: Domain> Typed<D> {
         &self,
         graph: Graph,
         wanted: &dyn Fn(usize) -> bool,
-        isa: Isa,
     ) -> Result<Vec<(usize, Step<D>)>, Error> {
         self.codes_of(&graph, &(0..0), false)?;
-        self.steps_of(graph, wanted, isa)
+        self.steps_of(graph, wanted)
     }
 
     /// The nodes that are `wanted`, by their numbers, as `graph` has them, which has the values of this one.
@@ -419,16 +408,12 @@ impl<D: Domain> Typed<D> {
         &self,
         graph: Graph,
         wanted: &dyn Fn(usize) -> bool,
-        isa: Isa,
     ) -> Result<Vec<(usize, Step<D>)>, Error> {
-        let arithmetic = IntegerArithmetic::default();
         let context = Context {
-            kernels: (D::kernels(isa, arithmetic), isa),
-            algorithm: self.algorithm,
+            by: &self.by,
             layouts: &self.layouts,
             codes: &self.codes,
             images: self.group,
-            arithmetic,
         };
         let placed = graph.nodes.into_iter().enumerate();
         let placed = placed.filter(|(node, _)| wanted(*node));
@@ -508,7 +493,7 @@ impl<D: Domain> Typed<D> {
         images: Images,
         buffers: &[Buffer<D::In>],
         (out, value): (&mut [D::In], usize),
-        sums: &mut [D::Sum],
+        sums: &mut Buffer<D::Sum>,
     ) {
         let read = |value: usize| {
             let values = buffers[self.plan.buffer[value]].as_slice();
@@ -523,7 +508,17 @@ impl<D: Domain> Typed<D> {
             Work::Conv(conv) => {
                 let add = step.add.zip(step.places.as_ref());
                 let add = add.map(|(value, places)| (read(value).0, places.offsets()));
-                conv.run(images, input.0, output.0, sums, D::post(finish, add));
+                // Another graph's weights may want more than those that the program was made with.
+                if sums.len() < conv.scratch() {
+                    *sums = Buffer::new(conv.scratch());
+                }
+                conv.run(
+                    images,
+                    input.0,
+                    output.0,
+                    sums.as_mut(),
+                    D::post(finish, add),
+                );
             }
             Work::MaxPool(window) => {
                 let pool = MaxPool::<D> {
@@ -532,7 +527,7 @@ impl<D: Domain> Typed<D> {
                     input,
                     output,
                 };
-                wide(self.isa, pool);
+                wide(self.by.isa, pool);
             }
             Work::AvgPool(window, counts) => {
                 pool::avg_pool::<D>(finish, (window, counts, zero), images, input, output);
@@ -600,14 +595,14 @@ impl<D: Domain> Seen<'_, D> {
 }
 
 /// Every value's layout, its border as wide as its readers need.
-fn layouts<D: Domain>(graph: &Graph, algorithm: Algorithm) -> Vec<Layout> {
+fn layouts<D: Domain>(graph: &Graph, by: &By) -> Vec<Layout> {
     let mut layouts: Vec<Layout> = (0..=graph.nodes.len())
         .map(|value| Layout::new(graph.shape(value), size_of::<D::In>()))
         .collect();
     for placed in &graph.nodes {
         if let Op::Conv(conv) = &placed.node.op {
             let layout = &mut layouts[placed.input];
-            let makes = match D::algorithm(algorithm, conv, layout.shape, placed.shape) {
+            let makes = match D::algorithm(by, conv, layout.shape, placed.shape) {
                 Algorithm::Direct => placed.shape,
                 Algorithm::Winograd => whole_tiles(placed.shape),
             };
@@ -618,19 +613,17 @@ fn layouts<D: Domain>(graph: &Graph, algorithm: Algorithm) -> Vec<Layout> {
 }
 
 /// What a step is made of besides its node.
-struct Context<'a, D: Domain> {
-    kernels: (&'static Kernels<D>, Isa),
-    algorithm: Algorithm,
+struct Context<'a> {
+    by: &'a By,
     layouts: &'a [Layout],
     codes: &'a [Option<Code>],
     /// Images at once.
     images: usize,
-    arithmetic: IntegerArithmetic,
 }
 
-impl<D: Domain> Context<'_, D> {
+impl Context<'_> {
     /// The step that makes `value`.
-    fn step(&self, placed: Placed, value: usize) -> Result<Step<D>, Error> {
+    fn step<D: Domain>(&self, placed: Placed, value: usize) -> Result<Step<D>, Error> {
         let Placed {
             mut node,
             input,
@@ -651,7 +644,7 @@ impl<D: Domain> Context<'_, D> {
             shape: from.shape,
             channels: to.shape.channels,
         };
-        let finish = D::finish(around, self.arithmetic)?;
+        let finish = D::finish(around, self.by.arithmetic)?;
         let work = match &node.op {
             Op::Conv(conv) => {
                 let weights = D::weights(around, conv)?;
@@ -661,19 +654,13 @@ impl<D: Domain> Context<'_, D> {
                     groups: conv.groups,
                     window: conv.window,
                 };
-                let algorithm = D::algorithm(self.algorithm, conv, from.shape, to.shape);
+                let algorithm = D::algorithm(self.by, conv, from.shape, to.shape);
                 let maps = Maps {
                     from,
                     to,
                     group: self.images,
                 };
-                Work::Conv(D::convolution(
-                    self.kernels,
-                    algorithm,
-                    geometry,
-                    &weights,
-                    maps,
-                ))
+                Work::Conv(D::convolution(self.by, algorithm, geometry, &weights, maps))
             }
             Op::MaxPool(window) => Work::MaxPool(*window),
             Op::AvgPool { window, counted } => {

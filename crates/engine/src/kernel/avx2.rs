@@ -9,7 +9,7 @@ use crate::kernel::float::{CHUNK, FloatKernels, Floats, peak_rounds};
 use crate::kernel::integer::{Constants, Integers, Whole, kernels};
 use crate::kernel::simulated::{self, Simulate};
 use crate::kernel::tile::{depthwise_fn, panel_fn};
-use crate::kernel::winograd::transforms;
+use crate::kernel::winograd::{Modular, Words, transforms, word_kernels};
 use crate::kernel::{Integer, Kernels, Simulated};
 use crate::shifted::Sum;
 
@@ -469,3 +469,72 @@ pub(super) static INTEGER_VNNI: [Kernels<Integer>; 2] = [
     kernels(8, 6, &[vnni_1, vnni_2], vnni_depthwise),
     kernels(8, 6, &[saturating_1, saturating_2], saturating_depthwise),
 ];
+
+/// 16 words.
+#[derive(Clone, Copy)]
+pub(super) struct Words256;
+
+impl Words for Words256 {
+    type Register = __m256i;
+    const LANES: usize = 16;
+
+    // SAFETY, for all of these: the caller is compiled for AVX2, and its pointers reach.
+    #[inline(always)]
+    unsafe fn load(from: *const u8) -> __m256i {
+        unsafe { _mm256_cvtepu8_epi16(_mm_loadu_si128(from.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn store(to: *mut i16, x: __m256i) {
+        unsafe { _mm256_storeu_si256(to.cast(), x) }
+    }
+    #[inline(always)]
+    unsafe fn add(x: __m256i, y: __m256i) -> __m256i {
+        unsafe { _mm256_add_epi16(x, y) }
+    }
+    #[inline(always)]
+    unsafe fn sub(x: __m256i, y: __m256i) -> __m256i {
+        unsafe { _mm256_sub_epi16(x, y) }
+    }
+    #[inline(always)]
+    unsafe fn twice(x: __m256i) -> __m256i {
+        unsafe { _mm256_slli_epi16::<1>(x) }
+    }
+    #[inline(always)]
+    unsafe fn four_times(x: __m256i) -> __m256i {
+        unsafe { _mm256_slli_epi16::<2>(x) }
+    }
+}
+
+impl Modular for Exact {
+    // SAFETY, for all of these: as for its other functions.
+    #[inline(always)]
+    unsafe fn dot_words(sums: __m256i, x: __m256i, y: __m256i) -> __m256i {
+        unsafe { Self::dot_pairs(sums, x, y) }
+    }
+    #[inline(always)]
+    unsafe fn sub(x: __m256i, y: __m256i) -> __m256i {
+        unsafe { _mm256_sub_epi32(x, y) }
+    }
+    #[inline(always)]
+    unsafe fn twice(x: __m256i) -> __m256i {
+        unsafe { _mm256_slli_epi32::<1>(x) }
+    }
+    #[inline(always)]
+    unsafe fn four_times(x: __m256i) -> __m256i {
+        unsafe { _mm256_slli_epi32::<2>(x) }
+    }
+    #[inline(always)]
+    unsafe fn multiply(x: __m256i, y: __m256i) -> __m256i {
+        unsafe { _mm256_mullo_epi32(x, y) }
+    }
+    #[inline(always)]
+    unsafe fn shift_right(x: __m256i, by: i32) -> __m256i {
+        unsafe { _mm256_sra_epi32(x, _mm_cvtsi32_si128(by)) }
+    }
+}
+
+word_kernels!(
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) WORDS,
+    [Words256, Words256], Exact, rows 6
+);

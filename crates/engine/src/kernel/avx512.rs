@@ -4,13 +4,14 @@
 #![cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
+use crate::kernel::avx2::Words256;
 use crate::kernel::doubles::Doubles;
 use crate::kernel::float::{CHUNK, FloatKernels, Floats, peak_rounds};
 use crate::kernel::integer::{Constants, Integers, Whole, kernels};
 use crate::kernel::quarters;
 use crate::kernel::simulated::{self, Simulate};
 use crate::kernel::tile::{depthwise_fn, panel_fn};
-use crate::kernel::winograd::transforms;
+use crate::kernel::winograd::{Modular, Words, transforms, word_kernels};
 use crate::kernel::{Integer, Kernels, Simulated};
 use crate::shifted::Sum;
 
@@ -441,3 +442,72 @@ pub(super) static INTEGER: [Kernels<Integer>; 2] = [
         quarters::depthwise,
     )),
 ];
+
+/// 32 words.
+#[derive(Clone, Copy)]
+struct Words512;
+
+impl Words for Words512 {
+    type Register = __m512i;
+    const LANES: usize = 32;
+
+    // SAFETY, for all of these: the caller is compiled for AVX-512 BW, and its pointers reach.
+    #[inline(always)]
+    unsafe fn load(from: *const u8) -> __m512i {
+        unsafe { _mm512_cvtepu8_epi16(_mm256_loadu_si256(from.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn store(to: *mut i16, x: __m512i) {
+        unsafe { _mm512_storeu_si512(to.cast(), x) }
+    }
+    #[inline(always)]
+    unsafe fn add(x: __m512i, y: __m512i) -> __m512i {
+        unsafe { _mm512_add_epi16(x, y) }
+    }
+    #[inline(always)]
+    unsafe fn sub(x: __m512i, y: __m512i) -> __m512i {
+        unsafe { _mm512_sub_epi16(x, y) }
+    }
+    #[inline(always)]
+    unsafe fn twice(x: __m512i) -> __m512i {
+        unsafe { _mm512_slli_epi16::<1>(x) }
+    }
+    #[inline(always)]
+    unsafe fn four_times(x: __m512i) -> __m512i {
+        unsafe { _mm512_slli_epi16::<2>(x) }
+    }
+}
+
+impl Modular for Vnni {
+    // SAFETY, for all of these: as for its other functions.
+    #[inline(always)]
+    unsafe fn dot_words(sums: __m512i, x: __m512i, y: __m512i) -> __m512i {
+        unsafe { _mm512_dpwssd_epi32(sums, x, y) }
+    }
+    #[inline(always)]
+    unsafe fn sub(x: __m512i, y: __m512i) -> __m512i {
+        unsafe { _mm512_sub_epi32(x, y) }
+    }
+    #[inline(always)]
+    unsafe fn twice(x: __m512i) -> __m512i {
+        unsafe { _mm512_slli_epi32::<1>(x) }
+    }
+    #[inline(always)]
+    unsafe fn four_times(x: __m512i) -> __m512i {
+        unsafe { _mm512_slli_epi32::<2>(x) }
+    }
+    #[inline(always)]
+    unsafe fn multiply(x: __m512i, y: __m512i) -> __m512i {
+        unsafe { _mm512_mullo_epi32(x, y) }
+    }
+    #[inline(always)]
+    unsafe fn shift_right(x: __m512i, by: i32) -> __m512i {
+        unsafe { _mm512_sra_epi32(x, _mm_cvtsi32_si128(by)) }
+    }
+}
+
+word_kernels!(
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+    pub(super) WORDS,
+    [Words512, Words256], Vnni, rows 12
+);

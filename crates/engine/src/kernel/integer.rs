@@ -190,7 +190,7 @@ pub(super) trait Integers: Copy + Sized + 'static {
     unsafe fn widen(x: Self::Register) -> <Self::Wide as Doubles>::D;
     /// Each rounded to the nearest integer, half to even.
     unsafe fn narrow(x: <Self::Wide as Doubles>::D) -> Self::Register;
-    /// `x + y`, lane by lane.
+    /// `x + y` modulo 2^32, lane by lane.
     unsafe fn add(x: Self::Register, y: Self::Register) -> Self::Register;
     /// `min(max(x, low), high)`, lane by lane.
     unsafe fn clamp(x: Self::Register, low: Self::Register, high: Self::Register)

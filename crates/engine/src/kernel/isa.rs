@@ -5,7 +5,7 @@ use crate::error::Error;
 /// An instruction set that there are kernels for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Isa {
-    /// [`Isa::Avx512`] with BW and VNNI: 64 products of bytes in an instruction.
+    /// [`Isa::Avx512`] with BW, VL and VNNI: 64 products of bytes in an instruction.
     Avx512Vnni,
     /// x86-64 with AVX-512 (F): 32 registers of 16 floats. Integers as [`Isa::Avx2`].
     Avx512,
@@ -85,6 +85,7 @@ impl Isa {
             Self::Avx512Vnni => {
                 Self::Avx512.is_available()
                     && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512vl")
                     && is_x86_feature_detected!("avx512vnni")
             }
             #[cfg(target_arch = "x86_64")]

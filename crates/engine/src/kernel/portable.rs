@@ -6,7 +6,7 @@ use crate::kernel::float::{CHUNK, FloatKernels, Floats, peak_rounds};
 use crate::kernel::integer::{Integers, Whole, kernels};
 use crate::kernel::simulated::{self, Simulate};
 use crate::kernel::tile::{depthwise_fn, panel_fn};
-use crate::kernel::winograd::transforms;
+use crate::kernel::winograd::{Modular, Words, transforms, word_kernels};
 use crate::kernel::{Integer, Kernels, Simulated};
 
 #[derive(Clone, Copy)]
@@ -188,7 +188,7 @@ macro_rules! integers {
             }
             #[inline(always)]
             unsafe fn add(x: [i32; 4], y: [i32; 4]) -> [i32; 4] {
-                std::array::from_fn(|i| x[i] + y[i])
+                std::array::from_fn(|i| x[i].wrapping_add(y[i]))
             }
             #[inline(always)]
             unsafe fn clamp(x: [i32; 4], low: [i32; 4], high: [i32; 4]) -> [i32; 4] {
@@ -229,3 +229,73 @@ pub(super) static INTEGER: [Kernels<Integer>; 2] = [
     kernels(4, 4, &[exact_1, exact_2], exact_depthwise),
     kernels(4, 4, &[saturating_1, saturating_2], saturating_depthwise),
 ];
+
+/// Eight words.
+#[derive(Clone, Copy)]
+struct Eight;
+
+impl Words for Eight {
+    type Register = [i16; 8];
+    const LANES: usize = 8;
+
+    // SAFETY, where there is something to promise: the caller's pointers reach.
+    #[inline(always)]
+    unsafe fn load(from: *const u8) -> [i16; 8] {
+        unsafe { from.cast::<[u8; 8]>().read_unaligned() }.map(i16::from)
+    }
+    #[inline(always)]
+    unsafe fn store(to: *mut i16, x: [i16; 8]) {
+        unsafe { to.cast::<[i16; 8]>().write_unaligned(x) }
+    }
+    #[inline(always)]
+    unsafe fn add(x: [i16; 8], y: [i16; 8]) -> [i16; 8] {
+        std::array::from_fn(|i| x[i] + y[i])
+    }
+    #[inline(always)]
+    unsafe fn sub(x: [i16; 8], y: [i16; 8]) -> [i16; 8] {
+        std::array::from_fn(|i| x[i] - y[i])
+    }
+    #[inline(always)]
+    unsafe fn twice(x: [i16; 8]) -> [i16; 8] {
+        x.map(|x| 2 * x)
+    }
+    #[inline(always)]
+    unsafe fn four_times(x: [i16; 8]) -> [i16; 8] {
+        x.map(|x| 4 * x)
+    }
+}
+
+impl Modular for Exact {
+    #[inline(always)]
+    unsafe fn dot_words(sums: [i32; 4], x: [i32; 4], y: [i32; 4]) -> [i32; 4] {
+        std::array::from_fn(|lane| {
+            let words = |pair: i32| [pair as i16, (pair >> 16) as i16].map(i32::from);
+            let (x, y) = (words(x[lane]), words(y[lane]));
+            sums[lane]
+                .wrapping_add(x[0] * y[0])
+                .wrapping_add(x[1] * y[1])
+        })
+    }
+    #[inline(always)]
+    unsafe fn sub(x: [i32; 4], y: [i32; 4]) -> [i32; 4] {
+        std::array::from_fn(|i| x[i].wrapping_sub(y[i]))
+    }
+    #[inline(always)]
+    unsafe fn twice(x: [i32; 4]) -> [i32; 4] {
+        x.map(|x| x.wrapping_mul(2))
+    }
+    #[inline(always)]
+    unsafe fn four_times(x: [i32; 4]) -> [i32; 4] {
+        x.map(|x| x.wrapping_mul(4))
+    }
+    #[inline(always)]
+    unsafe fn multiply(x: [i32; 4], y: [i32; 4]) -> [i32; 4] {
+        std::array::from_fn(|i| x[i].wrapping_mul(y[i]))
+    }
+    #[inline(always)]
+    unsafe fn shift_right(x: [i32; 4], by: i32) -> [i32; 4] {
+        x.map(|x| x >> by)
+    }
+}
+
+word_kernels!(pub(super) WORDS, [Eight, Eight], Exact, rows 4);

@@ -11,13 +11,14 @@
 //! `[tiles, channels] x [channels, outputs]`.
 //!
 //! The matrices are those of polynomial interpolation (Toom and Cook) at the points 0, a, -a, b, -b and infinity. Real numbers
-//! (`float.rs`) have an `a` and a `b` of small rounding errors.
+//! (`float.rs`) have an `a` and a `b` of small rounding errors; codes (`whole.rs`) have those of Lavin and Gray, 1 and 2, and are exact.
 
 mod float;
 mod gradient;
 mod kernels;
 mod side;
 mod transform;
+mod whole;
 
 use crate::buffer::Buffer;
 use crate::kernel::{Algorithm, Arithmetic, Convolve, Maps};
@@ -32,6 +33,7 @@ pub(super) use transform::{
     FromPoints, Gradients, Inputs, Outer, ToPoints, Transforms, from_points, outer, to_points,
     transforms,
 };
+pub(super) use whole::{Modular, WordKernels, Words, word_kernels, words};
 
 /// Output pixels of a tile, in each direction.
 const TILE: usize = 4;

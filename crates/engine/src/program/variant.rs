@@ -43,14 +43,13 @@ impl Program {
         graph: Graph,
         wanted: &dyn Fn(usize) -> bool,
     ) -> Result<Vec<Variant>, Error> {
-        let isa = self.isa();
         let weighted: Vec<bool> = (graph.nodes.iter())
             .map(|placed| placed.node.op.weights() > 0)
             .collect();
         let wanted = |node: usize| weighted[node] && wanted(node);
         macro_rules! variants {
             ($typed:expr, $kind:ident) => {
-                ($typed.variants(graph, &wanted, isa)?.into_iter())
+                ($typed.variants(graph, &wanted)?.into_iter())
                     .map(|(node, step)| Variant {
                         node,
                         step: Steps::$kind(step),

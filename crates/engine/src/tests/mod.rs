@@ -10,6 +10,7 @@ mod refused;
 mod simulation;
 mod twin;
 mod variants;
+mod whole;
 mod winograd;
 
 use std::sync::Mutex;

@@ -53,7 +53,7 @@ pub(super) fn check(graph: &Graph, arithmetic: IntegerArithmetic) {
 }
 
 /// The same with images that are given. The default arithmetic is simulated too.
-fn check_images(graph: &Graph, images: &[f32], arithmetic: IntegerArithmetic) {
+pub(super) fn check_images(graph: &Graph, images: &[f32], arithmetic: IntegerArithmetic) {
     let expected: Vec<_> = images
         .chunks_exact(graph.input().len())
         .map(|image| twin::codes(graph, image, arithmetic))
@@ -129,7 +129,7 @@ fn every_pair_of_channel_counts_gives_the_twin_s_codes() {
 }
 
 /// Sums so large that only exact arithmetic brings them back: the bias takes each to a few units, which are the codes.
-fn extremes(weights: Vec<f32>, op: Conv, input: Shape) -> (Graph, Vec<f32>) {
+pub(super) fn extremes(weights: Vec<f32>, op: Conv, input: Shape) -> (Graph, Vec<f32>) {
     let code = |quant_min| Code {
         scale: 1.0,
         zero_point: 0,

@@ -341,7 +341,7 @@ fn what_it_is_not_for_is_computed_by_definition() {
 }
 
 #[test]
-fn codes_are_summed_by_definition_whatever_is_asked() {
+fn what_is_asked_of_real_numbers_changes_nothing_in_codes() {
     let graph = super::random::network(27);
     let images = Random(28).vec(2 * graph.input().len());
     for execution in [Execution::Simulate, Execution::Auto] {
