@@ -1,7 +1,7 @@
 //! A network ready to run, wherever it runs: images in, logits out, by as many workers as one likes.
 //!
 //! Values do not depend on how many workers there are or which of them took which images. The engine computes every
-//! image by itself. A burn device computes a batch as a whole, so there a batch has a fixed size, and on the CPU each
+//! image by itself. A burn device computes a batch as a whole, so there its size depends on the network alone, and on the CPU each
 //! worker runs inside a rayon pool of its own with one thread: the flex device splits its work over the pool that it
 //! finds itself in.
 //!
@@ -129,7 +129,7 @@ impl Executable {
         match &self.place {
             Place::Engine(program) => program.group(),
             #[cfg(feature = "burn")]
-            Place::Burn(_) => on_burn::BATCH,
+            Place::Burn(module) => module.batch(),
         }
     }
 
