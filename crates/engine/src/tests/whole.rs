@@ -112,7 +112,7 @@ fn the_largest_inputs_and_weights_of_any_sign_are_summed_exactly() {
         // Black and white, which the transforms make most of.
         images.extend(image.iter().map(|_| random.pick(&[0.0, 255.0])));
         for sign in [false, true] {
-            let board = |i: usize| ((i / 8 + i % 8) % 2 == 0) != sign;
+            let board = |i: usize| (i / 8 + i % 8).is_multiple_of(2) != sign;
             images.extend((0..image.len()).map(|i| if board(i) { 255.0 } else { 0.0 }));
         }
         check_images(&graph, &images, IntegerArithmetic::default());

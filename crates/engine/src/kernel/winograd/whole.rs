@@ -121,11 +121,12 @@ fn pack(of: &'static WordKernels, weights: &[i16], [inputs, outputs]: [usize; 2]
             for input in 0..inputs {
                 let at = ((panel * width + channel) * inputs + input) * 9;
                 let kernel = &weights[at..at + 9];
-                let columns: [_; 3] = std::array::from_fn(|x| {
+                let [a, b, c]: [_; 3] = std::array::from_fn(|x| {
                     interpolated([kernel[x], kernel[3 + x], kernel[6 + x]])
                 });
-                for y in 0..PATCH {
-                    let row = interpolated([columns[0][y], columns[1][y], columns[2][y]]);
+                let rows = a.into_iter().zip(b).zip(c);
+                for (y, ((a, b), c)) in rows.enumerate() {
+                    let row = interpolated([a, b, c]);
                     for (x, value) in row.into_iter().enumerate() {
                         let pair = ((y * PATCH + x) * inputs + input) / 2;
                         points[(pair * filled + channel) * 2 + input % 2] = value;
