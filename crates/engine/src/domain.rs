@@ -77,10 +77,18 @@ pub(crate) trait Domain: Arithmetic {
     type Finish: Send + Sync;
 
     fn kernels(by: &By) -> &'static Kernels<Self>;
+    /// Whether Winograd's algorithm is for these numbers.
+    fn has_winograd(by: &By) -> bool {
+        let _ = by;
+        false
+    }
     /// What a convolution between such shapes may be computed by: its input's border is made for that.
     fn algorithm(by: &By, conv: &Conv, from: Shape, to: Shape) -> Algorithm {
-        let _ = (by, conv, from, to);
-        Algorithm::Direct
+        let fits = conv.groups == 1 && fits_winograd(&conv.window, from, to);
+        match Self::has_winograd(by) && fits {
+            true => Algorithm::Winograd,
+            false => Algorithm::Direct,
+        }
     }
     /// A convolution by the algorithm that [`Domain::algorithm`] named, or by its definition.
     fn convolution(
@@ -145,13 +153,8 @@ impl Domain for Float32 {
         &float32(by.isa).kernels
     }
 
-    fn algorithm(by: &By, conv: &Conv, from: Shape, to: Shape) -> Algorithm {
-        match by.algorithm {
-            Algorithm::Winograd if conv.groups == 1 && fits_winograd(&conv.window, from, to) => {
-                Algorithm::Winograd
-            }
-            _ => Algorithm::Direct,
-        }
+    fn has_winograd(by: &By) -> bool {
+        by.algorithm == Algorithm::Winograd
     }
 
     fn convolution(
@@ -355,14 +358,9 @@ impl Domain for Integer {
         integer(by.isa, by.arithmetic.accumulator)
     }
 
-    fn algorithm(by: &By, conv: &Conv, from: Shape, to: Shape) -> Algorithm {
+    fn has_winograd(by: &By) -> bool {
         // Which products are paired with saturation is a matter of the definition alone.
-        let may = by.arithmetic.accumulator == Accumulator::Wide
-            && Winograd::<Integer>::has_functions(by.isa);
-        match may && conv.groups == 1 && fits_winograd(&conv.window, from, to) {
-            true => Algorithm::Winograd,
-            false => Algorithm::Direct,
-        }
+        by.arithmetic.accumulator == Accumulator::Wide && Winograd::<Integer>::has_functions(by.isa)
     }
 
     fn convolution(

@@ -30,7 +30,6 @@ pub(crate) struct Typed<D: Domain> {
     last_read: Vec<usize>,
     steps: Vec<Step<D>>,
     wanted: usize,
-    scratch: usize,
 }
 
 /// One thread's memory.
@@ -136,14 +135,6 @@ impl<D: Domain> Typed<D> {
             };
             steps.push(context.step(placed, node + 1)?);
         }
-        let scratch = steps
-            .iter()
-            .map(|step| match &step.work {
-                Work::Conv(conv) => conv.scratch(),
-                _ => 0,
-            })
-            .max()
-            .unwrap_or(0);
         Ok(Self {
             input,
             output,
@@ -156,7 +147,6 @@ impl<D: Domain> Typed<D> {
             last_read,
             steps,
             wanted,
-            scratch,
         })
     }
 
@@ -195,7 +185,7 @@ impl<D: Domain> Typed<D> {
         }
         Memory {
             buffers,
-            sums: Buffer::new(self.scratch),
+            sums: Buffer::new(0),
         }
     }
 
@@ -508,7 +498,7 @@ impl<D: Domain> Typed<D> {
             Work::Conv(conv) => {
                 let add = step.add.zip(step.places.as_ref());
                 let add = add.map(|(value, places)| (read(value).0, places.offsets()));
-                // Another graph's weights may want more than those that the program was made with.
+                // As much as the largest asks for, which another graph's weights may change.
                 if sums.len() < conv.scratch() {
                     *sums = Buffer::new(conv.scratch());
                 }

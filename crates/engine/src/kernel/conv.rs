@@ -29,14 +29,14 @@ pub(crate) struct Geometry {
     pub window: Window,
 }
 
-/// How convolutions of real numbers are computed.
+/// How convolutions are computed. Real numbers: as asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Algorithm {
     /// By their definition: every output is one sum over all taps.
     #[default]
     Direct,
     /// 3x3 kernels that move by one pixel by a quarter of the products, with larger rounding errors; see `kernel/winograd.rs`. The rest
-    /// by definition, and everything that has codes, whose sums are exact.
+    /// by definition. Codes are convolved so unasked, wherever that is exact.
     Winograd,
 }
 

@@ -20,6 +20,8 @@ mod side;
 mod transform;
 mod whole;
 
+use rayon::prelude::*;
+
 use crate::buffer::Buffer;
 use crate::kernel::{Algorithm, Arithmetic, Convolve, Maps};
 use crate::layout::Table;
@@ -108,6 +110,37 @@ pub(crate) struct Winograd<A: Points> {
     block: usize,
     /// Elements that the output must have.
     reach: usize,
+}
+
+/// The outputs of a panel.
+struct Panel {
+    /// The first, and how many there are.
+    outputs: [usize; 2],
+    /// How many there is room for.
+    filled: usize,
+}
+
+/// The points of the kernels of all outputs and inputs, zeros where there is no output; `panel` puts those of a panel there.
+fn pack<A: Points>(
+    functions: &A::Functions,
+    [inputs, outputs]: [usize; 2],
+    panel: impl Fn(Panel, &mut [A::Point]) + Sync,
+) -> Buffer<A::Point> {
+    let [lanes, vectors, _] = A::sizes(functions);
+    let width = lanes * vectors;
+    let mut packed = Buffer::new(POINTS * inputs * outputs.next_multiple_of(lanes));
+    let panels = packed.as_mut().par_chunks_mut(POINTS * inputs * width);
+    panels
+        .zip((0..outputs).into_par_iter().step_by(width))
+        .for_each(|(points, first)| {
+            let count = width.min(outputs - first);
+            let of = Panel {
+                outputs: [first, count],
+                filled: count.next_multiple_of(lanes),
+            };
+            panel(of, points);
+        });
+    packed
 }
 
 /// Whether a convolution of all channels of maps of shape `from` to such as `to` can be computed so, and by at most half of the products.

@@ -5,10 +5,9 @@
 //! Neural Networks, arXiv 1803.10986, on why points matter). `B` and `A` have no rounded numbers; `G g G'` is made in float64. The
 //! products are summed by the tile of all other convolutions.
 
-use rayon::prelude::*;
-
-use super::{FromPoints, KernelsToPoints, POINTS, Points, Products, ToPoints, Winograd};
-use crate::buffer::Buffer;
+use super::{
+    FromPoints, KernelsToPoints, POINTS, Panel, Points, Products, ToPoints, Winograd, pack,
+};
 use crate::kernel::{Float32, FloatKernels, Job, Kernels3x3, Maps, Segment};
 use crate::shape::Window;
 
@@ -26,7 +25,19 @@ impl Winograd<Float32> {
         maps: Maps<'_>,
     ) -> Self {
         let channels = [maps.from, maps.to].map(|map| map.shape.channels);
-        Self::packed(kernels, pack(kernels, taps, channels), window, maps)
+        // `[panel][point][channel][vector][lane]`.
+        let packed = pack::<Float32>(kernels, channels, |Panel { outputs, filled }, points| {
+            let job = KernelsToPoints {
+                kernels: taps,
+                outputs,
+                inputs: channels[0],
+                filled,
+                points,
+            };
+            // SAFETY: `kernels` belongs to an instruction set that the processor has (`float32`).
+            unsafe { (kernels.winograd.kernels_to_points)(job) };
+        });
+        Self::packed(kernels, packed, window, maps)
     }
 }
 
@@ -79,28 +90,4 @@ impl Points for Float32 {
         // SAFETY: the caller's promise.
         unsafe { (of.winograd.from_points)(job) }
     }
-}
-
-/// `G g G'` of every kernel, `[panel][point][channel][vector][lane]`, zeros where there is no output.
-fn pack(
-    of: &'static FloatKernels,
-    kernels: Kernels3x3<'_>,
-    [inputs, outputs]: [usize; 2],
-) -> Buffer<f32> {
-    let (lanes, width) = (of.kernels.lanes, of.kernels.lanes * of.kernels.panels.len());
-    let mut packed = Buffer::new(POINTS * inputs * outputs.next_multiple_of(lanes));
-    let panels = packed.as_mut().par_chunks_mut(POINTS * inputs * width);
-    panels.enumerate().for_each(|(panel, points)| {
-        let channels = width.min(outputs - panel * width);
-        let job = KernelsToPoints {
-            kernels,
-            outputs: [panel * width, channels],
-            inputs,
-            filled: channels.next_multiple_of(lanes),
-            points,
-        };
-        // SAFETY: `of` belongs to an instruction set that the processor has (`float32`).
-        unsafe { (of.winograd.kernels_to_points)(job) };
-    });
-    packed
 }

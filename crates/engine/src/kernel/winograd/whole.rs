@@ -25,8 +25,7 @@ pub(in crate::kernel) mod words;
 
 use std::ops::RangeInclusive;
 
-use super::{FromPoints, PATCH, POINTS, Points, Products, TILE, ToPoints, Winograd};
-use crate::buffer::Buffer;
+use super::{FromPoints, PATCH, POINTS, Panel, Points, Products, TILE, ToPoints, Winograd, pack};
 use crate::kernel::{Integer, Isa, Maps};
 use crate::shape::Window;
 
@@ -67,7 +66,9 @@ impl Winograd<Integer> {
         });
         let fits = weights.iter().all(|w| WEIGHTS.contains(w));
         (is_exact && fits).then(|| {
-            let packed = pack(functions, &weights, [inputs, outputs]);
+            let packed = pack::<Integer>(functions, [inputs, outputs], |of, points| {
+                to_points(&weights, inputs, &of, points);
+            });
             Self::packed(functions, packed, window, maps)
         })
     }
@@ -109,33 +110,25 @@ impl Points for Integer {
     }
 }
 
-/// `G g G'` of every kernel: `[panel][point][pair of channels][vector][lane][channel of the pair]`, zeros where there is no output.
-fn pack(of: &'static WordKernels, weights: &[i16], [inputs, outputs]: [usize; 2]) -> Buffer<i16> {
-    let width = of.lanes * of.products.len();
-    let mut packed = Buffer::new(POINTS * inputs * outputs.next_multiple_of(of.lanes));
-    let panels = packed.as_mut().chunks_mut(POINTS * inputs * width);
-    for (panel, points) in panels.enumerate() {
-        let channels = width.min(outputs - panel * width);
-        let filled = channels.next_multiple_of(of.lanes);
-        for channel in 0..channels {
-            for input in 0..inputs {
-                let at = ((panel * width + channel) * inputs + input) * 9;
-                let kernel = &weights[at..at + 9];
-                let [a, b, c]: [_; 3] = std::array::from_fn(|x| {
-                    interpolated([kernel[x], kernel[3 + x], kernel[6 + x]])
-                });
-                let rows = a.into_iter().zip(b).zip(c);
-                for (y, ((a, b), c)) in rows.enumerate() {
-                    let row = interpolated([a, b, c]);
-                    for (x, value) in row.into_iter().enumerate() {
-                        let pair = ((y * PATCH + x) * inputs + input) / 2;
-                        points[(pair * filled + channel) * 2 + input % 2] = value;
-                    }
+/// `G g G'` of the kernels of a panel: `[point][pair of channels][vector][lane][channel of the pair]`.
+fn to_points(weights: &[i16], inputs: usize, of: &Panel, points: &mut [i16]) {
+    let [first, count] = of.outputs;
+    for output in 0..count {
+        for input in 0..inputs {
+            let at = ((first + output) * inputs + input) * 9;
+            let kernel = &weights[at..at + 9];
+            let [a, b, c]: [_; 3] =
+                std::array::from_fn(|x| interpolated([kernel[x], kernel[3 + x], kernel[6 + x]]));
+            let rows = a.into_iter().zip(b).zip(c);
+            for (y, ((a, b), c)) in rows.enumerate() {
+                let row = interpolated([a, b, c]);
+                for (x, value) in row.into_iter().enumerate() {
+                    let pair = ((y * PATCH + x) * inputs + input) / 2;
+                    points[(pair * of.filled + output) * 2 + input % 2] = value;
                 }
             }
         }
     }
-    packed
 }
 
 /// `G g`.
