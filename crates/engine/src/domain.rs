@@ -500,7 +500,9 @@ impl Domain for Integer {
 
     fn enter(code: Option<Code>, x: f32) -> u8 {
         code.map_or(0, |code| {
-            (steps(code, x) as i32 + code.zero_point - base(code)) as u8
+            // The steps are the last bits of the sum: a conversion that looks for NaN would not compile to vectors.
+            let steps = (SHIFTER + clamped(code, x)).to_bits() as i32 - SHIFTER.to_bits() as i32;
+            (steps + code.zero_point - base(code)) as u8
         })
     }
 
@@ -533,16 +535,22 @@ impl Domain for Integer {
     }
 }
 
-/// `q - zero_point` of the code of `x`, as `quant-core` has it, in a form that compiles to vectors: adding and subtracting
-/// 1.5 * 2^23 rounds half to even where the clamp has left less than 2^22.
+/// 1.5 * 2^23: adding and subtracting it rounds a number of less than 2^22 half to even.
+const SHIFTER: f32 = 12_582_912.0;
+
+/// `q - zero_point` of the code of `x`, as `quant-core` has it, in a form that compiles to vectors.
 #[inline(always)]
 fn steps(code: Code, x: f32) -> f32 {
-    const SHIFTER: f32 = 12_582_912.0;
+    (clamped(code, x) + SHIFTER) - SHIFTER
+}
+
+/// What is rounded to `q - zero_point`, far below 2^22; the lowest for NaN.
+#[inline(always)]
+fn clamped(code: Code, x: f32) -> f32 {
     let [low, high] = [code.quant_min, code.quant_max].map(|q| (q - code.zero_point) as f32);
     let v = x / code.scale;
     let v = if v > low { v } else { low };
-    let v = if v < high { v } else { high };
-    (v + SHIFTER) - SHIFTER
+    if v < high { v } else { high }
 }
 
 /// Scaled sums below it can be clamped as 32-bit integers, zero point and all.

@@ -119,16 +119,30 @@ impl Layout {
             4 => return self.read_few::<4, _, _>(n, images, values, map),
             _ => {}
         }
-        self.each_row(n, |planar, start| {
-            let mut start = start;
-            for pixels in images[planar].chunks(STRIP) {
+        let Shape {
+            channels,
+            height,
+            width,
+        } = self.shape;
+        // Loops and no closure around them: one that is not inlined is compiled without the registers of `wide`.
+        for (row, pixels) in images.chunks_exact(width).enumerate() {
+            let (image, channel, y) = (
+                row / (channels * height),
+                row / height % channels,
+                row % height,
+            );
+            if image == n {
+                break;
+            }
+            let mut start = image * self.image() + self.pixel(y, 0) + channel;
+            for pixels in pixels.chunks(STRIP) {
                 let strip = mapped(pixels, &map);
                 for (x, value) in strip.into_iter().take(pixels.len()).enumerate() {
                     values[start + x * self.pitch] = value;
                 }
                 start += pixels.len() * self.pitch;
             }
-        });
+        }
     }
 
     /// The same for `C` channels: a strip of all of them together, so that pixels are written one after the other.
@@ -143,17 +157,27 @@ impl Layout {
         let Shape { height, width, .. } = self.shape;
         for image in 0..n {
             for y in 0..height {
-                let rows: [&[U]; C] = std::array::from_fn(|c| {
-                    &images[((image * C + c) * height + y) * width..][..width]
-                });
                 for first in (0..width).step_by(STRIP) {
                     let count = STRIP.min(width - first);
-                    let strips = rows.map(|row| mapped(&row[first..first + count], &map));
-                    let start = image * self.image() + self.pixel(y, first);
-                    let pixels = values[start..].chunks_mut(self.pitch).take(count);
-                    for (x, pixel) in pixels.enumerate() {
-                        for (value, strip) in pixel[..C].iter_mut().zip(&strips) {
+                    let mut strips = [[T::default(); STRIP]; C];
+                    for (c, strip) in strips.iter_mut().enumerate() {
+                        let row = ((image * C + c) * height + y) * width;
+                        *strip = mapped(&images[row + first..][..count], &map);
+                    }
+                    let mut pixels = [[T::default(); C]; STRIP];
+                    for (x, pixel) in pixels.iter_mut().enumerate() {
+                        for (value, strip) in pixel.iter_mut().zip(&strips) {
                             *value = strip[x];
+                        }
+                    }
+                    let start = image * self.image() + self.pixel(y, first);
+                    if self.pitch == C {
+                        let strip = &pixels.as_flattened()[..count * C];
+                        values[start..start + count * C].copy_from_slice(strip);
+                    } else {
+                        let places = values[start..].chunks_mut(self.pitch);
+                        for (place, pixel) in places.zip(&pixels[..count]) {
+                            place[..C].copy_from_slice(pixel);
                         }
                     }
                 }

@@ -22,19 +22,39 @@ pub(crate) fn max_pool<D: Domain>(
     (output, to): (&mut [D::In], &Layout),
 ) {
     let channels = to.shape.channels;
-    each_window(window, images, from, to, |place, taps| {
-        let out = &mut output[place..place + channels];
-        // A window that lies outside altogether is refused when the graph is built.
-        let mut taps = taps.offsets();
-        if let Some(tap) = taps.next() {
-            out.copy_from_slice(&input[tap..tap + channels]);
-        }
-        for tap in taps {
-            for (out, &x) in out.iter_mut().zip(&input[tap..]) {
-                *out = D::larger(*out, x);
+    let whole = channels / BLOCK * BLOCK;
+    let mut windows = Windows::new(window, from, to);
+    // Loops and no closure for a window: one that is not inlined is compiled without the registers of `wide`.
+    for image in 0..images {
+        for y in 0..to.shape.height {
+            for x in 0..to.shape.width {
+                let (place, first) = windows.at(image, y, x);
+                let out = &mut output[place..place + channels];
+                // A window that lies outside altogether is refused when the graph is built.
+                let others = windows.taps.get(1..).unwrap_or_default();
+                for channel in (0..whole).step_by(BLOCK) {
+                    // As many as a constant says: they stay in registers.
+                    let mut most = [D::In::default(); BLOCK];
+                    most.copy_from_slice(&input[first + channel..][..BLOCK]);
+                    for tap in others {
+                        let values = &input[first + tap + channel..][..BLOCK];
+                        for (most, &value) in most.iter_mut().zip(values) {
+                            *most = D::larger(*most, value);
+                        }
+                    }
+                    out[channel..channel + BLOCK].copy_from_slice(&most);
+                }
+                let rest = &mut out[whole..];
+                rest.copy_from_slice(&input[first + whole..first + channels]);
+                for tap in others {
+                    let values = &input[first + tap + whole..][..rest.len()];
+                    for (most, &value) in rest.iter_mut().zip(values) {
+                        *most = D::larger(*most, value);
+                    }
+                }
             }
         }
-    });
+    }
 }
 
 /// How many pixels the windows of an average pool count.
@@ -91,75 +111,80 @@ pub(crate) fn avg_pool<D: Domain>(
     (input, from): (&[D::In], &Layout),
     (output, to): (&mut [D::In], &Layout),
 ) {
-    let windows = counts.which.len();
-    let mut number = 0;
-    each_window(window, images, from, to, |place, taps| {
-        let which = counts.which[number % windows];
-        number += 1;
-        let out = &mut output[place..place + to.shape.channels];
-        for (block, out) in out.chunks_mut(BLOCK).enumerate() {
-            let mut sums = [D::Sum::default(); BLOCK];
-            let sums = &mut sums[..out.len()];
-            for tap in taps.offsets() {
-                for (sum, &x) in sums.iter_mut().zip(&input[tap + block * BLOCK..]) {
-                    *sum = D::accumulate(*sum, x, zero);
+    let mut windows = Windows::new(window, from, to);
+    for image in 0..images {
+        for y in 0..to.shape.height {
+            for x in 0..to.shape.width {
+                let (place, first) = windows.at(image, y, x);
+                let which = counts.which[y * to.shape.width + x];
+                let out = &mut output[place..place + to.shape.channels];
+                for (block, out) in out.chunks_mut(BLOCK).enumerate() {
+                    let mut sums = [D::Sum::default(); BLOCK];
+                    let sums = &mut sums[..out.len()];
+                    for tap in &windows.taps {
+                        for (sum, &x) in sums.iter_mut().zip(&input[first + tap + block * BLOCK..])
+                        {
+                            *sum = D::accumulate(*sum, x, zero);
+                        }
+                    }
+                    for (out, &sum) in out.iter_mut().zip(&*sums) {
+                        *out = D::result(finish, sum, which);
+                    }
                 }
             }
-            for (out, &sum) in out.iter_mut().zip(&*sums) {
-                *out = D::result(finish, sum, which);
-            }
         }
-    });
-}
-
-/// A window's pixels inside the map.
-struct Taps<'a> {
-    from: &'a Layout,
-    image: usize,
-    rows: Range<usize>,
-    columns: Range<usize>,
-}
-
-impl Taps<'_> {
-    /// Where they lie, row by row.
-    fn offsets(&self) -> impl Iterator<Item = usize> + '_ {
-        self.rows.clone().flat_map(move |y| {
-            let columns = self.columns.clone();
-            columns.map(move |x| self.image + self.from.pixel(y, x))
-        })
     }
 }
 
-/// Calls `body` with each output pixel's place and the taps inside the map.
-#[inline(always)]
-fn each_window(
-    window: &Window,
-    images: usize,
-    from: &Layout,
-    to: &Layout,
-    mut body: impl FnMut(usize, &Taps<'_>),
-) {
-    let inside = |at: usize, axis: usize, before: usize, size: usize| {
-        let start = at * window.stride[axis];
-        let first = start.saturating_sub(before);
-        first
-            ..(start + window.kernel[axis])
-                .saturating_sub(before)
-                .min(size)
-    };
-    for image in 0..images {
-        for y in 0..to.shape.height {
-            let rows = inside(y, 0, window.padding.top, from.shape.height);
-            for x in 0..to.shape.width {
-                let taps = Taps {
-                    from,
-                    image: image * from.image(),
-                    rows: rows.clone(),
-                    columns: inside(x, 1, window.padding.left, from.shape.width),
-                };
-                body(image * to.image() + to.pixel(y, x), &taps);
-            }
+/// The windows of a pool.
+struct Windows<'a> {
+    from: &'a Layout,
+    to: &'a Layout,
+    /// For each row and each column of the output, those of the input inside the map.
+    rows: Vec<Range<usize>>,
+    columns: Vec<Range<usize>>,
+    /// How many rows and columns the last window had, and how far behind its first pixel each one lies, row by row.
+    size: [usize; 2],
+    taps: Vec<usize>,
+}
+
+impl<'a> Windows<'a> {
+    fn new(window: &Window, from: &'a Layout, to: &'a Layout) -> Self {
+        let inside = |count: usize, axis: usize, before: usize, size: usize| {
+            let range = move |at: usize| {
+                let start = at * window.stride[axis];
+                let end = start + window.kernel[axis];
+                start.saturating_sub(before)..end.saturating_sub(before).min(size)
+            };
+            (0..count).map(range).collect()
+        };
+        let (rows, columns) = (to.shape.height, to.shape.width);
+        Self {
+            from,
+            to,
+            rows: inside(rows, 0, window.padding.top, from.shape.height),
+            columns: inside(columns, 1, window.padding.left, from.shape.width),
+            size: [0; 2],
+            taps: Vec::new(),
         }
+    }
+
+    /// Where an output pixel lies, and the first pixel of its window, which becomes the last one.
+    #[inline(always)]
+    fn at(&mut self, image: usize, y: usize, x: usize) -> (usize, usize) {
+        let (rows, columns) = (&self.rows[y], &self.columns[x]);
+        let size = [rows.len(), columns.len()];
+        if size != self.size {
+            // Most windows are whole ones.
+            self.size = size;
+            let (row, pitch) = (self.from.row(), self.from.pitch);
+            let taps = (0..size[0]).flat_map(|y| (0..size[1]).map(move |x| y * row + x * pitch));
+            self.taps = taps.collect();
+        }
+        (
+            image * self.to.image() + self.to.pixel(y, x),
+            image * self.from.image() + self.from.pixel(rows.start, columns.start),
+        )
     }
 }
 

@@ -71,7 +71,7 @@ impl Floats for Avx512 {
     #[inline(always)]
     unsafe fn narrow(x: [__m512d; 2]) -> __m512 {
         unsafe {
-            let [low, high] = x.map(|x| _mm512_cvtpd_ps(x));
+            let (low, high) = (_mm512_cvtpd_ps(x[0]), _mm512_cvtpd_ps(x[1]));
             let low = _mm512_castps_pd(_mm512_castps256_ps512(low));
             _mm512_castpd_ps(_mm512_insertf64x4::<1>(low, _mm256_castps_pd(high)))
         }
@@ -268,7 +268,7 @@ macro_rules! integers {
             #[inline(always)]
             unsafe fn narrow(x: [__m512d; 2]) -> __m512i {
                 unsafe {
-                    let [low, high] = x.map(|x| _mm512_cvtpd_epi32(x));
+                    let (low, high) = (_mm512_cvtpd_epi32(x[0]), _mm512_cvtpd_epi32(x[1]));
                     _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high)
                 }
             }

@@ -71,8 +71,8 @@ impl<const LANES: usize> Doubles for Array<LANES> {
 
 impl Epilogue {
     /// `q - zero_point` of the result before a last rounding half to even (which changes nothing where another rule has
-    /// rounded), or the real result, from sums of neighbouring channels from `channel` on, each with its bias. `others` gives
-    /// `q_add - zero_point`, or the real value added, and is asked where something is added. Without `CLAMP` the result's
+    /// rounded), or the real result, from sums of neighbouring channels from `channel` on, each with its bias. `other` is
+    /// `q_add - zero_point`, or the real value added, and means nothing where nothing is added. Without `CLAMP` the result's
     /// own clamp is left to the caller, who does it behind the rounding.
     ///
     /// # Safety
@@ -82,7 +82,7 @@ impl Epilogue {
         &self,
         sums: W::D,
         channel: usize,
-        others: impl FnOnce() -> W::D,
+        other: W::D,
     ) -> W::D {
         // SAFETY: whole vectors can be read (`covers`).
         unsafe {
@@ -96,7 +96,7 @@ impl Epilogue {
                     v = W::round(self.clamp::<W>(v, clamp));
                 }
                 let own = W::multiply(v, W::splat(add.own));
-                v = W::add(own, W::multiply(others(), W::splat(add.other)));
+                v = W::add(own, W::multiply(other, W::splat(add.other)));
             }
             if let (Some(clamp), true) = (self.last, CLAMP) {
                 v = self.clamp::<W>(v, clamp);
@@ -131,7 +131,7 @@ impl Epilogue {
     pub fn single(&self, sum: f64, channel: usize, other: f64) -> f64 {
         assert!(channel < self.bias.len());
         // SAFETY: plain arithmetic on one channel that is there.
-        let [v] = unsafe { self.apply::<Array<1>, true>([sum], channel, || [other]) };
+        let [v] = unsafe { self.apply::<Array<1>, true>([sum], channel, [other]) };
         if self.is_real { v } else { half_even(v) }
     }
 
@@ -152,10 +152,12 @@ impl Epilogue {
         let out_blocks = out.as_chunks_mut::<BLOCK>();
         let finished = |v: f64| if self.is_real { v } else { half_even(v) };
         for ((own, others), out) in blocks.0.iter().zip(other_blocks.0).zip(out_blocks.0) {
-            // SAFETY: plain arithmetic; a block of the constants is there, and an identity's are the same in each lane.
-            let v = unsafe {
-                self.apply::<Array<BLOCK>, true>(own.map(&value), 0, || others.map(&other))
+            let others = match self.add {
+                Some(_) => others.map(&other),
+                None => [0.0; BLOCK],
             };
+            // SAFETY: plain arithmetic; a block of the constants is there, and an identity's are the same in each lane.
+            let v = unsafe { self.apply::<Array<BLOCK>, true>(own.map(&value), 0, others) };
             *out = v.map(|v| result(finished(v)));
         }
         for ((&own, &others), out) in blocks.1.iter().zip(other_blocks.1).zip(out_blocks.1) {

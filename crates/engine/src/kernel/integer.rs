@@ -519,24 +519,20 @@ impl<I: Integers> Lanes for Whole<I> {
                     return;
                 }
             };
-            let mut some = [0; VECTOR];
-            let others = || {
-                // Asked for where there is something to add.
-                let mut from = added.unwrap_or(some.as_ptr());
-                if !whole {
-                    from.copy_to_nonoverlapping(some.as_mut_ptr(), at.count);
-                    from = some.as_ptr();
+            let other = match added {
+                Some(from) => {
+                    let codes = I::extend_some(from, at.count);
+                    I::widen(I::add(codes, I::splat(-post.rule.add_zero)))
                 }
-                let codes = I::extend_unsigned(from);
-                I::widen(I::add(codes, I::splat(-post.rule.add_zero)))
+                None => I::Wide::splat(0.0),
             };
             let (sums, zero) = (I::widen(sums), I::splat(rule.zero));
             let codes = if rule.fits {
-                let result = epilogue.apply::<I::Wide, false>(sums, at.channel, others);
+                let result = epilogue.apply::<I::Wide, false>(sums, at.channel, other);
                 let codes = I::add(I::narrow(result), zero);
                 I::clamp(codes, I::splat(rule.low), I::splat(rule.high))
             } else {
-                let result = epilogue.apply::<I::Wide, true>(sums, at.channel, others);
+                let result = epilogue.apply::<I::Wide, true>(sums, at.channel, other);
                 I::add(I::narrow(result), zero)
             };
             if whole {

@@ -25,6 +25,8 @@ use crate::kernel::{DepthwiseJob, Integer, IntegerPost, Kernels, Lanes};
 
 /// Output pixels in a tile: sixteen registers of sums, four of weights, and the inputs on their way.
 const PIXELS: usize = 4;
+/// Registers of 16 sums that 64 channels take, and the quarters of each.
+const QUARTERS: usize = 4;
 /// Output pixels that share the constants of 64 channels, which are put in order anew for the next ones.
 const RUN: usize = 64;
 
@@ -67,31 +69,51 @@ impl Block {
     unsafe fn load(post: &IntegerPost<'_>, channel: usize, count: usize) -> Self {
         // SAFETY: a vector behind the last channel can be read (`covers`), and no more is.
         unsafe {
-            let ordered = |values: &[i32]| {
-                let mut natural = [_mm512_setzero_si512(); 4];
-                for (l, register) in natural.iter_mut().enumerate() {
-                    if 16 * l < count {
-                        *register = Vnni::load(values.as_ptr().add(channel + 16 * l));
-                    }
-                }
-                quarters(natural)
+            let bias = Self::ordered(&post.rule.bias, channel, count);
+            let mut block = Self {
+                bias,
+                by: None,
+                before: 0,
             };
-            let bias = ordered(&post.rule.bias);
-            let shifted = post.rule.shifted.as_ref().filter(|_| post.add.is_none());
-            let by = shifted.map(|shifted| {
-                let factor = ordered(&shifted.factor);
-                let addend = ordered(&shifted.addend);
-                let shift = ordered(&shifted.shift);
-                let constants = |k: usize| Constants {
-                    factor: factor[k],
-                    next: _mm512_srli_epi64::<32>(factor[k]),
-                    addend: addend[k],
-                    shift: shift[k],
-                };
-                [constants(0), constants(1), constants(2), constants(3)]
+            if let (Some(shifted), None) = (&post.rule.shifted, post.add) {
+                let factor = Self::ordered(&shifted.factor, channel, count);
+                let addend = Self::ordered(&shifted.addend, channel, count);
+                let shift = Self::ordered(&shifted.shift, channel, count);
+                let mut by = [Constants {
+                    factor: factor[0],
+                    next: factor[0],
+                    addend: addend[0],
+                    shift: shift[0],
+                }; 4];
+                unrolled!(K < QUARTERS, {
+                    by[K] = Constants {
+                        factor: factor[K],
+                        next: _mm512_srli_epi64::<32>(factor[K]),
+                        addend: addend[K],
+                        shift: shift[K],
+                    };
+                });
+                block.by = Some(by);
+                block.before = shifted.before;
+            }
+            block
+        }
+    }
+
+    /// `count` of the values from `channel` on in the order of the module's header.
+    ///
+    /// SAFETY: as for [`Block::load`].
+    #[inline(always)]
+    unsafe fn ordered(values: &[i32], channel: usize, count: usize) -> [__m512i; 4] {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let mut natural = [_mm512_setzero_si512(); 4];
+            unrolled!(L < QUARTERS, {
+                if 16 * L < count {
+                    natural[L] = Vnni::load(values.as_ptr().add(channel + 16 * L));
+                }
             });
-            let before = shifted.map_or(0, |shifted| shifted.before);
-            Self { bias, by, before }
+            quarters(natural)
         }
     }
 }
@@ -200,7 +222,7 @@ unsafe fn tile<const ROWS: usize>(
             return;
         };
         let before = block.before;
-        unrolled!(K < PIXELS, {
+        unrolled!(K < QUARTERS, {
             unrolled!(R < ROWS, {
                 if before != 0 {
                     sums[R][K] = Vnni::shift_left(sums[R][K], before);

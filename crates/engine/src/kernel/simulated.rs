@@ -126,21 +126,22 @@ impl<F: Floats> Lanes for Simulate<F> {
             if !before.is_null() {
                 wide = F::Wide::add(wide, F::Wide::load(before));
             }
-            let others = || {
-                // Asked for where there is something to add.
-                let (map, places) = post.add.unwrap_or_default();
-                let from = map.as_ptr().add(place(places, at.pixel) + at.channel);
-                if at.count == F::LANES {
-                    return F::widen(F::load(from));
+            let mut some = [0.0; VECTOR];
+            let other = match post.add {
+                Some((map, places)) => {
+                    let mut from = map.as_ptr().add(place(places, at.pixel) + at.channel);
+                    if at.count < F::LANES {
+                        from.copy_to_nonoverlapping(some.as_mut_ptr(), at.count);
+                        from = some.as_ptr();
+                    }
+                    F::widen(F::load(from))
                 }
-                let mut some = [0.0; VECTOR];
-                from.copy_to_nonoverlapping(some.as_mut_ptr(), at.count);
-                F::widen(F::load(some.as_ptr()))
+                None => F::Wide::splat(0.0),
             };
             let epilogue = post.epilogue;
             let bias = F::Wide::load(epilogue.bias.as_ptr().add(at.channel));
             let wide = F::Wide::add(wide, bias);
-            let mut result = epilogue.apply::<F::Wide, true>(wide, at.channel, others);
+            let mut result = epilogue.apply::<F::Wide, true>(wide, at.channel, other);
             if !epilogue.is_real {
                 result = F::Wide::round(result);
             }
@@ -148,7 +149,6 @@ impl<F: Floats> Lanes for Simulate<F> {
             if at.count == F::LANES {
                 F::store(out, result);
             } else {
-                let mut some = [0.0; VECTOR];
                 F::store(some.as_mut_ptr(), result);
                 some.as_ptr().copy_to_nonoverlapping(out, at.count);
             }

@@ -4,6 +4,7 @@ mod arithmetic;
 mod buffers;
 mod depthwise;
 mod float;
+mod inlined;
 mod quantized;
 mod random;
 mod refused;
