@@ -1,9 +1,18 @@
 //! Where a network runs, by name. burn's own default depends on the compiled features and not on the hardware, so it is
 //! never asked.
 
+#[cfg(any(feature = "cuda", feature = "vulkan"))]
+use std::sync::LazyLock;
+
+#[cfg(any(feature = "cuda", feature = "vulkan"))]
+use anyhow::ensure;
 use anyhow::{Result, bail};
 #[cfg(feature = "burn")]
 use burn::tensor::Device;
+#[cfg(feature = "vulkan")]
+use burn::tensor::DeviceKind;
+#[cfg(any(feature = "cuda", feature = "vulkan"))]
+use burn::tensor::DeviceType;
 
 /// What a program without the feature `burn` says when it is asked to train or for a device of burn's.
 pub const WITHOUT_BURN: &str = "this program was built without training and burn's devices; `cargo sweep-all` is `sweep` with \
@@ -58,9 +67,20 @@ pub fn open_burn(name: &str) -> Result<Device> {
     match name {
         "flex" => Ok(Device::flex()),
         #[cfg(feature = "cuda")]
-        "cuda" => Ok(Device::cuda(0)),
+        "cuda" => {
+            static FOUND: LazyLock<bool> = LazyLock::new(|| is_there(DeviceType::Cuda));
+            ensure!(*FOUND, "device = cuda: no NVIDIA driver or card was found");
+            Ok(Device::cuda(0))
+        }
         #[cfg(feature = "vulkan")]
-        "vulkan" => Ok(Device::vulkan(burn::tensor::DeviceKind::DefaultDevice)),
+        "vulkan" => {
+            static FOUND: LazyLock<bool> = LazyLock::new(|| is_there(DeviceType::Vulkan));
+            ensure!(
+                *FOUND,
+                "device = vulkan: no Vulkan driver with a device was found"
+            );
+            Ok(Device::vulkan(DeviceKind::DefaultDevice))
+        }
         // Reached by those that the build is without.
         gpu if ["cuda", "vulkan"].contains(&gpu) => {
             bail!("device = {name}: not in this build; build with --features {name}")
@@ -68,6 +88,13 @@ pub fn open_burn(name: &str) -> Result<Device> {
         "engine" => bail!("device = engine: it does not train; allowed are flex, cuda, vulkan"),
         other => bail!("device = {other}: allowed are flex, cuda, vulkan"),
     }
+}
+
+/// Whether this machine has a device of a kind. A build for it does not mean that, and burn opens a device no earlier than at its
+/// first tensor, where one that is missing ends a thread of burn's and says nothing of why.
+#[cfg(any(feature = "cuda", feature = "vulkan"))]
+fn is_there(kind: DeviceType) -> bool {
+    !Device::enumerate(kind).is_empty()
 }
 
 #[cfg(all(test, feature = "burn"))]

@@ -109,6 +109,32 @@ fn a_network_whose_logits_are_not_finite_fails_and_names_its_layer_on_every_devi
     assert!(!place.all("predictions.csv").contains("65535"));
 }
 
+/// In a build for a GPU, on a machine without one (the Vulkan loader is told of no driver, CUDA of no card).
+#[cfg(any(feature = "cuda", feature = "vulkan"))]
+#[test]
+fn a_gpu_that_is_not_there_is_refused() {
+    let place = Place::new(|_| {});
+    let built = [
+        ("cuda", cfg!(feature = "cuda")),
+        ("vulkan", cfg!(feature = "vulkan")),
+    ];
+    for (device, _) in built.into_iter().filter(|(_, built)| *built) {
+        let output = quantlab("sweep")
+            .current_dir(place.0.path())
+            .args(["e.toml", "--results", "results", "--data"])
+            .arg(shipped::data())
+            .args(["--set", &format!("device={device}")])
+            .env("VK_DRIVER_FILES", "none.json")
+            .env("VK_ICD_FILENAMES", "none.json")
+            .env("CUDA_VISIBLE_DEVICES", "")
+            .output()
+            .unwrap();
+        let text = refusal(&output);
+        assert!(text.contains(&format!("device = {device}: no ")), "{text}");
+        assert!(!place.path("results/e").exists());
+    }
+}
+
 #[test]
 fn a_dead_branch_runs_in_integers_as_in_simulation_and_is_noted() {
     let place = Place::new(|state| {
