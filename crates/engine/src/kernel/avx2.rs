@@ -151,6 +151,7 @@ pub(super) static FLOAT32: FloatKernels = FloatKernels {
         chunk: CHUNK,
         rows: 6,
         panels: &[panel_1, panel_2],
+        adding: &[panel_1, panel_2],
         depthwise,
     },
     winograd: &WINOGRAD,
@@ -173,6 +174,7 @@ pub(super) static SIMULATED: Kernels<Simulated> = Kernels {
     chunk: simulated::CHUNK,
     rows: 6,
     panels: &[simulated_1, simulated_2],
+    adding: &[simulated_1, simulated_2],
     depthwise: simulated_depthwise,
 };
 

@@ -132,6 +132,7 @@ impl Doubles for Avx512 {
 
 panel_fn!(#[target_feature(enable = "avx512f")] panel_1, Avx512, rows 12, vectors 1);
 panel_fn!(#[target_feature(enable = "avx512f")] panel_2, Avx512, rows 12, vectors 2);
+panel_fn!(#[target_feature(enable = "avx512f")] adding_2, Avx512, rows 12, vectors 2, spread true);
 depthwise_fn!(
     #[target_feature(enable = "avx512f")]
     depthwise,
@@ -162,6 +163,7 @@ pub(super) static FLOAT32: FloatKernels = FloatKernels {
         chunk: LONG_CHUNK,
         rows: 12,
         panels: &[panel_1, panel_2],
+        adding: &[panel_1, adding_2],
         depthwise,
     },
     winograd: &WINOGRAD,
@@ -184,6 +186,7 @@ pub(super) static SIMULATED: Kernels<Simulated> = Kernels {
     chunk: simulated::CHUNK,
     rows: 12,
     panels: &[simulated_1, simulated_2],
+    adding: &[simulated_1, simulated_2],
     depthwise: simulated_depthwise,
 };
 

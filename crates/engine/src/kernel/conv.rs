@@ -11,6 +11,7 @@
 use std::ops::Range;
 
 use crate::buffer::Buffer;
+use crate::kernel::tile::ROUND;
 use crate::kernel::{Arithmetic, DepthwiseJob, Job, Kernels, Segment};
 use crate::layout::{Layout, Table};
 use crate::shape::Window;
@@ -317,6 +318,13 @@ impl<A: Arithmetic> Convolve<A> for Convolution<A> {
             for start in (0..pixels).step_by(self.block) {
                 let run = &taps[start..pixels.min(start + self.block)];
                 for (c, chunk) in self.chunks.iter().enumerate() {
+                    let is_last = c + 1 == self.chunks.len();
+                    // In each round one pixel of a tile has its turn.
+                    let is_long = chunk.segments[0].steps > ROUND * self.kernels.rows;
+                    let functions = match is_last && is_long && A::adds(&post) {
+                        true => self.kernels.adding,
+                        false => self.kernels.panels,
+                    };
                     for panel in &self.panels {
                         let weights = &packed[chunk.start + panel.start * chunk.steps * step..]
                             [..chunk.steps * panel.vectors * lanes * step];
@@ -334,7 +342,7 @@ impl<A: Arithmetic> Convolve<A> for Convolution<A> {
                             weights: weights.as_ptr(),
                             sums: scratch.as_mut_ptr(),
                             first: c == 0,
-                            last: c + 1 == self.chunks.len(),
+                            last: is_last,
                             out: output.as_mut_ptr(),
                             places,
                             pixel: start,
@@ -345,7 +353,7 @@ impl<A: Arithmetic> Convolve<A> for Convolution<A> {
                         // SAFETY: `kernels` belongs to an instruction set that the processor has (`float32`). Weights
                         // and sums were just sliced to what the panel takes; `reach`, computed from all taps, segments
                         // and places, and `covers` were compared above.
-                        unsafe { (self.kernels.panels[panel.vectors - 1])(&job) };
+                        unsafe { (functions[panel.vectors - 1])(&job) };
                     }
                 }
             }

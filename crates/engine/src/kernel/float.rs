@@ -41,6 +41,10 @@ impl Arithmetic for Float32 {
     type Sum = f32;
     type Post<'a> = Post<'a>;
 
+    fn adds(post: &Post<'_>) -> bool {
+        post.add.is_some()
+    }
+
     fn covers(post: &Post<'_>, pixels: usize, channels: usize) -> bool {
         let long = |values: &[f32]| values.len() >= channels + VECTOR;
         long(post.scale) && long(post.shift) && added_covers(post.add, pixels, channels)

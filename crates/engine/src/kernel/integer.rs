@@ -86,6 +86,10 @@ impl Arithmetic for Integer {
     type Sum = i32;
     type Post<'a> = IntegerPost<'a>;
 
+    fn adds(post: &IntegerPost<'_>) -> bool {
+        post.add.is_some()
+    }
+
     fn covers(post: &IntegerPost<'_>, pixels: usize, channels: usize) -> bool {
         let (covers, adds) = match &post.rule.arithmetic {
             RuleArithmetic::Once(epilogue) => (epilogue.covers(channels), epilogue.add.is_some()),
@@ -579,6 +583,7 @@ pub(super) const fn kernels(
         chunk: CHUNK,
         rows,
         panels,
+        adding: panels,
         depthwise,
     }
 }

@@ -135,6 +135,7 @@ pub(super) static FLOAT32: FloatKernels = FloatKernels {
         chunk: CHUNK,
         rows: 6,
         panels: &[panel_1, panel_2, panel_3, panel_4],
+        adding: &[panel_1, panel_2, panel_3, panel_4],
         depthwise,
     },
     winograd: &WINOGRAD,
@@ -159,6 +160,7 @@ pub(super) static SIMULATED: Kernels<Simulated> = Kernels {
     chunk: simulated::CHUNK,
     rows: 6,
     panels: &[simulated_1, simulated_2, simulated_3, simulated_4],
+    adding: &[simulated_1, simulated_2, simulated_3, simulated_4],
     depthwise: simulated_depthwise,
 };
 

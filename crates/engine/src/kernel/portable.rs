@@ -85,6 +85,7 @@ pub(super) static FLOAT32: FloatKernels = FloatKernels {
         chunk: CHUNK,
         rows: 4,
         panels: &[panel_1, panel_2],
+        adding: &[panel_1, panel_2],
         depthwise,
     },
     winograd: &WINOGRAD,
@@ -103,6 +104,7 @@ pub(super) static SIMULATED: Kernels<Simulated> = Kernels {
     chunk: simulated::CHUNK,
     rows: 4,
     panels: &[simulated_1, simulated_2],
+    adding: &[simulated_1, simulated_2],
     depthwise: simulated_depthwise,
 };
 

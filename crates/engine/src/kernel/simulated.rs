@@ -32,6 +32,10 @@ impl Arithmetic for Simulated {
     type Sum = f64;
     type Post<'a> = SimulatedPost<'a>;
 
+    fn adds(post: &SimulatedPost<'_>) -> bool {
+        post.add.is_some()
+    }
+
     fn covers(post: &SimulatedPost<'_>, pixels: usize, channels: usize) -> bool {
         // An epilogue that adds has something to add.
         post.epilogue.covers(channels)

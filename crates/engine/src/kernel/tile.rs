@@ -19,6 +19,9 @@ pub(crate) trait Arithmetic: Copy + Sized + 'static {
     /// Whether the slices in `post` reach far enough for `pixels` output pixels of `channels` channels, read a whole
     /// vector at a time. The epilogue relies on it.
     fn covers(post: &Self::Post<'_>, pixels: usize, channels: usize) -> bool;
+
+    /// Whether the epilogue adds a map.
+    fn adds(post: &Self::Post<'_>) -> bool;
 }
 
 /// One instruction set's way to compute an [`Arithmetic`].
@@ -219,6 +222,9 @@ pub(crate) struct Kernels<A: Arithmetic> {
     pub rows: usize,
     /// For panels of one vector, two vectors, ...
     pub panels: &'static [PanelFn<A>],
+    /// The same for jobs that add a map and whose inputs are long runs: what the epilogue needs is asked for in the course of a tile.
+    /// Functions of their own, because one more branch in a tile makes short runs slower.
+    pub adding: &'static [PanelFn<A>],
     /// Depthwise.
     pub depthwise: DepthwiseFn<A>,
 }
@@ -256,6 +262,9 @@ macro_rules! unrolled {
 }
 pub(super) use unrolled;
 
+/// Steps between two branches.
+pub(super) const ROUND: usize = 4;
+
 /// Bytes in a cache line.
 const LINE: usize = 64;
 
@@ -267,20 +276,22 @@ pub(super) const WIDEST: usize = 32;
 /// # Safety
 /// See [`PanelFn`].
 #[inline(always)]
-pub(super) unsafe fn panel<L: Lanes, const ROWS: usize, const V: usize>(job: &Job<'_, L::Of>) {
+pub(super) unsafe fn panel<L: Lanes, const ROWS: usize, const V: usize, const SPREAD: bool>(
+    job: &Job<'_, L::Of>,
+) {
     let count = job.taps.len();
     let mut at = 0;
     // SAFETY: each tile stays within the run; the rest is the caller's promise.
     unsafe {
         while at + ROWS <= count {
-            tile::<L, ROWS, V>(job, at);
+            tile::<L, ROWS, V, SPREAD>(job, at);
             at += ROWS;
         }
         // Written out because a tile's height is part of its type; in few heights because each is a lot of code.
         macro_rules! rest_of {
             ($($rows:literal)*) => {
                 $(if $rows < ROWS && count - at >= $rows {
-                    tile::<L, $rows, V>(job, at);
+                    tile::<L, $rows, V, false>(job, at);
                     at += $rows;
                 })*
             };
@@ -290,8 +301,13 @@ pub(super) unsafe fn panel<L: Lanes, const ROWS: usize, const V: usize>(job: &Jo
     }
 }
 
+/// One tile; `SPREAD`: what the epilogue of the next one needs is asked for pixel by pixel between the rounds of the first run of inputs, as
+/// many as pixels or more; else all at once, which holds up the weights where a map is added.
 #[inline(always)]
-unsafe fn tile<L: Lanes, const ROWS: usize, const V: usize>(job: &Job<'_, L::Of>, at: usize) {
+unsafe fn tile<L: Lanes, const ROWS: usize, const V: usize, const SPREAD: bool>(
+    job: &Job<'_, L::Of>,
+    at: usize,
+) {
     // SAFETY: `at + ROWS` pixels are in the run, and the caller promises that the pointers reach as far as the job says.
     unsafe {
         let mut rows = [job.input; ROWS];
@@ -314,25 +330,17 @@ unsafe fn tile<L: Lanes, const ROWS: usize, const V: usize>(job: &Job<'_, L::Of>
                 }
             });
         }
-        if job.last {
-            let line = LINE / size_of::<<L::Of as Arithmetic>::In>();
+        // Of the next tile, where this one's would come too late.
+        let ahead = |row: usize| match L::AHEAD {
+            true => (at + ROWS + row).min(job.taps.len() - 1),
+            false => at + row,
+        };
+        if job.last && !SPREAD {
             unrolled!(R < ROWS, {
-                // Of the next tile, where this one's would come too late.
-                let pixel = match L::AHEAD {
-                    true => job.pixel + (at + ROWS + R).min(job.taps.len() - 1),
-                    false => job.pixel + at + R,
-                };
-                let out = job
-                    .out
-                    .add(*job.places.get_unchecked(pixel) as usize + job.channel);
-                let mut before = 0;
-                while before < V * L::LANES {
-                    prefetch(out.wrapping_add(before));
-                    L::prefetch(&job.post, pixel, job.channel + before);
-                    before += line;
-                }
+                ask::<L, V>(job, ahead(R));
             });
         }
+        let mut asked = 0;
         let mut weights = job.weights;
         for segment in job.segments {
             let mut from = rows;
@@ -340,13 +348,17 @@ unsafe fn tile<L: Lanes, const ROWS: usize, const V: usize>(job: &Job<'_, L::Of>
                 from[R] = rows[R].add(segment.offset);
             });
             let mut k = 0;
-            // Four steps in a round: a branch predictor remembers the end of a short loop, but not of a long one.
-            while k + 4 <= segment.steps {
-                for k in k..k + 4 {
+            // A branch predictor remembers the end of a short loop, but not of a long one.
+            while k + ROUND <= segment.steps {
+                if SPREAD && asked < ROWS {
+                    ask::<L, V>(job, ahead(asked));
+                    asked += 1;
+                }
+                for k in k..k + ROUND {
                     multiply::<L, ROWS, V>(&mut acc, &from, k, weights);
                     weights = weights.add(V * L::LANES * L::STEP);
                 }
-                k += 4;
+                k += ROUND;
             }
             while k < segment.steps {
                 multiply::<L, ROWS, V>(&mut acc, &from, k, weights);
@@ -374,6 +386,26 @@ unsafe fn tile<L: Lanes, const ROWS: usize, const V: usize>(job: &Job<'_, L::Of>
             places: job.places,
         };
         L::finish_rows::<ROWS, V>(&job.post, acc, before, &rows);
+    }
+}
+
+/// Asks for what the epilogue of the run's pixel `row` will write and read.
+///
+/// # Safety
+/// As for [`PanelFn`]; the run has that pixel.
+#[inline(always)]
+unsafe fn ask<L: Lanes, const V: usize>(job: &Job<'_, L::Of>, row: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let line = LINE / size_of::<<L::Of as Arithmetic>::In>();
+        let pixel = job.pixel + row;
+        let out = job.out.wrapping_add(place(job.places, pixel) + job.channel);
+        let mut before = 0;
+        while before < V * L::LANES {
+            prefetch(out.wrapping_add(before));
+            L::prefetch(&job.post, pixel, job.channel + before);
+            before += line;
+        }
     }
 }
 
@@ -529,11 +561,12 @@ unsafe fn multiply<L: Lanes, const ROWS: usize, const V: usize>(
 
 /// A [`PanelFn`]: the generic body, compiled for the features that the attribute names.
 macro_rules! panel_fn {
-    ($(#[$features:meta])? $name:ident, $lanes:ty, rows $rows:literal, vectors $vectors:literal) => {
+    ($(#[$features:meta])? $name:ident, $lanes:ty, rows $rows:literal, vectors $vectors:literal $(, spread $spread:literal)?) => {
         $(#[$features])?
         unsafe fn $name(job: &$crate::kernel::Job<'_, <$lanes as $crate::kernel::Lanes>::Of>) {
+            const SPREAD: bool = false $(|| $spread)?;
             // SAFETY: the caller's promise, see `PanelFn`.
-            unsafe { $crate::kernel::tile::panel::<$lanes, $rows, $vectors>(job) }
+            unsafe { $crate::kernel::tile::panel::<$lanes, $rows, $vectors, SPREAD>(job) }
         }
     };
 }
