@@ -129,8 +129,12 @@ fn a_gpu_that_is_not_there_is_refused() {
             .env("CUDA_VISIBLE_DEVICES", "")
             .output()
             .unwrap();
-        let text = refusal(&output);
-        assert!(text.contains(&format!("device = {device}: no ")), "{text}");
+        assert_eq!(output.status.code(), Some(1));
+        let text = last_line(&output);
+        assert!(
+            text.starts_with(&format!("error: device = {device}: no ")),
+            "{text}"
+        );
         assert!(!place.path("results/e").exists());
     }
 }
