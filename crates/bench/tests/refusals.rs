@@ -6,7 +6,7 @@ mod shipped;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::process::Output;
+use std::process::{Command, Output};
 
 use network::StateDict;
 use program::quantlab;
@@ -42,15 +42,19 @@ impl Place {
     }
 
     fn sweep_of(&self, file: &str, arguments: &[&str]) -> Output {
-        quantlab("sweep")
+        self.command(file, arguments).output().unwrap()
+    }
+
+    fn command(&self, file: &str, arguments: &[&str]) -> Command {
+        let mut command = quantlab("sweep");
+        command
             .current_dir(self.0.path())
             .arg(file)
             .arg("--data")
             .arg(shipped::data())
             .args(["--results", "results"])
-            .args(arguments)
-            .output()
-            .unwrap()
+            .args(arguments);
+        command
     }
 
     /// Files of this name of all runs, one after the other.
@@ -119,11 +123,8 @@ fn a_gpu_that_is_not_there_is_refused() {
         ("vulkan", cfg!(feature = "vulkan")),
     ];
     for (device, _) in built.into_iter().filter(|(_, built)| *built) {
-        let output = quantlab("sweep")
-            .current_dir(place.0.path())
-            .args(["e.toml", "--results", "results", "--data"])
-            .arg(shipped::data())
-            .args(["--set", &format!("device={device}")])
+        let output = place
+            .command("e.toml", &["--set", &format!("device={device}")])
             .env("VK_DRIVER_FILES", "none.json")
             .env("VK_ICD_FILENAMES", "none.json")
             .env("CUDA_VISIBLE_DEVICES", "")
@@ -278,7 +279,7 @@ fn names_and_keys_that_cannot_be_are_one_line_before_anything_is_opened() {
 #[cfg(unix)]
 fn behind(limits: &str, place: &Place, arguments: &[&str]) -> Output {
     let program = quantlab("sweep");
-    std::process::Command::new("sh")
+    Command::new("sh")
         .args(["-c", &format!("{limits}; exec \"$0\" \"$@\"")])
         .arg(program.get_program())
         .args(program.get_args())

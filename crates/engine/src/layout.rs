@@ -119,23 +119,9 @@ impl Layout {
             4 => return self.read_few::<4, _, _>(n, images, values, map),
             _ => {}
         }
-        let Shape {
-            channels,
-            height,
-            width,
-        } = self.shape;
-        // Loops and no closure around them: one that is not inlined is compiled without the registers of `wide`.
-        for (row, pixels) in images.chunks_exact(width).enumerate() {
-            let (image, channel, y) = (
-                row / (channels * height),
-                row / height % channels,
-                row % height,
-            );
-            if image == n {
-                break;
-            }
-            let mut start = image * self.image() + self.pixel(y, 0) + channel;
-            for pixels in pixels.chunks(STRIP) {
+        // A loop, and its body no closure: one that is not inlined is compiled without the registers of `wide`.
+        for (row, mut start) in self.rows(n) {
+            for pixels in images[row].chunks(STRIP) {
                 let strip = mapped(pixels, &map);
                 for (x, value) in strip.into_iter().take(pixels.len()).enumerate() {
                     values[start + x * self.pitch] = value;
@@ -193,11 +179,11 @@ impl Layout {
         planar: &mut [U],
         map: impl Fn(T) -> U,
     ) {
-        self.each_row(n, |row, start| {
+        for (row, start) in self.rows(n) {
             for (x, value) in planar[row].iter_mut().enumerate() {
                 *value = map(values[start + x * self.pitch]);
             }
-        });
+        }
     }
 
     /// The ranges here that hold the elements of `n` images without the border, in order: rows of pixels where nothing
@@ -224,22 +210,18 @@ impl Layout {
     }
 
     /// For each row of a channel, its range in `[n, c, h, w]` and where it starts here.
-    #[inline(always)]
-    fn each_row(&self, n: usize, mut body: impl FnMut(Range<usize>, usize)) {
+    fn rows(&self, n: usize) -> impl Iterator<Item = (Range<usize>, usize)> + '_ {
         let Shape {
             channels,
             height,
             width,
         } = self.shape;
-        for image in 0..n {
-            for y in 0..height {
-                let start = image * self.image() + self.pixel(y, 0);
-                for channel in 0..channels {
-                    let planar = ((image * channels + channel) * height + y) * width;
-                    body(planar..planar + width, start + channel);
-                }
-            }
-        }
+        (0..n * channels * height).map(move |row| {
+            let (plane, y) = (row / height, row % height);
+            let (image, channel) = (plane / channels, plane % channels);
+            let start = image * self.image() + self.pixel(y, 0) + channel;
+            (row * width..(row + 1) * width, start)
+        })
     }
 }
 

@@ -10,7 +10,7 @@ use crate::graph::Code;
 use crate::layout::Layout;
 use crate::shape::{Padding, Shape, Window};
 
-/// Channels whose sums are kept at once.
+/// Channels whose sums, or largest values, are kept at once.
 const BLOCK: usize = 64;
 
 /// Largest value in each window; pixels outside the map do not count, a NaN wins.
